@@ -1,0 +1,143 @@
+"""Who may do what: one table of actions, read by pages, API routes and actions alike.
+
+An action names the roles it admits and the scope a token needs for it. Roles do not
+inherit from each other: what is not listed is refused.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import Forbidden
+
+
+class Role(StrEnum):
+    ANNOTATOR = "annotator"
+    ENGINEER = "engineer"
+    LEAD = "lead"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What a token is good for. `full` is whatever its owner may do."""
+
+    READ = "read"
+    ANNOTATE = "annotate"
+    FULL = "full"
+
+
+A, E, L, ADMIN = Role.ANNOTATOR, Role.ENGINEER, Role.LEAD, Role.ADMIN
+EVERYBODY = frozenset(Role)
+STAFF = frozenset({E, L, ADMIN})
+
+
+@dataclass(frozen=True)
+class Action:
+    roles: frozenset[Role]
+    scope: Scope = Scope.FULL
+
+
+ACTIONS: dict[str, Action] = {
+    # labelling
+    "project.list": Action(EVERYBODY, Scope.READ),
+    "annotate": Action(EVERYBODY, Scope.ANNOTATE),
+    # seeing
+    "project.view": Action(STAFF, Scope.READ),
+    "leaderboard.view": Action(STAFF, Scope.READ),
+    "quality.view": Action(STAFF, Scope.READ),
+    "run.view": Action(STAFF, Scope.READ),
+    "data.export": Action(STAFF, Scope.READ),
+    # making
+    "project.create": Action(STAFF),
+    "project.edit": Action(STAFF),
+    "project.delete": Action(frozenset({L, ADMIN})),
+    "data.import": Action(STAFF),
+    "prompt.edit": Action(STAFF),
+    "prompt.promote": Action(frozenset({L, E, ADMIN})),
+    "host.edit": Action(frozenset({E, ADMIN})),
+    "run.start": Action(frozenset({E, ADMIN})),
+    "run.control": Action(frozenset({E, ADMIN})),
+    "reward.activate": Action(frozenset({E, ADMIN})),
+    # running the place
+    "token.own": Action(EVERYBODY),
+    "user.manage": Action(frozenset({ADMIN})),
+    "audit.view": Action(frozenset({ADMIN})),
+}
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is asking. `sign_in_id` is set for people in the browser, `token_id` for programs."""
+
+    user_id: str
+    name: str
+    role: Role
+    scope: Scope = Scope.FULL
+    sign_in_id: str | None = None
+    token_id: str | None = None
+
+
+def allowed(who: Principal, action: str) -> bool:
+    rule = ACTIONS[action]
+    if who.role not in rule.roles:
+        return False
+    if who.scope == Scope.FULL or rule.scope == who.scope:
+        return True
+    return who.scope == Scope.ANNOTATE and action == "project.list"
+
+
+def require(who: Principal, action: str) -> None:
+    if not allowed(who, action):
+        if who.role not in ACTIONS[action].roles:
+            roles = ", ".join(sorted(ACTIONS[action].roles))
+            raise Forbidden(f"“{action}” is not for the role {who.role}.", f"It is for: {roles}.")
+        raise Forbidden(
+            f"This token's scope ({who.scope}) does not cover “{action}”.", "Make a token with a wider scope."
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the app: `file` under pages/, and the action that admits to it."""
+
+    file: str
+    title: str
+    icon: str
+    group: str
+    action: str
+    help: str
+
+
+PAGES: tuple[Page, ...] = (
+    Page("overview.py", "Overview", ":material/home:", "", "project.view",
+         "Where the loop stands in this project, and what to do next."),
+    Page("annotate.py", "Annotate", ":material/compare:", "", "annotate",
+         "Compare two responses side by side and vote."),
+    Page("data.py", "Data", ":material/table_view:", "Project", "project.view",
+         "Examples and comparisons: import, look, export."),
+    Page("prompts.py", "Prompts", ":material/edit_note:", "Project", "project.view",
+         "Prompt versions, with preview, frameworks, differences, and generation of responses."),
+    Page("project.py", "Settings", ":material/tune:", "Project", "project.view",
+         "Guidelines, criteria and votes per pair; new projects."),
+    Page("leaderboard.py", "Leaderboard", ":material/leaderboard:", "Understand", "leaderboard.view",
+         "Ratings of prompts with intervals, and the win matrix."),
+    Page("quality.py", "Quality", ":material/verified:", "Understand", "quality.view",
+         "Agreement, position bias and pace of the annotators."),
+    Page("reward_models.py", "Reward models", ":material/model_training:", "Learn", "run.view",
+         "Train reward models from votes, compare them, choose the active one."),
+    Page("optimize.py", "Optimise", ":material/auto_fix_high:", "Learn", "run.view",
+         "Search for better prompts against a reward, and send them to the annotators."),
+    Page("runs.py", "Runs", ":material/sync:", "Learn", "run.view",
+         "Background work: progress, logs, cancel, resume."),
+    Page("hosts.py", "Hosts", ":material/dns:", "Learn", "run.view",
+         "Where language models run: in process or behind an OpenAI-compatible URL."),
+    Page("people.py", "People", ":material/group:", "Admin", "user.manage",
+         "Users, roles and invitations."),
+    Page("account.py", "My account", ":material/key:", "Admin", "token.own",
+         "API tokens, password, sign-out."),
+    Page("audit.py", "Audit log", ":material/history:", "Admin", "audit.view",
+         "Who did what, and when."),
+)  # fmt: skip
+
+
+def pages_for(who: Principal) -> list[Page]:
+    return [page for page in PAGES if allowed(who, page.action)]

@@ -1,0 +1,55 @@
+"""The kinds of run, in one table: what prepares them, what works, what is done with the end.
+
+    prepare(session, project, config, seed) -> Prepared   in the web process: checks the
+        config, fills in defaults, and gathers the inputs that are frozen with the run
+    work(context) -> result                               in the worker: no database
+    finish(session, run, folder, result)                  in the web process, in the same
+        transaction that marks the run as ended: what the result means for the project
+    on_artifact(session, run, path, data)                 likewise, per announced artifact
+
+Named by import path, so that the web process never imports torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from core.errors import Invalid
+
+
+@dataclass
+class Prepared:
+    """What a run is frozen with. `tables` become inputs/<name>.parquet (lists of flat
+    dicts), `documents` inputs/<name>.json."""
+
+    config: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    title: str
+    module: str  # web side: prepare, finish and, if it announces any, on_artifact
+    worker: str  # worker side: run
+
+    def web(self, name: str) -> Callable[..., Any] | None:
+        return getattr(import_module(self.module), name, None)
+
+    def work(self) -> Callable[..., dict[str, Any]]:
+        return import_module(self.worker).run
+
+
+KINDS: dict[str, Kind] = {
+    "generate": Kind("Generate responses", "core.llm.generate", "core.llm.generate_work"),
+    "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
+    "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
+}
+
+
+def kind_of(name: str) -> Kind:
+    if name not in KINDS:
+        raise Invalid(f"There is no kind of run called “{name}”.", f"Kinds: {', '.join(KINDS)}.")
+    return KINDS[name]
