@@ -1,0 +1,37 @@
+"""The REST API: the same actions as the pages, for programs. Mounted at /api/v1."""
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from api import health, projects
+from core.errors import PrefloopError
+
+ROUTERS = (health, projects)
+
+
+def create_api() -> FastAPI:
+    api = FastAPI(
+        title="Prefloop",
+        version="1",
+        description="Pairs, votes, reward models and prompt optimisation. Every call but /health needs a token.",
+        docs_url="/docs",
+        openapi_url="/openapi.json",
+        redoc_url=None,
+    )
+    for module in ROUTERS:
+        api.include_router(module.router)
+
+    @api.exception_handler(PrefloopError)
+    async def refused(_request: Request, problem: PrefloopError) -> JSONResponse:
+        headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
+        return JSONResponse({"detail": str(problem)}, problem.status, headers=headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, problem: RequestValidationError) -> JSONResponse:
+        # Without `ctx` and `url`: they may hold exceptions, and say nothing to a caller.
+        fields = [{key: item[key] for key in ("loc", "msg", "type")} for item in problem.errors()]
+        return JSONResponse({"detail": jsonable_encoder(fields)}, 422)
+
+    return api

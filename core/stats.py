@@ -1,0 +1,26 @@
+"""Intervals and tests that several rooms use. A rate is shown with its n and its interval."""
+
+from math import sqrt
+
+from scipy.stats import beta
+
+
+def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval for a proportion (Wilson 1927, JASA 22:209); `successes`
+    may be fractional (a tie counts half). Without data: (0, 1)."""
+    if n <= 0:
+        return 0.0, 1.0
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval for a proportion (Clopper and Pearson 1934)."""
+    if n <= 0:
+        return 0.0, 1.0
+    a = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(beta.ppf(a, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(beta.ppf(1 - a, successes + 1, n - successes))
+    return low, high

@@ -1,0 +1,30 @@
+"""The script behind every page: who is here, which pages they may open, then the page."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from core.access import pages_for  # noqa: E402
+from pages.shared import me  # noqa: E402
+
+st.set_page_config(page_title="Prefloop", page_icon=str(ROOT / "static" / "icon.svg"), layout="wide")
+st.logo(str(ROOT / "static" / "logo.svg"), icon_image=str(ROOT / "static" / "icon.svg"), size="large")
+
+groups: dict[str, list[st.Page]] = {}
+for page in pages_for(me()):
+    groups.setdefault(page.group, []).append(
+        st.Page(
+            page.file,
+            title=page.title,
+            icon=page.icon,
+            help=page.help,
+            url_path=page.file.removesuffix(".py"),
+            default=not groups,
+        )
+    )
+st.navigation(groups, position="top").run()

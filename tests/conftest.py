@@ -1,0 +1,125 @@
+"""Fixtures for every room: a fresh database, people of each role, pages under AppTest."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import httpx
+import pytest
+import uvicorn
+
+from core import services
+from core.access import Principal, Role, Scope
+from core.accounts import new_token
+from core.settings import Settings, get_settings
+from storage.database import Database
+from storage.ids import now
+from storage.tables import Project, SignIn, User
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings whose data folder is the test's own."""
+    monkeypatch.setenv("PREFLOOP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("PREFLOOP_DATABASE_URL", raising=False)
+    (tmp_path / "data").mkdir()
+    get_settings.cache_clear()
+    yield get_settings()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    """A migrated database of the test's own, also the one `core.services` gives out."""
+    database = Database(settings.sqlalchemy_url)
+    database.migrate()
+    services.use_database(database)
+    yield database
+    services.use_database(None)
+    database.dispose()
+
+
+@pytest.fixture
+def person(db: Database) -> Callable[..., Principal]:
+    """Make a signed-in person of a role: `person("engineer")`."""
+
+    def make(role: str = "admin", name: str | None = None) -> Principal:
+        user = User(name=name or role, role=role)
+        sign_in = SignIn(user_id=user.id, expires_at=now() + timedelta(hours=1))
+
+        def work(session):
+            session.add(user)
+            session.add(sign_in)
+
+        db.write(work)
+        return Principal(user.id, user.name, Role(role), sign_in_id=sign_in.id)
+
+    return make
+
+
+@pytest.fixture
+def admin(person: Callable[..., Principal]) -> Principal:
+    return person("admin")
+
+
+@pytest.fixture
+def project(db: Database, admin: Principal) -> Project:
+    from core.projects import create_project
+
+    return create_project(db, admin, name="A project", criteria=["helpful", "accurate"], votes_per_pair=2)
+
+
+@pytest.fixture
+def open_page(db: Database) -> Callable[..., object]:
+    """Open a page as a person, through the real navigation: `open_page(who, "data.py")`."""
+    import streamlit as st
+    from streamlit.testing.v1 import AppTest
+
+    def open_(who: Principal, page: str, project: Project | None = None):
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        test = AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=30)
+        test.user = {"sign_in_id": who.sign_in_id}
+        if project is not None:
+            test.session_state["project_id"] = project.id
+        test.run()
+        return test.switch_page(page).run() if page else test
+
+    return open_
+
+
+@pytest.fixture
+def api(db: Database) -> Iterator[Callable[..., httpx.Client]]:
+    """The REST API over real HTTP, as a person: `api(who).get("/projects")`. Without a
+    person, a client without a token."""
+    from api.app import create_api
+
+    server = uvicorn.Server(uvicorn.Config(create_api(), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    clients = []
+
+    def client(who: Principal | None = None, scope: Scope = Scope.FULL) -> httpx.Client:
+        headers = {}
+        if who is not None:
+            headers["Authorization"] = f"Bearer {new_token(db, who.user_id, scope=scope)[1]}"
+        clients.append(httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60))
+        return clients[-1]
+
+    yield client
+    for one in clients:
+        one.close()
+    server.should_exit = True
+    thread.join(5)
