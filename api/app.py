@@ -5,17 +5,17 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from api import health, projects
+from api import annotation, data, health, people, projects, prompts, runs
 from core.errors import PrefloopError
 
-ROUTERS = (health, projects)
+ROUTERS = (health, people, projects, data, prompts, annotation, runs)
 
 
 def create_api() -> FastAPI:
     api = FastAPI(
         title="Prefloop",
         version="1",
-        description="Pairs, votes, reward models and prompt optimisation. Every call but /health needs a token.",
+        description="Pairs, votes, reward models, prompt optimisation. Every call but /health needs a token.",
         docs_url="/docs",
         openapi_url="/openapi.json",
         redoc_url=None,

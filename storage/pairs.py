@@ -1,0 +1,115 @@
+"""Making pairs, with room for the votes they want, and the annotators who give them."""
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from storage.ids import id_of
+from storage.tables import Annotator, Pair, Project, Slot
+
+_CHUNK = 5_000
+
+
+@dataclass(frozen=True)
+class NewPair:
+    """Two responses to one example. `votes`: how many slots to open (None: what the
+    project asks for)."""
+
+    example_id: str
+    response_x: str
+    response_y: str
+    source: str = "generate"
+    priority: float = 0.0
+    run_id: str | None = None
+    external_id: str | None = None
+    votes: int | None = None
+
+
+def pair_id_of(response_x: str, response_y: str) -> str:
+    """The id of the pair of these two responses, whichever comes first."""
+    return id_of("pair", *sorted((response_x, response_y)))
+
+
+def add_pairs(session: Session, project: Project, wanted: list[NewPair]) -> tuple[list[str], int]:
+    """Add what is not there yet; answers the ids of the new pairs, and how many were
+    there already. A response paired with itself is refused (ValueError)."""
+    rows: dict[str, tuple[Pair, int]] = {}
+    for new in wanted:
+        if new.response_x == new.response_y:
+            raise ValueError("a pair needs two different responses")
+        first, second = sorted((new.response_x, new.response_y))
+        pair = Pair(
+            id=pair_id_of(first, second),
+            project_id=project.id,
+            example_id=new.example_id,
+            response_a=first,
+            response_b=second,
+            priority=new.priority,
+            source=new.source,
+            run_id=new.run_id,
+            external_id=new.external_id,
+        )
+        rows.setdefault(pair.id, (pair, project.votes_per_pair if new.votes is None else new.votes))
+    ids = list(rows)
+    there: set[str] = set()
+    for start in range(0, len(ids), _CHUNK):
+        there |= set(session.exec(select(Pair.id).where(col(Pair.id).in_(ids[start : start + _CHUNK]))))
+    added = [(pair, votes) for pair, votes in rows.values() if pair.id not in there]
+    session.add_all([pair for pair, _ in added])
+    for pair, votes in added:
+        session.add_all(slots_for(pair, range(votes)))
+    return [pair.id for pair, _ in added], len(wanted) - len(added)
+
+
+def slots_for(pair: Pair, ordinals: range) -> list[Slot]:
+    """Slots in the order they should be claimed: higher priority first, then every
+    pair's first vote before any pair's second, in an order that mixes the examples."""
+    digest = hashlib.sha256(pair.id.encode()).digest()
+    place = int.from_bytes(digest[:6], "big") / 2**48
+    return [
+        Slot(
+            id=id_of("slot", pair.id, str(ordinal)),
+            project_id=pair.project_id,
+            pair_id=pair.id,
+            position=ordinal + place - 1000.0 * pair.priority,
+        )
+        for ordinal in ordinals
+    ]
+
+
+def annotator_of_user(session: Session, project_id: str, user_id: str, name: str) -> Annotator:
+    """The judge that a user is in a project, made when first needed. Its id follows from
+    the user, so that two requests at once make the same one."""
+    key = id_of("annotator", project_id, "user", user_id)
+    found = session.get(Annotator, key)
+    if found is None:
+        taken = session.exec(
+            select(Annotator.id).where(Annotator.project_id == project_id, Annotator.name == name)
+        ).first()
+        found = Annotator(
+            id=key,
+            project_id=project_id,
+            name=f"{name} ({user_id[-6:]})" if taken else name,
+            user_id=user_id,
+        )
+        session.add(found)
+        session.flush()
+    return found
+
+
+def annotators_named(
+    session: Session, project_id: str, names: set[str], *, simulated: bool = False
+) -> dict[str, Annotator]:
+    """Judges known by name (imports, simulations), made when first named."""
+    query = select(Annotator).where(Annotator.project_id == project_id)
+    found = {item.name: item for item in session.exec(query)}
+    for name in names - set(found):
+        found[name] = Annotator(
+            id=id_of("annotator", project_id, "name", name),
+            project_id=project_id,
+            name=name,
+            simulated=simulated,
+        )
+        session.add(found[name])
+    return {name: found[name] for name in names}
