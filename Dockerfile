@@ -18,7 +18,7 @@ RUN apt-get update \
     && mkdir -p /app /data \
     && chown prefloop:prefloop /app /data
 
-USER prefloop
+USER 10001
 WORKDIR /app
 
 COPY --chown=prefloop:prefloop Makefile requirements.txt requirements-models.txt constraints.txt ./

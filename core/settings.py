@@ -4,7 +4,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         "annotator", description="role of people who sign in by OpenID Connect for the first time"
     )
     max_upload_mb: int = Field(200, ge=1, description="largest file the import page takes")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """A relative folder is meant from where the command was given."""
+        return value.expanduser().resolve()
 
     @property
     def url(self) -> str:
