@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import PrefloopError
-from core.runs.folder import RunFolder
+from core.runs.folder import RunFolder, plain
 
 
 class Cancelled(Exception):
     """A person asked to stop. Raise it (via `check_cancelled`) between steps; a kind
-    may catch it to keep the best so far, and return its result with `partial=True`."""
+    may catch it to keep the best so far, and return its result with `partial=True`.
+    (A result with `partial=False` says that all was done in spite of the request.)"""
 
 
 class WorkError(PrefloopError):
@@ -42,7 +43,7 @@ class RunContext:
 
     def _open_events(self):  # type: ignore[no-untyped-def]
         """Go on after the last whole line: a killed worker may have left half of one."""
-        path = self.folder.path / "events.jsonl"
+        path = self.folder.events
         events, end = self.folder.read_events()
         self.number = events[-1]["n"] if events else 0
         if path.exists() and path.stat().st_size > end:
@@ -51,10 +52,11 @@ class RunContext:
         return path.open("a", encoding="utf-8")
 
     def emit(self, type: str, **data: Any) -> int:
-        """Append one event; types: progress, metric, candidate, artifact, log, ledger."""
+        """Append one event; types: progress, metric, candidate, artifact, log, ledger
+        (and state: started, interrupted, resumed; not for kinds)."""
         self.number += 1
-        line = {"n": self.number, "at": datetime.now(UTC).isoformat(), "type": type, "data": data}
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        line = {"n": self.number, "at": datetime.now(UTC).isoformat(), "type": type, "data": plain(data)}
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
         return self.number
 
