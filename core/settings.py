@@ -19,6 +19,9 @@ class Settings(BaseSettings):
         "", description="address people reach it under, for links; empty: http://host:port"
     )
     data_dir: Path = Field(ROOT / "data", description="database, run folders, models, secrets")
+    models: Path | None = Field(
+        None, description="where converted models are kept; empty: models/ in the data folder"
+    )
     database_url: str = Field("", description="postgresql+psycopg://…; empty: DuckDB in the data folder")
     demo: bool = Field(True, description="seed the demo project on the first start")
     worker_slots: int = Field(0, ge=0, description="runs at once; 0: one per GPU, else one")
@@ -39,11 +42,11 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(200, ge=1, description="largest file the import page takes")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "models")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
         """A relative folder is meant from where the command was given."""
-        return value.expanduser().resolve()
+        return value.expanduser().resolve() if value else None
 
     @property
     def url(self) -> str:
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
 
     @property
     def models_dir(self) -> Path:
-        return self.data_dir / "models"
+        return self.models or self.data_dir / "models"
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import Session
 
 T = TypeVar("T")
@@ -65,7 +65,9 @@ class Database:
                 with self._lock:
                     return self._once(work)
             except DBAPIError as error:
-                if attempt == _TRIES or not _is_conflict(error):
+                # Two who make the same row at once: the second finds it when it tries again.
+                again = _is_conflict(error) or (isinstance(error, IntegrityError) and attempt == 1)
+                if attempt == _TRIES or not again:
                     raise
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")

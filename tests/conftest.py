@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import httpx
 import pytest
 import uvicorn
+from sqlalchemy import create_engine, text
 
 from core import services
 from core.access import Principal, Role, Scope
@@ -21,6 +23,7 @@ from core.settings import Settings, get_settings
 from storage.database import Database
 from storage.ids import now
 from storage.tables import Project, SignIn, User
+from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -123,3 +126,28 @@ def api(db: Database) -> Iterator[Callable[..., httpx.Client]]:
         one.close()
     server.should_exit = True
     thread.join(5)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for the whole session, started when a test first asks."""
+    with postgres.running() as url:
+        yield url
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def any_db(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+    """A migrated, empty database, once on each of the two kinds."""
+    if request.param == "duckdb":
+        database = Database(settings.sqlalchemy_url)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        name = f"test_{uuid.uuid4().hex}"
+        with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        database = Database(url.rsplit("/", 1)[0] + f"/{name}")
+    database.migrate()
+    services.use_database(database)
+    yield database
+    services.use_database(None)
+    database.dispose()
