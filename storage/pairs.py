@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from storage.bulk import chunks, insert_many
 from storage.ids import id_of
 from storage.tables import Annotator, Pair, Project, Slot
-
-_CHUNK = 5_000
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,11 @@ def add_pairs(session: Session, project: Project, wanted: list[NewPair]) -> tupl
         rows.setdefault(pair.id, (pair, project.votes_per_pair if new.votes is None else new.votes))
     ids = list(rows)
     there: set[str] = set()
-    for start in range(0, len(ids), _CHUNK):
-        there |= set(session.exec(select(Pair.id).where(col(Pair.id).in_(ids[start : start + _CHUNK]))))
+    for part in chunks(ids):
+        there |= set(session.exec(select(Pair.id).where(col(Pair.id).in_(part))))
     added = [(pair, votes) for pair, votes in rows.values() if pair.id not in there]
-    session.add_all([pair for pair, _ in added])
-    for pair, votes in added:
-        session.add_all(slots_for(pair, range(votes)))
+    insert_many(session, Pair, [pair for pair, _ in added])
+    insert_many(session, Slot, [slot for pair, votes in added for slot in slots_for(pair, range(votes))])
     return [pair.id for pair, _ in added], len(wanted) - len(added)
 
 

@@ -1,0 +1,65 @@
+"""Opening and closing the room that pairs have for votes."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from sqlalchemy import update
+from sqlmodel import Session, col, func, select
+
+from storage.bulk import chunks, insert_many
+from storage.pairs import slots_for
+from storage.tables import Pair, Slot, Vote
+
+
+def wanted(votes_per_pair: int, votes: int) -> int:
+    """How many more votes a pair with `votes` asks for."""
+    return max(0, votes_per_pair - votes)
+
+
+def adjust_slots(session: Session, change: Mapping[str, int]) -> tuple[int, int]:
+    """Open (positive) or close (negative) that many slots of each pair; answers how many
+    were opened and closed. Closed slots are opened again before new ones are made. A
+    slot that somebody has claimed is theirs: only open ones are closed, last in line
+    first."""
+    to_open: list[str] = []
+    to_close: list[str] = []
+    new: list[Slot] = []
+    moving = [pair_id for pair_id, number in change.items() if number]
+    for part in chunks(moving):
+        slots: dict[str, list[Slot]] = defaultdict(list)
+        for slot in session.exec(select(Slot).where(col(Slot.pair_id).in_(part))):
+            slots[slot.pair_id].append(slot)
+        pairs = session.exec(select(Pair).where(col(Pair.id).in_(part))).all()
+        for pair in pairs:
+            own = sorted(slots[pair.id], key=lambda slot: slot.position)
+            number = change[pair.id]
+            if number < 0:
+                free = [slot.id for slot in own if slot.status == "open"]
+                to_close += free[number:]
+                continue
+            closed = [slot.id for slot in own if slot.status == "closed"][:number]
+            to_open += closed
+            new += slots_for(pair, range(len(own), len(own) + number - len(closed)))
+    for ids, before, after in ((to_open, "closed", "open"), (to_close, "open", "closed")):
+        for part in chunks(ids):
+            session.exec(
+                update(Slot).where(col(Slot.id).in_(part), col(Slot.status) == before).values(status=after)
+            )
+    return len(to_open) + insert_many(session, Slot, new), len(to_close)
+
+
+def change_votes_per_pair(session: Session, project_id: str, before: int, after: int) -> tuple[int, int]:
+    """Fit every pair's slots to another number of votes per pair; answers how many were
+    opened and closed. A pair that was given more or fewer votes than the project asks
+    for keeps that difference."""
+    votes = dict(
+        session.exec(
+            select(Vote.pair_id, func.count()).where(Vote.project_id == project_id).group_by(Vote.pair_id)
+        ).all()
+    )
+    pair_ids = session.exec(select(Pair.id).where(Pair.project_id == project_id)).all()
+    change = {
+        pair_id: wanted(after, votes.get(pair_id, 0)) - wanted(before, votes.get(pair_id, 0))
+        for pair_id in pair_ids
+    }
+    return adjust_slots(session, change)
