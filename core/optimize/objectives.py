@@ -1,0 +1,201 @@
+"""What is maximised: the labels of a task, or a reward on what the prompt generates.
+
+An objective asks the host about a batch of examples, gives each an outcome, and turns
+the outcomes of one text into a score with an interval. Intervals are at 95 %.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import t as student
+
+from core.llm.protocol import Host, Messages, Sampling
+from core.optimize.protocol import Scores
+from core.stats import wilson
+
+RESAMPLES = 2_000
+ENTROPY_WEIGHT = 10.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One text on one example. `score`: 1 or 0 for right or wrong, or the reward.
+    `output`: the label chosen, or the response."""
+
+    score: float
+    output: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    error: str = ""
+
+
+class Objective(Protocol):
+    name: str
+    unit: float
+    needs: str  # what the host must give: an item of Host.access
+
+    def answer(
+        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
+    ) -> list[Outcome]: ...
+
+    def measure(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> Scores:
+        """The score of one text. `scores` and `outputs` line up with `rows`."""
+        ...
+
+    def resampled(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]], drawn: np.ndarray
+    ) -> np.ndarray:
+        """The score on resampled examples: `drawn` (B, n) holds indices into `rows`;
+        returns (B,)."""
+        ...
+
+    def draws(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """(RESAMPLES, n) indices of a seeded bootstrap over the examples."""
+        ...
+
+
+# --- labels ------------------------------------------------------------------------------
+
+
+class LabelScore:
+    """GrIPS's score on a labelled task: 100 x balanced accuracy + 10 x H, where H is the
+    entropy (natural log) of the labels it predicts (Prasad et al. 2023, section 3.2: it
+    keeps the search away from instructions that give everything the same label).
+
+    `words` maps a reference to the word the language model is asked to prefer."""
+
+    name = "labels"
+    unit = 100.0
+    needs = "label_logprobs"
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self.labels = list(words)
+        self.words = [words[label] for label in self.labels]
+        self._index = {label: i for i, label in enumerate(self.labels)}
+
+    def answer(
+        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
+    ) -> list[Outcome]:
+        chosen = host.label_logprobs(requests, self.words).argmax(axis=1)
+        return [
+            Outcome(float(self.labels[c] == row["reference"]), self.labels[c])
+            for c, row in zip(chosen, rows, strict=True)
+        ]
+
+    def measure(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> Scores:
+        n = len(rows)
+        every = np.arange(n)[None, :]
+        value = float(self.resampled(scores, outputs, rows, every)[0])
+        low, high = np.quantile(self.resampled(scores, outputs, rows, self.draws(rows)), [0.025, 0.975])
+        right = float(scores.sum())
+        accuracy_low, accuracy_high = wilson(right, n)
+        predicted, truth = self._codes(outputs, rows)
+        return {
+            "score": value,
+            "low": float(low),
+            "high": float(high),
+            "n": n,
+            "accuracy": right / n,
+            "accuracy_low": accuracy_low,
+            "accuracy_high": accuracy_high,
+            "balanced_accuracy": float(balanced_accuracy(predicted[None], truth[None])[0]),
+            "entropy": float(entropy(predicted[None], len(self.labels))[0]),
+        }
+
+    def resampled(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]], drawn: np.ndarray
+    ) -> np.ndarray:
+        predicted, truth = self._codes(outputs, rows)
+        return 100 * balanced_accuracy(predicted[drawn], truth[drawn]) + ENTROPY_WEIGHT * entropy(
+            predicted[drawn], len(self.labels)
+        )
+
+    def draws(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Resampled within each true label, so that none goes missing."""
+        rng = np.random.default_rng(0)
+        truth = np.array([self._index[row["reference"]] for row in rows])
+        parts = []
+        for label in np.unique(truth):
+            members = np.flatnonzero(truth == label)
+            parts.append(members[rng.integers(0, len(members), (RESAMPLES, len(members)))])
+        return np.concatenate(parts, axis=1)
+
+    def _codes(
+        self, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        predicted = np.array([self._index[output] for output in outputs])
+        return predicted, np.array([self._index[row["reference"]] for row in rows])
+
+
+def balanced_accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean over the labels that occur of the share predicted right. (B, n) -> (B,)"""
+    recalls, present = np.zeros(len(truth)), np.zeros(len(truth))
+    for label in np.unique(truth):
+        members = truth == label  # (B, n)
+        count = members.sum(axis=1)
+        hits = (members & (predicted == label)).sum(axis=1)
+        recalls += np.divide(hits, count, out=np.zeros(len(truth)), where=count > 0)
+        present += count > 0
+    return recalls / present
+
+
+def entropy(predicted: np.ndarray, labels: int) -> np.ndarray:
+    """Entropy in nats of how often each label is predicted. (B, n) -> (B,)"""
+    shares = np.stack([(predicted == label).mean(axis=1) for label in range(labels)], axis=1)
+    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=1)
+
+
+# --- reward ------------------------------------------------------------------------------
+
+
+class Scorer(Protocol):
+    def score(self, inputs: list[str], responses: list[str]) -> np.ndarray: ...
+
+
+class RewardScore:
+    """The mean reward of what the host generates. `scorer` is normalised: over its own
+    training responses the reward has mean 0 and standard deviation 1."""
+
+    name = "reward_model"
+    unit = 1.0
+    needs = "text"
+
+    def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
+        self.scorer, self.sampling = scorer, sampling
+
+    def answer(
+        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
+    ) -> list[Outcome]:
+        """A request that failed for good counts as an empty response."""
+        answers = host.generate(requests, self.sampling)
+        rewards = self.scorer.score([row["input"] for row in rows], [answer.text for answer in answers])
+        return [
+            Outcome(float(reward), a.text, a.tokens_in, a.tokens_out, a.cost, a.error)
+            for reward, a in zip(rewards, answers, strict=True)
+        ]
+
+    def measure(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> Scores:
+        n = len(scores)
+        mean = float(scores.mean())
+        spread = float(scores.std(ddof=1)) if n > 1 else 0.0
+        half = float(student.ppf(0.975, max(n - 1, 1))) * spread / sqrt(n)
+        words = float(np.mean([len(output.split()) for output in outputs]))
+        return {"score": mean, "low": mean - half, "high": mean + half, "n": n, "words": words}
+
+    def resampled(
+        self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]], drawn: np.ndarray
+    ) -> np.ndarray:
+        return scores[drawn].mean(axis=1)
+
+    def draws(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, len(rows), (RESAMPLES, len(rows)))

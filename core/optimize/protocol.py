@@ -1,0 +1,215 @@
+"""What an optimiser is, and what it may ask for: one protocol, so that a method is one
+file that can be read beside its paper.
+
+An optimiser proposes texts; an evaluator scores them and keeps the books. The optimiser
+never sees a host, a budget or a file: it calls `evaluate` and `ask`, and either may
+raise `OutOfBudget` before anything is paid. A search (core/optimize/search.py) calls
+`step` until the optimiser has finished or a stop condition says so, and saves
+`state_dict` after every step; a killed search starts again from the last one, and what
+was paid for since comes out of the evaluator's cache.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.llm.protocol import Messages, Sampling
+
+Scores = dict[str, Any]  # {"score", "low", "high", "n", …}: a number with its interval
+
+
+class OutOfBudget(Exception):
+    """What was asked for does not fit into the rest of the budget. Nothing was paid."""
+
+
+@dataclass
+class Candidate:
+    """A text that was proposed and scored. `number` 0 is the start. `parent` and
+    `operation` say where it came from; `scores` maps a split to its score; `calls` is
+    what the run had spent when it was scored."""
+
+    number: int
+    text: str
+    parent: int | None
+    operation: str
+    accepted: bool = False
+    scores: dict[str, Scores] = field(default_factory=dict)
+    calls: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores and outputs of some texts on the examples of one split, in their order.
+    `scores`: (texts, examples); `outputs[i][j]`: what text i gave on example j."""
+
+    texts: list[str]
+    split: str
+    scores: np.ndarray
+    outputs: list[list[str]]
+
+
+class Evaluator(Protocol):
+    def evaluate(self, texts: Sequence[str], split: str = "train") -> Evaluation:
+        """Score texts on a split. Each (text, example) is paid for once. Raises
+        OutOfBudget, before any call, when they cannot all be scored in full."""
+        ...
+
+    def measure(self, evaluation: Evaluation, row: int = 0) -> Scores:
+        """One text's score with its interval."""
+        ...
+
+    def ask(self, key: str, messages: Messages, sampling: Sampling) -> str:
+        """Ask the language model to help the optimiser: one call, answered from the
+        cache when the same `key` was asked before. Raises OutOfBudget when the answer
+        could not be scored any more."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Calls spent so far, of both the target and the optimiser."""
+        ...
+
+    @property
+    def unit(self) -> float:
+        """How large a score is when everything is right: 100, or 1 for a reward whose
+        standard deviation is 1. What a temperature is measured against."""
+        ...
+
+
+# --- events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A candidate has a (new) score, or was accepted."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A proposal that was not scored: `reason` is one of the optimiser's own words."""
+
+    operation: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Iterated:
+    """One iteration ended. `accepted` is the new base, or None."""
+
+    iteration: int
+    accepted: int | None
+    note: str
+
+
+Event = Scored | Dropped | Iterated
+
+
+class Optimizer(Protocol):
+    """`candidates` are all that were scored, the start first; `finished` is the
+    method's own reason to stop (a key of FINISH_WORDS), else None; `dropped` counts
+    proposals that were not scored, by reason."""
+
+    name: str
+    candidates: list[Candidate]
+    finished: str | None
+    dropped: dict[str, int]
+
+    def step(self, evaluator: Evaluator) -> list[Event]:
+        """Do the smallest piece of work that pays for something. Either all of it
+        happens, or (OutOfBudget, Cancelled, kill) nothing changes."""
+        ...
+
+    def fraction(self) -> float:
+        """How far the method is by its own limits, 0 to 1."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All it needs to go on, as JSON."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+# --- when to stop ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a stop condition looks at. `best` is the best training score so far."""
+
+    calls: int
+    seconds: float
+    candidates: int
+    best: float
+    best_at: int  # how many candidates had been scored when the best was found
+
+
+StopCondition = Callable[[Standing], str | None]  # the reason, or None to go on
+
+
+@dataclass(frozen=True)
+class Calls:
+    limit: int
+
+    def __call__(self, now: Standing) -> str | None:
+        return "budget" if now.calls >= self.limit else None
+
+
+@dataclass(frozen=True)
+class Time:
+    seconds: float
+
+    def __call__(self, now: Standing) -> str | None:
+        return "time" if now.seconds >= self.seconds else None
+
+
+@dataclass(frozen=True)
+class NoImprovement:
+    candidates: int
+
+    def __call__(self, now: Standing) -> str | None:
+        return "no_improvement" if now.candidates - now.best_at >= self.candidates else None
+
+
+@dataclass(frozen=True)
+class Target:
+    score: float
+
+    def __call__(self, now: Standing) -> str | None:
+        return "target" if now.best >= self.score else None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    requested: Callable[[], bool]
+
+    def __call__(self, now: Standing) -> str | None:
+        return "cancelled" if self.requested() else None
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    conditions: tuple[StopCondition, ...]
+
+    def __call__(self, now: Standing) -> str | None:
+        return next((reason for stop in self.conditions if (reason := stop(now))), None)
+
+
+FINISH_WORDS = {
+    "budget": "The budget was spent: what was left would not have scored another candidate in full.",
+    "time": "The time limit was reached.",
+    "no_improvement": "No candidate was better for as long as the settings allow.",
+    "target": "The target score was reached.",
+    "cancelled": "A person stopped it. The best so far was kept, without a score on dev and test.",
+    "patience": "Several iterations in a row found nothing better (the method's patience).",
+    "iterations": "The method's number of iterations was done.",
+    "exhausted": "There was no edit left that gives a new text.",
+}

@@ -1,0 +1,147 @@
+"""Runs an optimiser to its end: search on train, choose on dev, report once on test.
+
+The state is saved after every step, as JSON, by write-then-rename. A search that was
+killed starts from the last one; what it had paid for since comes out of the evaluator's
+cache, so it ends with the same candidates and scores.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.optimize.evaluate import HostEvaluator
+from core.optimize.protocol import (
+    Candidate,
+    Event,
+    Optimizer,
+    OutOfBudget,
+    Scored,
+    Scores,
+    Standing,
+    StopCondition,
+)
+from core.runs.context import Cancelled
+from core.runs.folder import write_json
+
+
+@dataclass
+class Outcome:
+    """How a search ended. `best` is the start itself when nothing beat it on dev.
+    `gain`: best less start on the test split, None when there was no test."""
+
+    best: Candidate
+    start: Candidate
+    finalists: list[int]
+    reason: str
+    gain: Scores | None
+
+
+class Search:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        evaluator: HostEvaluator,
+        stop: StopCondition,
+        state_file: Path,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.optimizer, self.evaluator, self.stop = optimizer, evaluator, stop
+        self.state_file, self.on_event, self.clock = state_file, on_event, clock
+        self.before = 0.0  # seconds at work in earlier processes
+        self.began = clock()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + self.clock() - self.began
+
+    def save(self) -> None:
+        write_json(self.state_file, {"seconds": self.seconds, "optimizer": self.optimizer.state_dict()})
+
+    def load(self, saved: dict[str, Any]) -> None:
+        self.before = float(saved["seconds"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+    # --- the search, on train --------------------------------------------------------------
+
+    def run(self) -> str:
+        """Step until there is a reason to stop; answers it (a key of FINISH_WORDS)."""
+        while True:
+            reason = self.optimizer.finished or self.stop(self.standing())
+            if reason:
+                return reason
+            try:
+                events = self.optimizer.step(self.evaluator)
+            except OutOfBudget:
+                return "budget"
+            except Cancelled:
+                return "cancelled"
+            self.save()
+            for event in events:
+                self.on_event(event)
+
+    def standing(self) -> Standing:
+        scored = self.optimizer.candidates
+        best, best_at = float("-inf"), 0
+        for place, candidate in enumerate(scored, 1):
+            if candidate.scores["train"]["score"] > best:
+                best, best_at = candidate.scores["train"]["score"], place
+        return Standing(self.evaluator.calls, self.seconds, len(scored), best, best_at)
+
+    # --- the end, on dev and test ------------------------------------------------------------
+
+    def finish(self, reason: str, finalists: int) -> Outcome:
+        """Choose among the start and the best few on dev; then read the test split, once,
+        for the start and the chosen one. After a cancel nothing more is spent."""
+        scored = self.optimizer.candidates
+        if not scored:
+            raise Cancelled
+        start = scored[0]
+        ranked = sorted(scored[1:], key=lambda c: (-_train(c), c.number))
+        chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]
+        if reason == "cancelled":
+            return Outcome((chosen or [start])[0], start, [], reason, None)
+        try:
+            best = self._choose(start, chosen)
+            gain = self._report(start, best)
+        except Cancelled:
+            known = [c for c in [start, *chosen] if "dev" in c.scores]
+            best = max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
+            return Outcome(best, start, [c.number for c in chosen], "cancelled", None)
+        return Outcome(best, start, [candidate.number for candidate in chosen], reason, gain)
+
+    def _choose(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
+        self.evaluator.reserve = 2 * len(self.evaluator.rows["test"])
+        for candidate in [start, *chosen]:
+            self._score(candidate, "dev")
+        # A tie goes to the better one on train: every finalist beat the start there.
+        known = [candidate for candidate in [start, *chosen] if "dev" in candidate.scores]
+        return max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
+
+    def _report(self, start: Candidate, best: Candidate) -> Scores | None:
+        self.evaluator.reserve = 0
+        texts = list(dict.fromkeys([start.text, best.text]))
+        try:
+            evaluation = self.evaluator.evaluate(texts, "test")
+        except OutOfBudget:
+            return None
+        for row, candidate in enumerate([start, best][: len(texts)]):
+            candidate.scores["test"] = self.evaluator.measure(evaluation, row)
+            self.on_event(Scored(candidate))
+        return self.evaluator.gain(evaluation, better=len(texts) - 1, base=0)
+
+    def _score(self, candidate: Candidate, split: str) -> None:
+        """Score on a split set aside for the end. It can only fail to fit when calls were
+        lost with a killed process on a host that counts them; then the score is missing."""
+        try:
+            evaluation = self.evaluator.evaluate([candidate.text], split)
+        except OutOfBudget:
+            return
+        candidate.scores[split] = self.evaluator.measure(evaluation)
+        self.on_event(Scored(candidate))
+
+
+def _train(candidate: Candidate) -> float:
+    return float(candidate.scores["train"]["score"])

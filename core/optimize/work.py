@@ -1,0 +1,235 @@
+"""The work of a run of kind `optimize`, from its folder alone.
+
+inputs/examples.parquet   id, split, input, fields (JSON), messages (JSON), reference
+inputs/host.json          a HostSpec
+inputs/reward.json        {"kind": "labels", "words": {reference: word}} or
+                          {"kind": "reward_model", "folder": …, "sampling": {…}}
+state/search.json         the optimiser, after its last step
+state/answers.jsonl       every answer paid for
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from core.llm.ledger import Ledger
+from core.llm.protocol import Host, HostSpec, Sampling
+from core.optimize.answers import Answers
+from core.optimize.evaluate import HostEvaluator, Rows
+from core.optimize.grips import Grips
+from core.optimize.instruction import Instruction
+from core.optimize.objectives import LabelScore, Objective, RewardScore, Scorer
+from core.optimize.protocol import (
+    FINISH_WORDS,
+    AnyOf,
+    Cancel,
+    Candidate,
+    Dropped,
+    Event,
+    Iterated,
+    NoImprovement,
+    Optimizer,
+    Scored,
+    StopCondition,
+    Target,
+    Time,
+)
+from core.optimize.search import Outcome, Search
+from core.runs.context import RunContext, WorkError
+
+BATCH = {"labels": 32, "reward_model": 16}  # requests a host gets at once
+
+
+def open_host(spec: HostSpec, models_dir: Path) -> Host:
+    from core.llm.hosts import open_host as open_
+
+    return open_(spec, models_dir)
+
+
+def open_scorer(folder: Path) -> Scorer:
+    if not folder.exists():
+        raise WorkError(
+            f"The reward model's folder {folder} is gone.", "Activate another reward model and start again."
+        )
+    from core.reward.score import RewardScorer
+
+    return RewardScorer(folder)
+
+
+def run(context: RunContext) -> dict[str, Any]:
+    config, began = context.config, time.monotonic()
+    rows = read_rows(context.inputs / "examples.parquet")
+    spec = HostSpec(**_read(context.inputs / "host.json"))
+    context.progress(0.0, "Opening the language model")
+    objective = open_objective(_read(context.inputs / "reward.json"))
+    host = open_host(spec, context.models_dir)
+    if objective.needs not in host.access:
+        raise WorkError(
+            f"The host “{spec.name}” gives no {objective.needs}, which this reward needs.",
+            "Choose an in-process host, or optimise against the reward model.",
+        )
+    ledger = Ledger(config["budget"]["calls"])
+    answers = Answers(context.state / "answers.jsonl", spec.name, ledger, count_lost=spec.kind != "local")
+    plan = config["plan"]
+    evaluator = HostEvaluator(
+        host,
+        objective,
+        Instruction(**config["start"]),
+        rows,
+        answers,
+        reserve=plan["reserve"],
+        batch=BATCH[objective.name],
+        between=context.check_cancelled,
+    )
+    optimizer = make_optimizer(config, context.seed)
+    report = Report(context, ledger, optimizer, plan)
+    state_file = context.state / "search.json"
+    search = Search(optimizer, evaluator, stop_condition(config, context), state_file, report)
+    if state_file.exists():
+        search.load(_read(state_file))
+        context.log(f"Going on after {len(optimizer.candidates)} candidates and {ledger.calls} calls.")
+        for candidate in optimizer.candidates:  # a line may have been lost with the process
+            report.candidate(candidate)
+    else:
+        context.progress(0.0, f"Scoring the start on {len(rows['train'])} train examples")
+    try:
+        reason = search.run()
+        context.log(FINISH_WORDS[reason])
+        report.last_part = True
+        outcome = search.finish(reason, plan["finalists"])
+    finally:
+        ledger.emit(context)
+        answers.close()
+    context.progress(1.0, FINISH_WORDS[outcome.reason])
+    result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
+    return {**result, "method": config["method"], "reward": config["reward"],
+            "seconds": search.before + time.monotonic() - began}  # fmt: skip
+
+
+class Report:
+    """Turns the search's events into the run's."""
+
+    def __init__(
+        self, context: RunContext, ledger: Ledger, optimizer: Optimizer, plan: dict[str, Any]
+    ) -> None:
+        self.context, self.ledger, self.optimizer, self.plan = context, ledger, optimizer, plan
+        self.best = float("-inf")
+        self.last_part = False
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Scored):
+            self.candidate(event.candidate)
+        elif isinstance(event, Dropped):
+            self.context.log(
+                f"Dropped a proposal ({event.operation}): {event.reason}. {event.detail}".strip()
+            )
+        elif isinstance(event, Iterated):
+            taken = f"candidate {event.accepted} is" if event.accepted is not None else "nobody is"
+            self.context.log(f"Iteration {event.iteration + 1}: {taken} the new base ({event.note}).")
+        self.ledger.emit(self.context)
+        self.progress()
+
+    def candidate(self, candidate: Candidate) -> None:
+        self.context.emit("candidate", **candidate.as_dict())
+        score = candidate.scores["train"]["score"]
+        if not self.last_part:
+            self.best = max(self.best, score)
+            self.context.metric(candidate.number, calls=candidate.calls, score=score, best=self.best)
+
+    def progress(self) -> None:
+        budget, reserve = self.plan["budget"], self.plan["reserve"]
+        if self.last_part:
+            done = 1 - max(0.0, (budget - self.ledger.calls)) / budget
+            self.context.progress(max(0.9, done), "Choosing on dev, reporting on test")
+            return
+        spent = self.ledger.calls / max(1, budget - reserve)
+        share = 0.9 * max(min(1.0, spent), self.optimizer.fraction())
+        scored = len(self.optimizer.candidates)
+        self.context.progress(
+            share,
+            f"{scored} candidates scored, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
+        )
+
+
+def make_optimizer(config: dict[str, Any], seed: int) -> Optimizer:
+    options = config["options"]
+    return Grips(Instruction(**config["start"]).text, seed, **options)
+
+
+def open_objective(reward: dict[str, Any]) -> Objective:
+    if reward["kind"] == "labels":
+        return LabelScore(reward["words"])
+    return RewardScore(open_scorer(Path(reward["folder"])), Sampling(**reward["sampling"]))
+
+
+def stop_condition(config: dict[str, Any], context: RunContext) -> StopCondition:
+    stop = config.get("stop", {})
+    makers: dict[str, Callable[[Any], StopCondition]] = {
+        "seconds": Time,
+        "target": Target,
+        "no_improvement": NoImprovement,
+    }
+    chosen = [makers[name](value) for name, value in stop.items() if value is not None]
+    return AnyOf((Cancel(lambda: context.cancelled), *chosen))
+
+
+def read_rows(path: Path) -> Rows:
+    rows: Rows = {"train": [], "dev": [], "test": []}
+    for row in pq.read_table(path).to_pylist():
+        earlier = json.loads(row["messages"]) if row.get("messages") else None
+        rows[row["split"]].append({**row, "fields": json.loads(row["fields"]), "messages": earlier})
+    return rows
+
+
+def summary(
+    outcome: Outcome, optimizer: Optimizer, evaluator: HostEvaluator, instruction: Instruction
+) -> dict[str, Any]:
+    """The run's result, as JSON."""
+    lines = evaluator.ledger.lines
+    spent: dict[str, int] = {}
+    for (_, purpose), line in lines.items():
+        spent[purpose] = spent.get(purpose, 0) + line.calls
+    total = evaluator.ledger.total
+    return {
+        "best": _described(outcome.best, instruction),
+        "start": _described(outcome.start, instruction),
+        "improved": outcome.best is not outcome.start,
+        "gain": outcome.gain,
+        "finalists": outcome.finalists,
+        "finish_reason": outcome.reason,
+        "finish_words": FINISH_WORDS[outcome.reason],
+        "partial": outcome.reason == "cancelled",
+        "calls": evaluator.calls,
+        "calls_by_purpose": spent,
+        "budget": evaluator.ledger.budget_calls,
+        "candidates": len(optimizer.candidates),
+        "accepted": sum(candidate.accepted for candidate in optimizer.candidates),
+        "dropped": optimizer.dropped,
+        "failed_calls": evaluator.failed,
+        "lost_calls": evaluator.answers.lost,
+        "tokens_in": total.tokens_in,
+        "tokens_out": total.tokens_out,
+        "cost": total.cost,
+    }
+
+
+def _described(candidate: Candidate, instruction: Instruction) -> dict[str, Any]:
+    system, user = instruction.with_text(candidate.text)
+    return {
+        "number": candidate.number,
+        "text": candidate.text,
+        "system": system,
+        "user": user,
+        "operation": candidate.operation,
+        "train": candidate.scores.get("train"),
+        "dev": candidate.scores.get("dev"),
+        "test": candidate.scores.get("test"),
+    }
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
