@@ -52,8 +52,12 @@ def requeued() -> dict[str, Any]:
 
 def append_state(folder: RunFolder, after: int, **data: Any) -> None:
     """Append a `state` event in place of the worker; the caller holds the folder's lock.
+    The same one twice is written once (its writer may have died before it was stored).
     `after`: the newest number stored. A machine that lost power may have lost lines that
     were read already, and their numbers are not given out again."""
+    events, _ = folder.read_events()
+    if events and events[-1]["n"] > after and events[-1]["data"].get("status") == data["status"]:
+        return
     context = RunContext(folder)
     context.number = max(context.number, after)
     context.emit("state", **data)
