@@ -6,6 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from api import annotation, data, health, people, projects, prompts, runs
+from api.docs import add_docs
 from core.errors import PrefloopError
 
 ROUTERS = (health, people, projects, data, prompts, annotation, runs)
@@ -16,12 +17,13 @@ def create_api() -> FastAPI:
         title="Prefloop",
         version="1",
         description="Pairs, votes, reward models, prompt optimisation. Every call but /health needs a token.",
-        docs_url="/docs",
+        docs_url=None,  # api.docs serves it without a CDN
         openapi_url="/openapi.json",
         redoc_url=None,
     )
     for module in ROUTERS:
         api.include_router(module.router)
+    add_docs(api)
 
     @api.exception_handler(PrefloopError)
     async def refused(_request: Request, problem: PrefloopError) -> JSONResponse:

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from core import audit
 from core.access import Principal, Role, Scope, require
 from core.errors import Conflict, Invalid, NotFound, NotSignedIn
-from core.invitations import first_admin_link
+from core.invitations import first_admin_link, use_up
 from core.settings import get_settings
 from core.signin import cookies
 from core.signin.passwords import hash_password, matches
@@ -39,6 +39,7 @@ __all__ = [
     "sign_out",
     "sign_out_everywhere",
     "start_sign_in",
+    "update_user",
     "user_of_reset_link",
 ]
 
@@ -147,41 +148,27 @@ def _end_sign_ins(session: Session, user_id: str, spare: str | None = None) -> i
     return len(ended)
 
 
-def sign_in_by_openid(db: Database, issuer: str, claims: dict[str, Any], role: str) -> User:
+def sign_in_by_openid(
+    db: Database, issuer: str, claims: dict[str, Any], role: str, invitation: str | None = None
+) -> User:
     """The user an OpenID provider vouches for: known by (issuer, sub); else the local
     account with the same address, when the provider says that it verified the address;
-    else a new account with `role`. Raises NotSignedIn when the account is not active."""
+    else a new account, with the role of the invitation they came by, or else `role`.
+    Raises NotSignedIn when the account is not active."""
     subject = f"{issuer.rstrip('/')}|{claims['sub']}"
-    try:
-        email = clean_email(claims.get("email"))
-    except Invalid:
-        email = None
-    verified = email is not None and claims.get("email_verified") is True
-    name = next((str(claims[key]) for key in ("name", "preferred_username", "email") if claims.get(key)), "")
-    name = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())[:80]
+    name, email, verified = _openid_person(claims)
 
     def work(session: Session) -> User:
         user = session.exec(select(User).where(User.oidc_subject == subject)).first()
         if user is None and verified:
             user = session.exec(select(User).where(User.email == email)).first()
             if user is not None and user.active:
-                if user.oidc_subject is not None:
-                    raise Conflict(
-                        f"The account of {email} belongs to another identity of this provider.",
-                        "Ask an admin.",
-                    )
-                user.oidc_subject = subject
-                session.add(user)
-                who = Principal(user.id, user.name, Role(user.role))
-                audit.record(session, who, "user.link_openid", "user", user.id, issuer=issuer)
+                _link(session, user, issuer, subject)
         if user is None:
-            taken = email and session.exec(select(User.id).where(User.email == email)).first()
-            user = User(
-                name=name or "Somebody",
-                email=email if verified and not taken else None,
-                role=clean_role(role),
-                oidc_subject=subject,
-            )
+            fields: dict[str, Any] = {"name": name, "email": email if verified else None}
+            if invitation:
+                return use_up(session, invitation, oidc_subject=subject, **fields)
+            user = User(role=clean_role(role), oidc_subject=subject, **fields)
             session.add(user)
             who = Principal(user.id, user.name, Role(user.role))
             audit.record(session, who, "user.create", "user", user.id, role=user.role, issuer=issuer)
@@ -190,6 +177,26 @@ def sign_in_by_openid(db: Database, issuer: str, claims: dict[str, Any], role: s
         return user
 
     return db.write(work)
+
+
+def _openid_person(claims: dict[str, Any]) -> tuple[str, str | None, bool]:
+    """(name, address, whether the provider verified the address)."""
+    try:
+        email = clean_email(claims.get("email"))
+    except Invalid:
+        email = None
+    said = next((str(claims[key]) for key in ("name", "preferred_username", "email") if claims.get(key)), "")
+    name = "".join(letter for letter in " ".join(said.split()) if letter.isprintable())[:80]
+    return name or "Somebody", email, email is not None and claims.get("email_verified") is True
+
+
+def _link(session: Session, user: User, issuer: str, subject: str) -> None:
+    if user.oidc_subject is not None:
+        raise Conflict(f"The account of {user.email} belongs to another identity.", "Ask an admin.")
+    user.oidc_subject = subject
+    session.add(user)
+    who = Principal(user.id, user.name, Role(user.role))
+    audit.record(session, who, "user.link_openid", "user", user.id, issuer=issuer)
 
 
 # --- passwords --------------------------------------------------------------------------
@@ -312,40 +319,37 @@ def list_users(db: Database, who: Principal) -> list[User]:
 
 def set_role(db: Database, who: Principal, user_id: str, role: str) -> User:
     """Takes effect with the next thing the person does."""
-    require(who, "user.manage")
-    role = clean_role(role)
-
-    def work(session: Session) -> User:
-        user = _find_user(session, user_id)
-        if user.role == role:
-            return user
-        if role != Role.ADMIN:
-            _keep_an_admin(db, session, user)
-        audit.record(session, who, "user.role", "user", user.id, name=user.name, before=user.role, after=role)
-        user.role = role
-        session.add(user)
-        return user
-
-    return db.write(work)
+    return update_user(db, who, user_id, role=role)
 
 
 def set_active(db: Database, who: Principal, user_id: str, active: bool) -> User:
     """Deactivating ends the person's sign-ins, and their tokens are refused, at once.
     Reactivating lets them sign in again, and their tokens work again."""
+    return update_user(db, who, user_id, active=active)
+
+
+def update_user(
+    db: Database, who: Principal, user_id: str, role: str | None = None, active: bool | None = None
+) -> User:
+    """Change what is given, all of it or nothing. Raises Conflict where it would take the
+    last admin away."""
     require(who, "user.manage")
+    role = clean_role(role) if role is not None else None
 
     def work(session: Session) -> User:
         user = _find_user(session, user_id)
-        if user.active == active:
-            return user
-        ended = 0
-        if not active:
+        if (role is not None and role != Role.ADMIN) or active is False:
             _keep_an_admin(db, session, user)
-            ended = _end_sign_ins(session, user.id)
-        user.active = active
+        if role is not None and role != user.role:
+            change = {"before": user.role, "after": role}
+            audit.record(session, who, "user.role", "user", user.id, name=user.name, **change)
+            user.role = role
+        if active is not None and active != user.active:
+            ended = 0 if active else _end_sign_ins(session, user.id)
+            action = "user.reactivate" if active else "user.deactivate"
+            audit.record(session, who, action, "user", user.id, name=user.name, ended=ended)
+            user.active = active
         session.add(user)
-        action = "user.reactivate" if active else "user.deactivate"
-        audit.record(session, who, action, "user", user.id, name=user.name, ended=ended)
         return user
 
     user = db.write(work)

@@ -1,10 +1,14 @@
 """Who did what: one line per action that changes something."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
-from core.access import Principal
+from core.access import Principal, require
+from storage.database import Database
 from storage.tables import AuditEntry
 
 
@@ -30,3 +34,55 @@ def record(
             detail=detail,
         )
     )
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which entries: by person (id), action (`user.role`, or a group such as `user`),
+    project, and time (from `since`, before `until`)."""
+
+    user_id: str | None = None
+    action: str | None = None
+    project_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[Any]:
+        wanted: list[Any] = []
+        if self.user_id:
+            wanted.append(col(AuditEntry.user_id) == self.user_id)
+        if self.action:
+            group = col(AuditEntry.action).startswith(self.action + ".", autoescape=True)
+            wanted.append((col(AuditEntry.action) == self.action) | group)
+        if self.project_id:
+            wanted.append(col(AuditEntry.project_id) == self.project_id)
+        if self.since:
+            wanted.append(col(AuditEntry.at) >= self.since)
+        if self.until:
+            wanted.append(col(AuditEntry.at) < self.until)
+        return wanted
+
+
+def list_entries(
+    db: Database, who: Principal, wanted: Filter | None = None, limit: int = 100, offset: int = 0
+) -> tuple[list[AuditEntry], int]:
+    """Entries, newest first, and how many there are in all."""
+    require(who, "audit.view")
+    conditions = (wanted or Filter()).conditions()
+    with db.read() as session:
+        total = session.exec(select(func.count()).select_from(AuditEntry).where(*conditions)).one()
+        query = (
+            select(AuditEntry)
+            .where(*conditions)
+            .order_by(col(AuditEntry.at).desc(), col(AuditEntry.id).desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        return list(session.exec(query)), total
+
+
+def list_actions(db: Database, who: Principal) -> list[str]:
+    """The actions that occur, for a filter to offer."""
+    require(who, "audit.view")
+    with db.read() as session:
+        return list(session.exec(select(AuditEntry.action).distinct().order_by(AuditEntry.action)))

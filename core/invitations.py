@@ -92,32 +92,29 @@ def accept(db: Database, secret: str, name: str, email: str, password: str) -> U
     if address is None:
         raise Invalid("email: an e-mail address, to sign in with.")
     password_hash = hash_password(password)
-    return use_up(db, secret, name=name, email=address, password_hash=password_hash)
+    fields = {"name": name, "email": address, "password_hash": password_hash}
+    return db.write(lambda session: use_up(session, secret, **fields))
 
 
-def use_up(db: Database, secret: str, **fields: Any) -> User:
-    """Make a user with `fields` and the invitation's role, in the transaction that marks
-    the invitation as used."""
+def use_up(session: Session, secret: str, **fields: Any) -> User:
+    """Within a unit of work: mark the invitation as used, and make a user with `fields`
+    and the invitation's role."""
+    invitation = _usable(session, secret)
     user_id = new_id()
-
-    def work(session: Session) -> User:
-        invitation = _usable(session, secret)
-        claimed = session.execute(
-            update(Invitation)
-            .where(col(Invitation.id) == invitation.id, col(Invitation.used_at).is_(None))
-            .values(used_at=now(), used_by=user_id)
-            .returning(col(Invitation.id))
-        ).scalar_one_or_none()
-        if claimed is None:
-            raise _gone()
-        check_email_is_free(session, fields.get("email"))
-        user = User(id=user_id, role=invitation.role, **fields)
-        session.add(user)
-        who = Principal(user.id, user.name, Role(user.role))
-        audit.record(session, who, "invitation.use", "user", user.id, role=user.role, invitation=claimed)
-        return user
-
-    return db.write(work)
+    claimed = session.execute(
+        update(Invitation)
+        .where(col(Invitation.id) == invitation.id, col(Invitation.used_at).is_(None))
+        .values(used_at=now(), used_by=user_id)
+        .returning(col(Invitation.id))
+    ).scalar_one_or_none()
+    if claimed is None:
+        raise _gone()
+    check_email_is_free(session, fields.get("email"))
+    user = User(id=user_id, role=invitation.role, **fields)
+    session.add(user)
+    who = Principal(user.id, user.name, Role(user.role))
+    audit.record(session, who, "invitation.use", "user", user.id, role=user.role, invitation=claimed)
+    return user
 
 
 def first_admin_link(db: Database, base_url: str) -> str | None:
