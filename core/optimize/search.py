@@ -22,7 +22,7 @@ from core.optimize.protocol import (
     Standing,
     StopCondition,
 )
-from core.runs.context import Cancelled
+from core.runs.context import Cancelled, WorkError
 from core.runs.folder import write_json
 
 
@@ -69,7 +69,9 @@ class Search:
     def run(self) -> str:
         """Step until there is a reason to stop; answers it (a key of FINISH_WORDS)."""
         while True:
-            reason = self.optimizer.finished or self.stop(self.standing())
+            # Whatever the settings say, the start is scored: without it there is no result.
+            started = bool(self.optimizer.candidates)
+            reason = self.optimizer.finished or (self.stop(self.standing()) if started else None)
             if reason:
                 return reason
             try:
@@ -96,8 +98,10 @@ class Search:
         """Choose among the start and the best few on dev; then read the test split, once,
         for the start and the chosen one. After a cancel nothing more is spent."""
         scored = self.optimizer.candidates
-        if not scored:
+        if not scored and reason == "cancelled":
             raise Cancelled
+        if not scored:
+            raise WorkError("The budget did not score the start prompt.", "Start again with a larger budget.")
         start = scored[0]
         ranked = sorted(scored[1:], key=lambda c: (-_train(c), c.number))
         chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]

@@ -1,0 +1,285 @@
+"""Optimising a prompt, as a kind of run: the web side. What is checked and frozen before
+it. Never imports torch.
+
+config: method, reward, budget {calls}, seed; and, all with defaults: prompt, host,
+labels (or verbalizer), examples {train, dev, test}, finalists, max_new_tokens, the
+method's own options (candidates, edits, patience, iterations, granularity, annealing),
+and stop conditions (time_limit_s, target, no_improvement).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlmodel import Session
+
+from core.errors import Invalid
+from core.llm.protocol import HostSpec, Sampling
+from core.llm.registry import host_spec
+from core.optimize.inputs import (
+    chosen_rows,
+    default_prompt,
+    find_prompt,
+    general_instruction,
+    label_words,
+    sample,
+    usable_examples,
+)
+from core.optimize.phrases import GRANULARITIES
+from core.optimize.plan import SPLITS, plan
+from core.reward.registry import active_model
+from core.runs.folder import RunFolder
+from core.runs.kinds import Prepared
+from core.settings import get_settings
+from storage.tables import Project, Run
+
+DEFAULT_CALLS = {"reward_model": 600, "labels": 2_000}
+MAX_CALLS = 10_000_000
+ACCESS = {"local": {"text", "label_logprobs", "gradients"}, "openai": {"text"}}
+ACCESS_WORDS = {
+    "text": "generated text",
+    "label_logprobs": "log-probabilities of labels",
+    "gradients": "gradients",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """`needs`: what it needs from the host beyond what the reward needs."""
+
+    title: str
+    sentence: str
+    needs: frozenset[str] = frozenset({"text"})
+
+
+METHODS = {
+    "grips": Method(
+        "GrIPS: edit search",
+        "Deletes, swaps, paraphrases and puts back phrases of the instruction, and keeps an edit "
+        "that scores strictly better (Prasad et al. 2023).",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reward:
+    title: str
+    sentence: str
+    needs: str
+    aliases: tuple[str, ...]
+
+
+REWARDS = {
+    "reward_model": Reward(
+        "The active reward model",
+        "The mean reward of the responses that a prompt generates.",
+        "text",
+        ("reward_model", "active", "reward", "preferences"),
+    ),
+    "labels": Reward(
+        "Labels of a task",
+        "How often the label that the language model prefers is the example's reference.",
+        "label_logprobs",
+        ("labels", "label", "accuracy", "balanced_accuracy", "reference", "references", "task", "sst2", "agnews"),
+    ),
+}  # fmt: skip
+
+_OPTIONS = {
+    "candidates": (5, 1, 100),
+    "edits": (1, 1, 10),
+    "patience": (2, 1, 1_000),
+    "iterations": (10, 1, 10_000),
+}
+_FIELDS = {
+    "method", "reward", "budget", "seed", "prompt", "host", "labels", "verbalizer", "examples", "finalists",
+    "max_new_tokens", "granularity", "annealing", "time_limit_s", "target", "no_improvement", *_OPTIONS,
+}  # fmt: skip
+# Written into the config by `prepare`; not an error when a stored config is sent again.
+_FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "sampling"}
+
+
+def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
+    """Check the config and gather what is frozen. Raises Invalid naming the field that is
+    wrong, or what is missing in the project."""
+    unknown = sorted(set(config) - _FIELDS - _FROZEN)
+    if unknown:
+        raise Invalid(f"{unknown[0]}: not a setting of this run.", f"Settings: {', '.join(sorted(_FIELDS))}.")
+    method = method_named(config.get("method"))
+    kind, task = reward_named(config.get("reward"))
+    options = options_of(config)
+    spec = host_spec(session, config.get("host"))
+    refuse_host(spec, method, kind)
+    documents: dict[str, Any] = {"host": spec.as_dict()}
+    frozen: dict[str, Any] = {}
+
+    examples = usable_examples(session, project.id, with_reference=kind == "labels")
+    if kind == "labels":
+        asked = config.get("labels") if config.get("labels") is not None else config.get("verbalizer")
+        words = label_words(examples, asked, task)
+        examples = [example for example in examples if example.reference in words]
+        documents["reward"] = {"kind": "labels", "words": words}
+        frozen["words"] = words
+    else:
+        sampling = Sampling(
+            max_new_tokens=whole(config, "max_new_tokens", 64, 1, 4_096), temperature=0.0, seed=seed
+        )
+        model = active_model(session, project)
+        if model is None:
+            raise Invalid(
+                "reward: this project has no active reward model.",
+                "Train one on the page Reward models, or optimise against labels.",
+            )
+        folder = (get_settings().data_dir / model.folder).resolve()
+        if not folder.exists():
+            raise Invalid(
+                f"reward: the files of the reward model “{model.name}” are gone.", "Train a new one."
+            )
+        documents["reward"] = {
+            "kind": "reward_model", "folder": str(folder), "id": model.id, "name": model.name,
+            "sampling": asdict(sampling),
+        }  # fmt: skip
+        frozen["reward_model"] = {"id": model.id, "name": model.name}
+        frozen["sampling"] = asdict(sampling)
+
+    asked_prompt = config.get("prompt")
+    start = (
+        find_prompt(session, project.id, asked_prompt) if asked_prompt else default_prompt(session, project)
+    )
+    if start is None and kind == "labels":
+        start = general_instruction(examples, list(frozen["words"].values()))
+    if start is None:
+        raise Invalid(
+            "prompt: this project has no prompt with an instruction to start from.",
+            "Write one on the page Prompts.",
+        )
+    rows = chosen_rows(examples, start, kind)
+    laid = plan(
+        calls_of(config, kind),
+        {split: len(rows[split]) for split in SPLITS},
+        kind,
+        wanted=sizes_of(config),
+        finalists=whole(config, "finalists", None, 1, 20),
+        per_iteration=options["candidates"],
+    )
+    return Prepared(
+        config={
+            **{name: value for name, value in config.items() if name not in _FROZEN},
+            "method": config.get("method") or "grips",
+            "reward": kind,
+            "budget": {"calls": laid.budget},
+            "host": spec.name,
+            "prompt": start.prompt_id or config.get("prompt"),
+            "examples": {split: getattr(laid, split) for split in SPLITS},
+            "start": start.as_dict(),
+            "plan": laid.as_dict(),
+            "options": options,
+            "stop": stops_of(config),
+            **frozen,
+        },
+        tables={"examples": pick(rows, laid.as_dict(), seed)},
+        documents=documents,
+        name=f"{config.get('method') or 'grips'} on {start.name or 'an instruction'}, {kind.replace('_', ' ')}",
+    )
+
+
+def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Nothing is promoted by a run: a person sends its candidates to the annotators
+    (core/optimize/promote.py). Its candidates and calls came in by events."""
+
+
+# --- the config's fields ---------------------------------------------------------------------
+
+
+def method_named(name: Any) -> Method:
+    method = METHODS.get(str(name or "grips").strip().lower())
+    if method is None:
+        raise Invalid(f"method: there is no “{name}”.", f"Methods: {', '.join(METHODS)}.")
+    return method
+
+
+def reward_named(name: Any) -> tuple[str, str]:
+    """(kind of reward, the name as it was given): `sst2` is a reward of the kind labels."""
+    said = str(name or "").strip().lower().replace("-", "_")
+    for kind, reward in REWARDS.items():
+        if said in reward.aliases:
+            return kind, said
+    choices = "; ".join(f"{kind} ({reward.sentence})" for kind, reward in REWARDS.items())
+    what = f"there is no “{name}”" if name else "say what to optimise for"
+    raise Invalid(f"reward: {what}.", f"Choices: {choices}")
+
+
+def refuse_host(spec: HostSpec, method: Method, reward: str) -> None:
+    """Raises Invalid when the host cannot give what the method or the reward needs."""
+    there = ACCESS.get(spec.kind, {"text"})
+    for need, what in (
+        (REWARDS[reward].needs, f"The reward “{reward}”"),
+        *((n, method.title) for n in method.needs),
+    ):
+        if need not in there:
+            raise Invalid(
+                f"host: {what} needs {ACCESS_WORDS[need]}, and “{spec.name}” gives only "
+                f"{' and '.join(ACCESS_WORDS[item] for item in sorted(there))}.",
+                "Choose an in-process host, or optimise against the reward model.",
+            )
+
+
+def calls_of(config: dict[str, Any], reward: str) -> int:
+    budget = config.get("budget")
+    if budget is None:
+        return DEFAULT_CALLS[reward]
+    if isinstance(budget, dict):
+        budget = budget.get("calls", DEFAULT_CALLS[reward])
+    return checked_whole("budget.calls", budget, 1, MAX_CALLS)
+
+
+def sizes_of(config: dict[str, Any]) -> dict[str, int]:
+    asked = config.get("examples")
+    if asked is None:
+        return {}
+    if not isinstance(asked, dict) or set(asked) - set(SPLITS):
+        raise Invalid("examples: how many of each split, such as {“train”: 16, “dev”: 12, “test”: 16}.")
+    return {
+        split: checked_whole(f"examples.{split}", value, 2, 100_000)
+        for split, value in asked.items()
+        if value is not None
+    }
+
+
+def options_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of GrIPS."""
+    options: dict[str, Any] = {
+        name: whole(config, name, default, low, high) for name, (default, low, high) in _OPTIONS.items()
+    }
+    granularity = config.get("granularity") or "phrase"
+    if granularity not in GRANULARITIES:
+        raise Invalid(f"granularity: there is no “{granularity}”.", f"One of: {', '.join(GRANULARITIES)}.")
+    return {**options, "granularity": granularity, "annealing": bool(config.get("annealing", False))}
+
+
+def stops_of(config: dict[str, Any]) -> dict[str, Any]:
+    seconds, target = config.get("time_limit_s"), config.get("target")
+    for name, value in (("time_limit_s", seconds), ("target", target)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise Invalid(f"{name}: a number.")
+    if seconds is not None and seconds <= 0:
+        raise Invalid("time_limit_s: more than 0 seconds.")
+    return {
+        "seconds": seconds,
+        "target": target,
+        "no_improvement": whole(config, "no_improvement", None, 1, MAX_CALLS),
+    }
+
+
+def whole(config: dict[str, Any], name: str, default: int | None, low: int, high: int) -> Any:
+    value = config.get(name)
+    return default if value is None else checked_whole(name, value, low, high)
+
+
+def checked_whole(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise Invalid(f"{name}: a whole number from {low:,} to {high:,}.")
+    return value
+
+
+def pick(rows: dict[str, list[dict[str, Any]]], laid: dict[str, Any], seed: int) -> list[dict[str, Any]]:
+    """The rows of each split that are used, drawn with the run's seed."""
+    return [row for split in SPLITS for row in sample(rows[split], laid[split], f"{seed}/{split}")]
