@@ -1,3 +1,159 @@
-from fastapi import APIRouter
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from api.deps import CurrentUser, DatabaseDep
+from core.annotation import votes
+from core.annotation.judgements import Simulated
+from core.annotation.leaderboard import leaderboard as leaderboard_of
+from core.annotation.quality import quality as quality_of
+from storage.tables import Vote
 
 router = APIRouter(tags=["annotation"])
+
+Choice = Literal["left", "right", "tie", "both_bad"]
+Strength = Literal["significantly", "clearly", "slightly", "barely"]
+Mark = Literal["left", "same", "right"]
+SimulatedVotes = Annotated[
+    Simulated | None,
+    Query(description="Votes of simulated annotators. By default left out as soon as people have voted."),
+]
+
+
+class ClaimPublic(BaseModel):
+    """A pair to judge, blind. Send `lease` with the vote, before `expires_at`."""
+
+    pair_id: str
+    lease: str
+    expires_at: datetime
+    input: str
+    messages: list[dict[str, str]] | None = None
+    fields: dict[str, Any] = {}
+    left: str
+    right: str
+
+
+class VoteCast(BaseModel):
+    lease: str
+    choice: Choice
+    strength: Strength | None = None
+    criteria: dict[str, Mark] = {}
+    reason: str = Field("", max_length=votes.MAX_REASON)
+    duration_ms: int | None = Field(None, ge=0, lt=2**31)
+
+
+class VotePublic(BaseModel):
+    id: str
+    pair_id: str
+    project_id: str
+    choice: Choice
+    outcome: Literal["win", "tie", "both_bad"]
+    strength: str | None
+    reason: str
+    duration_ms: int | None
+    created_at: datetime
+
+
+class Undone(BaseModel):
+    id: str
+    pair_id: str
+    undone: bool = True
+
+
+class Lease(BaseModel):
+    lease: str
+
+
+class SkipPair(Lease):
+    reason: str = Field("", max_length=votes.MAX_REASON)
+
+
+class Skipped(BaseModel):
+    pair_id: str
+    reason: str
+    created_at: datetime
+
+
+@router.post(
+    "/projects/{project_id}/pairs/claim",
+    response_model=ClaimPublic,
+    responses={204: {"description": "Nothing is left for you"}},
+)
+def claim(project_id: str, db: DatabaseDep, who: CurrentUser) -> ClaimPublic | Response:
+    """The next pair to judge. Again, without voting, is the same pair."""
+    found = votes.claim(db, who, project_id)
+    if found is None:
+        return Response(status_code=204)
+    return ClaimPublic.model_validate(found, from_attributes=True)
+
+
+@router.post(
+    "/pairs/{pair_id}/votes",
+    status_code=201,
+    responses={409: {"description": "The lease is lost, or was used for another vote"}},
+)
+def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> VotePublic:
+    """Vote on a claimed pair. The same again answers the same vote."""
+    vote = votes.cast(
+        db,
+        who,
+        pair_id,
+        values.lease,
+        values.choice,
+        strength=values.strength,
+        criteria={name: str(mark) for name, mark in values.criteria.items()},
+        reason=values.reason,
+        duration_ms=values.duration_ms,
+        source="api",
+    )
+    return _public(vote)
+
+
+@router.delete("/votes/{vote_id}")
+def undo(vote_id: str, db: DatabaseDep, who: CurrentUser) -> Undone:
+    """Take your own vote back: its pair is what the next claim answers."""
+    return Undone(id=vote_id, pair_id=votes.undo(db, who, vote_id))
+
+
+@router.post("/pairs/{pair_id}/skip", status_code=201)
+def skip(pair_id: str, values: SkipPair, db: DatabaseDep, who: CurrentUser) -> Skipped:
+    """Leave a claimed pair to others: it is not offered to you again."""
+    return Skipped.model_validate(
+        votes.skip(db, who, pair_id, values.lease, values.reason), from_attributes=True
+    )
+
+
+@router.post("/pairs/{pair_id}/release", status_code=204)
+def release(pair_id: str, values: Lease, db: DatabaseDep, who: CurrentUser) -> None:
+    """Give a claimed pair back at once."""
+    votes.release(db, who, pair_id, values.lease)
+
+
+@router.get("/projects/{project_id}/quality")
+def quality(
+    project_id: str, db: DatabaseDep, who: CurrentUser, simulated: SimulatedVotes = None
+) -> dict[str, Any]:
+    """Agreement, position bias, ties and pace, overall and per annotator. Intervals: 95 %."""
+    return quality_of(db, who, project_id, simulated=simulated)
+
+
+@router.get("/projects/{project_id}/leaderboard")
+def leaderboard(
+    project_id: str,
+    db: DatabaseDep,
+    who: CurrentUser,
+    annotator: Annotated[list[str] | None, Query(description="ids of annotators; all by default")] = None,
+    since: Annotated[datetime | None, Query(description="votes from this time on")] = None,
+    until: Annotated[datetime | None, Query(description="votes before this time")] = None,
+    simulated: SimulatedVotes = None,
+) -> dict[str, Any]:
+    """Bradley-Terry ratings of the prompts with 95 % intervals, ranks, and the win matrix."""
+    return leaderboard_of(
+        db, who, project_id, annotators=annotator, since=since, until=until, simulated=simulated
+    )
+
+
+def _public(vote: Vote) -> VotePublic:
+    return VotePublic.model_validate({**vote.model_dump(), "choice": votes.choice_of(vote)})

@@ -1,0 +1,246 @@
+"""The queries of the claim and vote path.
+
+A slot is room for one vote. It goes open -> leased (a claim) -> voted (a vote), back to
+leased (an undo) or open (a skip, a release). Every step is one statement that names the
+state it starts from, so of two that come at once one finds no row.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, update
+from sqlmodel import Session, col, delete, select
+
+from storage.tables import Annotator, Pair, Skip, Slot, Vote
+
+_COLUMNS = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A slot that an annotator holds. `a_left`: response_a of the pair stands left."""
+
+    slot_id: str
+    pair_id: str
+    lease: str
+    a_left: bool
+    expires_at: datetime
+
+
+def one_at_a_time(session: Session, annotator_id: str) -> None:
+    """What one annotator does at the same moment in two windows happens one after the
+    other. On DuckDB every write does already."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.exec(select(Annotator.id).where(Annotator.id == annotator_id).with_for_update())
+
+
+def held(session: Session, project_id: str, annotator_id: str, until: datetime) -> Held | None:
+    """The slot this annotator already holds, its lease prolonged: after a reload the
+    same pair stands there, and nobody hoards pairs. The newest lease first, so that an
+    undone pair comes before the one that followed it. A lease that has run out still
+    counts as long as nobody else took the slot."""
+    mine = _mine(project_id, annotator_id)
+    newest = select(Slot.id).where(*mine).order_by(col(Slot.leased_at).desc(), col(Slot.id)).limit(1)
+    return _one(
+        session,
+        update(Slot).where(col(Slot.id) == newest.scalar_subquery(), *mine).values(expires_at=until),
+    )
+
+
+def claim_next(
+    session: Session,
+    project_id: str,
+    annotator_id: str,
+    *,
+    lease: str,
+    a_left: bool,
+    at: datetime,
+    until: datetime,
+) -> Held | None:
+    """Lease the first slot this annotator may have, in ONE statement. None: there is
+    none, or (on PostgreSQL) another claim took it meanwhile."""
+    free = _free(at)
+    holds = select(Slot.pair_id).where(*_mine(project_id, annotator_id))
+    first = (
+        select(Slot.id)
+        .where(
+            Slot.project_id == project_id,
+            free,
+            *_not_judged_by(annotator_id),
+            col(Slot.pair_id).not_in(holds),
+        )
+        .order_by(col(Slot.position), col(Slot.id))
+        .limit(1)
+    )
+    if session.get_bind().dialect.name == "postgresql":
+        # Claims at the same moment each take a slot of their own instead of queueing.
+        first = first.with_for_update(skip_locked=True)
+    return _one(
+        session,
+        update(Slot)
+        .where(col(Slot.id) == first.scalar_subquery(), free)
+        .values(
+            status="leased",
+            annotator_id=annotator_id,
+            lease=lease,
+            a_left=a_left,
+            leased_at=at,
+            expires_at=until,
+        ),
+    )
+
+
+def of_lease(session: Session, pair_id: str, lease: str) -> Slot | None:
+    return session.exec(select(Slot).where(Slot.pair_id == pair_id, Slot.lease == lease)).first()
+
+
+def close_with_vote(session: Session, slot_id: str, lease: str) -> bool:
+    """leased -> voted. False: the lease no longer holds the slot."""
+    return _moved(session, slot_id, Slot.status == "leased", Slot.lease == lease, status="voted")
+
+
+def reopen(session: Session, slot_id: str, lease: str) -> bool:
+    """leased -> open, for others. False: the lease no longer holds the slot."""
+    return _moved(
+        session, slot_id, Slot.status == "leased", Slot.lease == lease,
+        status="open", annotator_id=None, lease=None, a_left=None, leased_at=None, expires_at=None,
+    )  # fmt: skip
+
+
+def lease_again(session: Session, slot_id: str, lease: str, at: datetime, until: datetime) -> bool:
+    """voted -> leased, by the same annotator and with the same sides."""
+    return _moved(
+        session, slot_id, Slot.status == "voted",
+        status="leased", lease=lease, leased_at=at, expires_at=until,
+    )  # fmt: skip
+
+
+def vote_of_lease(session: Session, lease: str) -> Vote | None:
+    return session.exec(select(Vote).where(Vote.lease == lease)).first()
+
+
+def vote_on(session: Session, pair_id: str, annotator_id: str) -> Vote | None:
+    return session.exec(
+        select(Vote).where(Vote.pair_id == pair_id, Vote.annotator_id == annotator_id)
+    ).first()
+
+
+def skip_of(session: Session, pair_id: str, annotator_id: str) -> Skip | None:
+    return session.exec(
+        select(Skip).where(Skip.pair_id == pair_id, Skip.annotator_id == annotator_id)
+    ).first()
+
+
+def forget_skips(session: Session, project_id: str, annotator_id: str) -> int:
+    """Offer the skipped pairs again; answers how many."""
+    mine = (col(Skip.project_id) == project_id, col(Skip.annotator_id) == annotator_id)
+    return session.exec(delete(Skip).where(*mine)).rowcount
+
+
+def last_vote(session: Session, project_id: str, annotator_id: str) -> Vote | None:
+    """The newest vote of this annotator that came from a claim."""
+    return session.exec(
+        select(Vote)
+        .where(
+            Vote.project_id == project_id,
+            Vote.annotator_id == annotator_id,
+            col(Vote.slot_id).is_not(None),
+        )
+        .order_by(col(Vote.created_at).desc(), col(Vote.id).desc())
+        .limit(1)
+    ).first()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an annotator stands. `left`: pairs they could still vote on now; `votes`,
+    `wanted`: of everybody, over all slots; `elsewhere`: pairs now with somebody else."""
+
+    done: int
+    left: int
+    skipped: int
+    elsewhere: int
+    votes: int
+    wanted: int
+    median_ms: float | None
+
+
+def progress(session: Session, project_id: str, annotator_id: str, at: datetime) -> Progress:
+    mine = (Vote.project_id == project_id, Vote.annotator_id == annotator_id)
+    done = session.exec(select(func.count()).select_from(Vote).where(*mine)).one()
+    recent = (
+        select(Vote.duration_ms)
+        .where(*mine, col(Vote.duration_ms).is_not(None))
+        .order_by(col(Vote.created_at).desc())
+        .limit(30)
+        .subquery()
+    )
+    median = session.exec(
+        select(func.percentile_cont(0.5).within_group(recent.c.duration_ms.asc()))  # type: ignore[call-overload]
+    ).one()
+    # Slots by pair: what is free for this annotator, and what somebody else holds now.
+    unjudged = _not_judged_by(annotator_id)
+    wanted, voted = session.exec(
+        select(func.count(), func.count().filter(col(Slot.status) == "voted")).where(
+            Slot.project_id == project_id, Slot.status != "closed"
+        )
+    ).one()
+    left = session.exec(
+        select(func.count(func.distinct(Slot.pair_id))).where(
+            Slot.project_id == project_id,
+            or_(_free(at), col(Slot.annotator_id) == annotator_id),
+            Slot.status != "voted",
+            *unjudged,
+        )
+    ).one()
+    elsewhere = session.exec(
+        select(func.count(func.distinct(Slot.pair_id))).where(
+            Slot.project_id == project_id,
+            Slot.status == "leased",
+            Slot.annotator_id != annotator_id,
+            col(Slot.expires_at) >= at,
+            *unjudged,
+        )
+    ).one()
+    skipped = session.exec(
+        select(func.count())
+        .select_from(Skip)
+        .where(Skip.project_id == project_id, Skip.annotator_id == annotator_id)
+    ).one()
+    return Progress(
+        done, left, skipped, elsewhere, voted, wanted, float(median) if median is not None else None
+    )
+
+
+def _mine(project_id: str, annotator_id: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Slot.project_id) == project_id,
+        col(Slot.annotator_id) == annotator_id,
+        col(Slot.status) == "leased",
+    )
+
+
+def _free(at: datetime) -> ColumnElement[bool]:
+    return or_(col(Slot.status) == "open", (col(Slot.status) == "leased") & (col(Slot.expires_at) < at))
+
+
+def _not_judged_by(annotator_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Not of a pair this annotator voted on or skipped."""
+    voted = select(Vote.pair_id).where(Vote.annotator_id == annotator_id)
+    skipped = select(Skip.pair_id).where(Skip.annotator_id == annotator_id)
+    return (col(Slot.pair_id).not_in(voted), col(Slot.pair_id).not_in(skipped))
+
+
+def _one(session: Session, statement: Any) -> Held | None:
+    row = session.execute(statement.returning(*_COLUMNS).execution_options(synchronize_session=False)).first()
+    return Held(*row) if row else None
+
+
+def _moved(session: Session, slot_id: str, *where: Any, **values: Any) -> bool:
+    statement = update(Slot).where(col(Slot.id) == slot_id, *where).values(**values).returning(col(Slot.id))
+    return session.execute(statement.execution_options(synchronize_session=False)).first() is not None
+
+
+def pair_of(session: Session, pair_id: str) -> Pair | None:
+    return session.get(Pair, pair_id)
