@@ -50,9 +50,10 @@ def test_a_read_only_folder(tmp_path):
     """As a user who may read the folder and not write it: root itself may write anywhere."""
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
+    # Imports first: afterwards the environment itself may be out of reach.
     code = (
-        "import os, sys; sys.path.insert(0, os.getcwd()); os.setuid(65534);"
-        "from pathlib import Path; from core.launch import check_data_dir; check_data_dir(Path(sys.argv[1]))"
+        "import os, sys; from pathlib import Path; from core.launch import check_data_dir;"
+        "os.setuid(65534); check_data_dir(Path(sys.argv[1]))"
     )
     for folder in [data, *data.parents][:-2]:
         folder.chmod(0o755)
