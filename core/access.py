@@ -107,6 +107,8 @@ class Page:
     help: str
 
 
+OWN = "own"  # the group that is shown under the name of who is signed in
+
 PAGES: tuple[Page, ...] = (
     Page("overview.py", "Overview", ":material/home:", "", "project.view",
          "Where the loop stands in this project, and what to do next."),
@@ -132,10 +134,10 @@ PAGES: tuple[Page, ...] = (
          "Where language models run: in process or behind an OpenAI-compatible URL."),
     Page("people.py", "People", ":material/group:", "Admin", "user.manage",
          "Users, roles and invitations."),
-    Page("account.py", "My account", ":material/key:", "Admin", "token.own",
-         "API tokens, password, sign-out."),
     Page("audit.py", "Audit log", ":material/history:", "Admin", "audit.view",
          "Who did what, and when."),
+    Page("account.py", "My account", ":material/key:", OWN, "token.own",
+         "API tokens, password, sign-out."),
 )  # fmt: skip
 
 

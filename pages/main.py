@@ -9,15 +9,18 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from core.access import pages_for  # noqa: E402
+from core.access import OWN, pages_for  # noqa: E402
 from pages.shared import me  # noqa: E402
 
 st.set_page_config(page_title="Prefloop", page_icon=str(ROOT / "static" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "static" / "logo.svg"), icon_image=str(ROOT / "static" / "icon.svg"), size="large")
 
+who = me()
 groups: dict[str, list[st.Page]] = {}
-for page in pages_for(me()):
-    groups.setdefault(page.group, []).append(
+for page in pages_for(who):
+    # One's own account stands under one's name, so that it is seen who is signed in.
+    group = f"{who.name} · {who.role}" if page.group == OWN else page.group
+    groups.setdefault(group, []).append(
         st.Page(
             page.file,
             title=page.title,

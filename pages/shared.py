@@ -4,6 +4,7 @@ problems and empty states are shown."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from html import escape
 
 import streamlit as st
 
@@ -22,7 +23,7 @@ def me() -> Principal:
         return accounts.principal_of_sign_in(database(), st.user.get("sign_in_id"))
     except PrefloopError as problem:
         st.error(f"{problem.message} {problem.hint}", icon=":material/lock:")
-        st.link_button("Sign in", "/auth/sign-in")
+        same_tab_link("/auth/sign-in", "Sign in")
         st.stop()
 
 
@@ -79,6 +80,25 @@ def header(title: str, caption: str = "") -> Project:
 def _switch_project(key: str) -> None:
     st.session_state["project_id"] = st.session_state[key]
     st.query_params.pop("project", None)
+
+
+_BUTTON = (
+    "display:inline-block;width:100%;padding:.42rem .9rem;border:1px solid rgba(128,128,128,.4);border-radius:8px;"
+    "background:transparent;color:inherit;font:inherit;text-align:center;text-decoration:none;cursor:pointer"
+)
+
+
+def same_tab_link(href: str, label: str) -> None:
+    """A link to a page of ours outside Streamlit; its own links open a new tab."""
+    st.html(f'<a href="{escape(href)}" target="_self" style="{_BUTTON};width:auto">{escape(label)}</a>')
+
+
+def post_button(action: str, label: str) -> None:
+    """A button that posts to a route of ours outside Streamlit, such as the sign-out."""
+    st.html(
+        f'<form method="post" action="{escape(action)}" target="_self" style="margin:0">'
+        f'<button type="submit" style="{_BUTTON}">{escape(label)}</button></form>'
+    )
 
 
 def empty(title: str, text: str, page: str | None = None, label: str = "") -> None:

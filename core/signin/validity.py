@@ -31,7 +31,7 @@ class Validity:
 
     def check(self, db: Database, sign_in_id: str) -> bool:
         """Ask the database, and remember."""
-        from core.accounts import principal_of_sign_in
+        from core.signin.sessions import principal_of_sign_in
 
         with self._lock:
             generation = self._generation
