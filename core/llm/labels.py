@@ -1,0 +1,171 @@
+"""Log-probabilities of whole labels as the answer, without reading a prompt twice.
+
+What all requests of a call begin with (the chat template's start, the instruction) is
+read once; then each request's own part, once for all labels; then, only for labels of
+several tokens, their further tokens on top of the request's cache.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from core.llm.protocol import Messages
+from core.runs.context import WorkError
+
+if TYPE_CHECKING:
+    from core.llm.local import Ids, LocalHost
+
+_WORTH_SHARING = 8  # tokens: below, reading them apart costs more than it saves
+
+
+def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
+    """(N, K) sums of token log-probabilities, float64."""
+    rows = [_split(host, request, labels) for request in requests]
+    for prompt, answers in rows:
+        reason = host._too_long(prompt, max(len(answer) for answer in answers))
+        if reason:
+            raise WorkError(reason, "Shorten the prompt or the example, or choose a model with more context.")
+    result = np.zeros((len(rows), len(labels)))
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i][0]))
+    shared = _shared_start([prompt for prompt, _ in rows]) if len(rows) > 1 else []
+    start = _read_shared(host, shared)
+    position = 0
+    while position < len(order):
+        batch = order[position : position + host.batch_size]
+        try:
+            result[batch] = _score(host, [rows[i] for i in batch], shared, start)
+            position += len(batch)
+        except RuntimeError as problem:
+            from core.llm.local import _out_of_memory
+
+            if not _out_of_memory(problem):
+                raise
+            if len(batch) == 1:
+                raise host._no_memory(len(rows[batch[0]][0])) from problem
+            host._shrink(len(batch))
+    return result
+
+
+def _split(host: "LocalHost", request: Messages, labels: Sequence[str]) -> "tuple[Ids, list[Ids]]":
+    """The prompt's tokens, and each label's. A tokenizer may merge the end of a prompt
+    with the start of a label: then the prompt is cut back to what all of them share."""
+    text = host.rendered(request)
+    if host.tokenizer.chat_template or text[-1:].isspace() or not text:
+        whole = [host.tokens(text + label) for label in labels]
+    else:
+        whole = [host.tokens(f"{text} {label.lstrip()}") for label in labels]
+    cut = len(_common([host.tokens(text), *whole]))
+    cut = min(cut, *(len(ids) - 1 for ids in whole))
+    if cut < 1:
+        raise WorkError(
+            "A label's probability needs a prompt before it.", "Write a prompt that is not empty."
+        )
+    return whole[0][:cut], [ids[cut:] for ids in whole]
+
+
+def _common(rows: "Sequence[Ids]") -> "Ids":
+    shortest = min(rows, key=len)
+    for i, token in enumerate(shortest):
+        if any(row[i] != token for row in rows):
+            return shortest[:i]
+    return list(shortest)
+
+
+def _shared_start(prompts: "list[Ids]") -> "Ids":
+    """What all prompts begin with; each keeps a token of its own to go on from."""
+    common = _common([min(prompts), max(prompts)])
+    common = common[: min(len(prompt) for prompt in prompts) - 1]
+    return common if len(common) >= _WORTH_SHARING else []
+
+
+@torch.inference_mode()
+def _read_shared(host: "LocalHost", shared: "Ids") -> Any:
+    if not shared or not _keeps_cache(host):
+        return None
+    ids = torch.tensor([shared], device=host.device)
+    return host.model(input_ids=ids, use_cache=True, **_last(host, 1)).past_key_values
+
+
+@torch.inference_mode()
+def _score(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]", shared: "Ids", start: Any) -> np.ndarray:
+    if not _keeps_cache(host):
+        return _score_plainly(host, rows)
+    prompts = [prompt[len(shared) if start is not None else 0 :] for prompt, _ in rows]
+    ids, mask = host._padded(prompts)  # (B, L) each
+    cache = None
+    if start is not None:
+        cache = copy.deepcopy(start)
+        cache.batch_repeat_interleave(len(rows))
+        mask = torch.cat([torch.ones(len(rows), len(shared), device=mask.device, dtype=mask.dtype), mask], 1)
+    out = _forward(host, ids, mask, cache, keep=1)
+    first = out.logits[:, -1].float().log_softmax(-1)  # (B, V)
+    n_labels = len(rows[0][1])
+    heads = torch.tensor([[label[0] for label in answers] for _, answers in rows], device=host.device)
+    sums = first.gather(1, heads).double()  # (B, K)
+
+    long = [k for k in range(n_labels) if any(len(answers[k]) > 1 for _, answers in rows)]
+    if long:
+        cache = out.past_key_values
+        cache.batch_repeat_interleave(len(long))  # row b, label j -> b * len(long) + j
+        tails = [answers[k] for _, answers in rows for k in long]
+        width = max(len(tail) for tail in tails) - 1
+        # Padded on the right: what stands after a label's tokens cannot change them.
+        fed = [tail[:-1] + [host.pad] * (width - len(tail) + 1) for tail in tails]
+        wanted = [tail[1:] + [host.pad] * (width - len(tail) + 1) for tail in tails]
+        real = torch.tensor([[i < len(tail) - 1 for i in range(width)] for tail in tails])
+        ids = torch.tensor(fed, device=host.device)
+        grown = mask.repeat_interleave(len(long), 0)
+        grown = torch.cat([grown, torch.ones_like(ids)], 1)
+        out = _forward(host, ids, grown, cache, keep=width)
+        logp = out.logits.float().log_softmax(-1)  # (B * J, width, V)
+        picked = logp.gather(2, torch.tensor(wanted, device=host.device).unsqueeze(2)).squeeze(2).double()
+        rest = (picked * real.to(host.device)).sum(1).view(len(rows), len(long))
+        sums[:, long] += rest
+    return sums.cpu().numpy()
+
+
+@torch.inference_mode()
+def _score_plainly(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]") -> np.ndarray:
+    """For models whose state cannot be copied per label (recurrent ones): every label
+    is read with its whole prompt."""
+    n_labels = len(rows[0][1])
+    sums = np.zeros((len(rows), n_labels))
+    for k in range(n_labels):
+        whole = [prompt + answers[k] for prompt, answers in rows]
+        ids, mask = host._padded(whole)
+        logits = host.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logp = logits[:, :-1].float().log_softmax(-1)
+        for i, (_, answers) in enumerate(rows):
+            n = len(answers[k])
+            picked = logp[i, -n:].gather(1, ids[i, -n:].unsqueeze(1))
+            sums[i, k] = float(picked.double().sum())
+    return sums
+
+
+def _forward(host: "LocalHost", ids: torch.Tensor, mask: torch.Tensor, cache: Any, keep: int) -> Any:
+    """One pass over new tokens `ids` (B, L) after what `cache` holds; `mask` covers both."""
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": True}
+    if cache is not None:
+        inputs["past_key_values"] = cache
+    if "position_ids" in _parameters(host):
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    return host.model(**inputs, **_last(host, keep))
+
+
+def _last(host: "LocalHost", keep: int) -> dict[str, int]:
+    """Only the last logits, where a model can leave the others out: they are the largest
+    tensor of all (tokens x vocabulary)."""
+    return {"logits_to_keep": keep} if "logits_to_keep" in _parameters(host) else {}
+
+
+def _parameters(host: "LocalHost") -> frozenset[str]:
+    import inspect
+
+    return frozenset(inspect.signature(type(host.model).forward).parameters)
+
+
+def _keeps_cache(host: "LocalHost") -> bool:
+    return not getattr(host.model, "_is_stateful", False)

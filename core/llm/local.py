@@ -1,0 +1,257 @@
+"""A language model in this process, through `transformers`: any folder or hub id.
+
+Requests are sorted by length, padded on the left and answered in batches; a batch that
+does not fit the memory is halved. Answers and label probabilities come from the same
+weights. Nothing is executed that a model folder brings along: no remote code, and
+weights only as safetensors.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
+
+from core.llm.embedded import EMBEDDED, embedded_language_model
+from core.llm.protocol import Completion, HostSpec, Messages, Sampling
+from core.llm.sampling import OwnStream, request_seed, uniforms
+from core.runs.context import WorkError
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+Ids = list[int]
+_BATCH = {"cpu": 32, "mps": 32, "cuda": 128}
+
+
+def pick_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def pick_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the hardware multiplies in it, else float32 (a processor without it
+    would be slower, and float16 overflows)."""
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    if device == "cpu":
+        can = torch.cpu.get_capabilities()
+        if can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"):
+            return torch.bfloat16
+    return torch.float32
+
+
+class LocalHost:
+    """`spec.params` may set `device`, `dtype` (float32, bfloat16, float16) and `batch_size`."""
+
+    access = frozenset({"text", "label_logprobs", "gradients"})
+
+    def __init__(self, spec: HostSpec, models_dir: Path) -> None:
+        self.spec = spec
+        place: str | Path = spec.model
+        if spec.model == EMBEDDED:
+            place = embedded_language_model(models_dir)
+        self.device = str(spec.params.get("device") or pick_device())
+        dtype = spec.params.get("dtype")
+        self.dtype: torch.dtype = getattr(torch, str(dtype)) if dtype else pick_dtype(self.device)
+        self.batch_size = int(spec.params.get("batch_size") or _BATCH.get(self.device.split(":")[0], 32))
+        self.tokenizer, self.model = self._load(place)
+        self.eos = self._end_tokens()
+        self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eos[0]
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        self.context: int | None = int(limit) if limit else None
+
+    # --- loading -------------------------------------------------------------------------
+
+    def _load(self, place: str | Path) -> tuple[Any, Any]:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place)
+            model = AutoModelForCausalLM.from_pretrained(place, dtype=self.dtype, use_safetensors=True)
+        except (OSError, ValueError, KeyError, ImportError) as problem:
+            raise WorkError(
+                f"The host “{self.spec.name}” could not load the model “{self.spec.model}”: "
+                f"{str(problem).strip().splitlines()[0]}",
+                "Name a folder with a causal language model and safetensors weights, or a hub id that "
+                "is in the cache or can be downloaded.",
+            ) from problem
+        try:
+            return tokenizer, model.to(self.device).eval()
+        except RuntimeError as problem:
+            if not _out_of_memory(problem):
+                raise
+            raise WorkError(
+                f"The model “{self.spec.model}” does not fit the memory of {self.device}.",
+                "Choose a smaller model, or set the host's dtype to bfloat16.",
+            ) from problem
+
+    def _end_tokens(self) -> Ids:
+        """Whatever ends an answer: models may name several tokens, the tokenizer one."""
+        named = self.model.generation_config.eos_token_id
+        ends = [] if named is None else [named] if isinstance(named, int) else list(named)
+        if self.tokenizer.eos_token_id is not None:
+            ends.append(self.tokenizer.eos_token_id)
+        return list(dict.fromkeys(ends)) or [0]
+
+    # --- requests to tokens --------------------------------------------------------------
+
+    def rendered(self, request: Messages) -> str:
+        """The text the model reads: its chat template, or for a model without one the
+        contents one after the other."""
+        if self.tokenizer.chat_template:
+            text = self.tokenizer.apply_chat_template(request, tokenize=False, add_generation_prompt=True)
+            return str(text)
+        return "\n\n".join(message["content"] for message in request)
+
+    def tokens(self, text: str) -> Ids:
+        """A chat template writes the special tokens itself; plain text gets them here."""
+        return self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
+
+    def _too_long(self, ids: Ids, room: int) -> str:
+        if self.context is None or len(ids) + room <= self.context:
+            return ""
+        return (
+            f"{len(ids)} tokens of prompt and {room} of answer are more than the {self.context} "
+            f"that “{self.spec.name}” takes."
+        )
+
+    # --- text ----------------------------------------------------------------------------
+
+    def generate(
+        self,
+        requests: Sequence[Messages],
+        sampling: Sampling,
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """As the protocol says. `latency_ms` of an answer is that of its batch: all of a
+        batch are handed over together. A request longer than the model's context is
+        answered with an error of its own."""
+        prompts = [self.tokens(self.rendered(request)) for request in requests]
+        answers: dict[int, Completion] = {}
+
+        def done(i: int, answer: Completion) -> None:
+            answers[i] = answer
+            if on_done is not None:
+                on_done(i, answer)
+
+        fitting = []
+        for i, ids in enumerate(prompts):
+            reason = self._too_long(ids, sampling.max_new_tokens)
+            if reason:
+                done(i, Completion("", tokens_in=len(ids), finish_reason="error", error=reason))
+            else:
+                fitting.append(i)
+        for batch in self._batches(fitting, prompts, sampling.max_new_tokens):
+            started = time.perf_counter()
+            seeds = [request_seed(requests[i], sampling.seed) for i in batch]
+            outputs = self._with_room([(prompts[i], s) for i, s in zip(batch, seeds, strict=True)], sampling)
+            latency = (time.perf_counter() - started) * 1000
+            for i, out in zip(batch, outputs, strict=True):
+                done(i, self._completion(len(prompts[i]), out, latency))
+        return [answers[i] for i in range(len(requests))]
+
+    def _batches(self, chosen: list[int], prompts: list[Ids], room: int) -> Iterator[list[int]]:
+        """Requests of like length together, the longest first: if the memory is too small,
+        it shows at once. A batch holds at most as many tokens as `batch_size` requests of 512."""
+        order = sorted(chosen, key=lambda i: (-len(prompts[i]), i))
+        start = 0
+        while start < len(order):
+            width = len(prompts[order[start]]) + room
+            size = max(1, min(self.batch_size, self.batch_size * 512 // max(width, 1)))
+            yield order[start : start + size]
+            start += size
+
+    def _with_room(self, rows: list[tuple[Ids, int]], sampling: Sampling) -> list[Ids]:
+        """Answer rows of (prompt, seed); halve them when the memory is not enough."""
+        try:
+            return self._decode(rows, sampling)
+        except RuntimeError as problem:
+            if not _out_of_memory(problem):
+                raise
+            if len(rows) == 1:
+                raise self._no_memory(len(rows[0][0])) from problem
+        self._shrink(len(rows))
+        half = len(rows) // 2
+        return self._with_room(rows[:half], sampling) + self._with_room(rows[half:], sampling)
+
+    def _shrink(self, tried: int) -> None:
+        self.batch_size = max(1, min(self.batch_size, tried // 2))
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def _no_memory(self, tokens: int) -> WorkError:
+        return WorkError(
+            f"The host “{self.spec.name}” ran out of memory on one request of {tokens} tokens.",
+            "Choose a smaller model, shorter inputs, or fewer new tokens.",
+        )
+
+    @torch.inference_mode()
+    def _decode(self, rows: list[tuple[Ids, int]], sampling: Sampling) -> list[Ids]:
+        """The new tokens of each row, with the end token if it came."""
+        ids, mask = self._padded([row for row, _ in rows])
+        steps = sampling.max_new_tokens
+        processors = LogitsProcessorList()
+        if sampling.temperature > 0:
+            u = torch.from_numpy(uniforms([seed for _, seed in rows], steps)).to(self.device, torch.float32)
+            processors.append(OwnStream(u, sampling.temperature, sampling.top_p))
+        # What the model's own folder suggests (penalties, temperature) is not asked for.
+        self.model.generation_config = GenerationConfig()
+        out = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            logits_processor=processors,
+            generation_config=GenerationConfig(
+                max_new_tokens=steps,
+                do_sample=False,
+                eos_token_id=self.eos,
+                pad_token_id=self.pad,
+                bos_token_id=self.tokenizer.bos_token_id,
+            ),
+        )
+        return [self._until_end(row) for row in out[:, ids.shape[1] :].tolist()]
+
+    def _until_end(self, row: Ids) -> Ids:
+        for i, token in enumerate(row):
+            if token in self.eos:
+                return row[: i + 1]
+        return row
+
+    def _completion(self, tokens_in: int, out: Ids, latency_ms: float) -> Completion:
+        ended = bool(out) and out[-1] in self.eos
+        text = self.tokenizer.decode(out[:-1] if ended else out, skip_special_tokens=True).strip()
+        cost = (tokens_in * self.spec.price_in + len(out) * self.spec.price_out) / 1e6
+        return Completion(text, tokens_in, len(out), latency_ms, cost, "stop" if ended else "length")
+
+    def _padded(self, rows: list[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, L) tokens and mask, padded on the left: every row ends where its answer begins."""
+        width = max(len(row) for row in rows)
+        ids = [[self.pad] * (width - len(row)) + row for row in rows]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    # --- labels --------------------------------------------------------------------------
+
+    def label_logprobs(self, requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
+        """(len(requests), len(labels)), float64: log p(all tokens of the label | prompt).
+        The end of the answer is not part of a label, so of two labels of which one begins
+        the other the shorter is always the likelier. For a model without chat template a
+        space goes before the label unless the prompt ends in white space."""
+        from core.llm.labels import score_labels
+
+        if not labels:
+            raise WorkError("Label probabilities need at least one label.")
+        return score_labels(self, requests, labels)
+
+
+def _out_of_memory(problem: RuntimeError) -> bool:
+    said = str(problem).lower()
+    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate" in said
