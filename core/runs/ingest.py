@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session, select
 
@@ -19,6 +18,7 @@ from core.errors import PrefloopError
 from core.runs.folder import RunFolder
 from core.runs.kinds import kind_of
 from core.runs.states import move
+from storage.bulk import insert_many
 from storage.database import Database
 from storage.ids import id_of, now
 from storage.tables import Candidate, LedgerEntry, Run, RunEvent
@@ -110,8 +110,7 @@ def take(
         raise
     except Exception as error:
         raise _cannot(0, folder, f"events up to {newest}", error) from error
-    if rows:
-        session.execute(insert(RunEvent), rows)
+    insert_many(session, RunEvent, rows, ignore_existing=False)
     run.last_event = newest
     run.event_offset = lines[-1][1]
     session.add(run)
