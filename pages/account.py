@@ -6,7 +6,6 @@ import streamlit as st
 from core import accounts, tokens
 from core.access import ACTIONS, Scope, allowed
 from core.services import database
-from core.settings import get_settings
 from core.signin.passwords import SHORTEST
 from pages.shared import ago, me, post_button, problems
 
@@ -43,7 +42,7 @@ with st.container(border=True):
 
 st.subheader("API tokens", anchor=False)
 st.caption(
-    f"For programs that call {get_settings().url}/api/v1 in your name. The calls are described there, at /docs."
+    "For programs that act in your name. [What they can call](/api/v1/docs) is described, and can be tried, there."
 )
 
 if "token_once" in st.session_state:

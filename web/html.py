@@ -26,8 +26,8 @@ justify-content:center;gap:20px;padding:24px 16px;background:var(--bg);color:var
 font:15px/1.5 "Source Sans 3","Source Sans",-apple-system,"Segoe UI",Roboto,"Noto Sans",Arial,sans-serif}
 header svg{height:34px;width:auto;display:block}
 main{width:100%;max-width:400px;background:var(--card);border:1px solid var(--line);border-radius:12px;padding:28px}
-h1{font-size:21px;line-height:1.3;font-weight:650;margin:0 0 4px;letter-spacing:-.01em}
-p{margin:0 0 18px;color:var(--soft)}
+h1{font-size:21px;line-height:1.3;font-weight:650;margin:0 0 18px;letter-spacing:-.01em}
+p{margin:-14px 0 18px;color:var(--soft)}
 label{display:block;font-weight:600;font-size:14px;margin:0 0 5px}
 .field{margin-bottom:16px}
 .field small{display:block;color:var(--soft);margin-top:5px;font-size:13px}
