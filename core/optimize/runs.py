@@ -46,6 +46,7 @@ ACCESS_WORDS = {
 class Method:
     """`needs`: what it needs from the host beyond what the reward needs."""
 
+    short: str
     title: str
     sentence: str
     needs: frozenset[str] = frozenset({"text"})
@@ -53,6 +54,7 @@ class Method:
 
 METHODS = {
     "grips": Method(
+        "GrIPS",
         "GrIPS: edit search",
         "Deletes, swaps, paraphrases and puts back phrases of the instruction, and keeps an edit "
         "that scores strictly better (Prasad et al. 2023).",
@@ -177,7 +179,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
         },
         tables={"examples": pick(rows, laid.as_dict(), seed)},
         documents=documents,
-        name=f"{config.get('method') or 'grips'} on {start.name or 'an instruction'}, {kind.replace('_', ' ')}",
+        name=f"{method.short} on {start.name}, {'labels' if kind == 'labels' else 'reward model'}",
     )
 
 

@@ -1,0 +1,161 @@
+"""From a search to the annotators: the best candidates become prompt versions, a generate
+run makes their responses, and its end queues blind pairs against the champion.
+
+Nothing is promoted here: which prompt is the champion is for people to say.
+"""
+
+import threading
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from core import audit
+from core.access import Principal, require
+from core.errors import Conflict, Invalid
+from core.optimize.instruction import Instruction
+from core.projects import find_project
+from core.runs.service import find_run, get_run, start_run
+from storage.database import Database
+from storage.ids import id_of
+from storage.tables import Candidate, Project, Prompt, Run
+
+BEST = 2  # how many are sent when nobody says which
+# Between looking for the generate run and starting it, no second click may come in.
+_one_at_a_time = threading.Lock()
+
+
+def queue_candidates(
+    db: Database, who: Principal, run_id: str, numbers: list[int] | None = None
+) -> dict[str, Any]:
+    """Send candidates of an optimise run to the annotators. `numbers`: which (default:
+    the best two that beat the start). Answers {prompts, run}: the prompt versions, and the
+    generate run that makes their responses and pairs. Doing it again answers the same.
+    Raises Invalid or Conflict when there is nothing to send."""
+    require(who, "prompt.edit")
+    require(who, "run.start")
+    run = get_run(db, who, run_id)
+    if run.kind != "optimize":
+        raise Invalid(f"This run is not an optimisation but “{run.kind}”.")
+    if run.status in ("queued", "running"):
+        raise Conflict(
+            "This search is still at work.", "Wait for its end, or cancel it to keep the best so far."
+        )
+    with _one_at_a_time:
+        prompts = db.write(lambda session: _make_prompts(session, who, run_id, numbers))
+        generate = _generate_run(db, who, run, prompts)
+    return {"prompts": prompts, "run": generate}
+
+
+def _make_prompts(session: Session, who: Principal, run_id: str, numbers: list[int] | None) -> list[Prompt]:
+    run = find_run(session, run_id)
+    project = find_project(session, run.project_id)
+    found = list(session.exec(select(Candidate).where(Candidate.run_id == run_id)))
+    chosen = choose(found, numbers)
+    start = Instruction(**run.config["start"])
+    made = []
+    for candidate in chosen:
+        prompt = session.get(Prompt, candidate.prompt_id) if candidate.prompt_id else None
+        if prompt is None:
+            prompt = _version(session, project, run, start, candidate, who)
+            candidate.prompt_id = prompt.id
+            session.add(candidate)
+            audit.record(
+                session, who, "prompt.create", "prompt", prompt.id, project.id,
+                name=prompt.name, version=prompt.version, run=run_id, candidate=candidate.number,
+            )  # fmt: skip
+        made.append(prompt)
+    return made
+
+
+def _version(
+    session: Session, project: Project, run: Run, start: Instruction, candidate: Candidate, who: Principal
+) -> Prompt:
+    """The next version of the start prompt's name. Its id follows from the candidate."""
+    parent = session.get(Prompt, start.prompt_id) if start.prompt_id else None
+    name = parent.name if parent else "Found by optimisation"
+    newest = session.exec(
+        select(func.max(Prompt.version)).where(Prompt.project_id == project.id, Prompt.name == name)
+    ).one()
+    system, user = start.with_text(candidate.text)
+    prompt = Prompt(
+        id=id_of("candidate-prompt", run.id, str(candidate.number)),
+        project_id=project.id,
+        name=name,
+        version=(newest or 0) + 1,
+        system=system,
+        user=user,
+        parent_id=parent.id if parent else None,
+        operation=f"{run.config.get('method', 'optimizer')}:{candidate.operation}",
+        run_id=run.id,
+        created_by=who.user_id,
+    )
+    session.add(prompt)
+    session.flush()
+    return prompt
+
+
+def choose(candidates: list[Candidate], numbers: list[int] | None = None) -> list[Candidate]:
+    """The candidates to send: those named, or the best that beat the start."""
+    if numbers is None:
+        chosen = best_candidates(candidates, BEST)
+        if not chosen:
+            raise Invalid(
+                "This search found nothing better than its start, so there is nothing to send.",
+                "Name candidates by number to send them all the same, or search with a larger budget.",
+            )
+        return chosen
+    if not isinstance(numbers, list) or not numbers or any(type(number) is not int for number in numbers):
+        raise Invalid("candidates: a list of candidate numbers, such as [3, 7].")
+    there = {candidate.number: candidate for candidate in candidates}
+    for number in numbers:
+        if number not in there:
+            raise Invalid(f"candidates: this search has no candidate {number}.")
+        if number == 0:
+            raise Invalid("candidates: 0 is the start prompt itself.", "Name another.")
+    return [there[number] for number in dict.fromkeys(numbers)]
+
+
+def best_candidates(candidates: list[Candidate], count: int) -> list[Candidate]:
+    """The best that beat the start: by dev, where both were scored on it, else by train."""
+    start = next((candidate for candidate in candidates if candidate.number == 0), None)
+    if start is None:
+        return []
+
+    def score(candidate: Candidate, split: str) -> float:
+        return float(candidate.scores.get(split, {}).get("score", float("-inf")))
+
+    better = [
+        candidate
+        for candidate in candidates
+        if candidate.number > 0 and score(candidate, "train") > score(start, "train")
+    ]
+    if "dev" in start.scores:
+        better = [candidate for candidate in better if score(candidate, "dev") >= score(start, "dev")]
+    better.sort(key=lambda c: (score(c, "dev"), score(c, "train"), -c.number), reverse=True)
+    return better[:count]
+
+
+def _generate_run(db: Database, who: Principal, run: Run, prompts: list[Prompt]) -> Run:
+    """The run that makes these prompts' responses and pairs: the one there is, unless it
+    failed or was cancelled, else a new one."""
+    wanted = {prompt.id for prompt in prompts}
+    with db.read() as session:
+        project = find_project(session, run.project_id)
+        query = select(Run).where(
+            Run.project_id == project.id,
+            Run.kind == "generate",
+            col(Run.status).in_(("queued", "running", "succeeded", "interrupted")),
+            Run.created_at >= run.created_at,
+        )
+        for earlier in session.exec(query.order_by(col(Run.id).desc())):
+            if wanted <= set(earlier.config.get("prompts") or []):
+                return earlier
+    config: dict[str, Any] = {
+        "prompts": sorted(wanted),
+        "pairs": "champion" if project.champion_prompt_id else "all",
+        "host": run.config.get("host"),
+    }
+    if not project.champion_prompt_id and run.config["start"].get("prompt_id"):
+        # Without a champion they are compared with what they came from, and each other.
+        config["prompts"] = [run.config["start"]["prompt_id"], *config["prompts"]]
+    return start_run(db, who, project.id, "generate", config)

@@ -1,0 +1,145 @@
+"""What pages and routes read about optimise runs: candidates, the ledger, and what a
+search would do before it starts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from core.access import Principal, require
+from core.errors import Invalid, NotFound
+from core.llm.registry import host_spec
+from core.optimize.instruction import instruction_of
+from core.optimize.runs import prepare
+from core.projects import find_project
+from core.reward.registry import active_model
+from core.runs.service import find_run
+from storage.database import Database
+from storage.tables import Candidate, Example, LedgerEntry, Project, Prompt, RewardModel, Run
+
+# Seconds a call takes before anything was measured: SmolLM2-135M on 2 processor cores.
+SECONDS_PER_TOKEN, SECONDS_PER_LABEL, SECONDS_REMOTE = 0.008, 0.05, 1.5
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a search with this config would do. `seconds` is for the whole budget, from
+    the pace of the last such search, or (measured=False) a rule of thumb."""
+
+    config: dict[str, Any]
+    instruction: str
+    start_name: str
+    seconds: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a project has to offer an optimiser."""
+
+    reward_model: RewardModel | None
+    examples: dict[str, int]  # by split
+    with_reference: dict[str, int]
+    prompts: list[Prompt]  # with something to edit; the champion first, then the newest
+    champion_id: str | None
+
+
+def optimize_run(session: Session, run_id: str) -> Run:
+    run = find_run(session, run_id)
+    if run.kind != "optimize":
+        raise NotFound(f"The run {run_id} is not an optimisation.")
+    return run
+
+
+def candidates_of(db: Database, who: Principal, run_id: str) -> list[Candidate]:
+    """In the order they were proposed; 0 is the start."""
+    require(who, "run.view")
+    with db.read() as session:
+        optimize_run(session, run_id)
+        query = select(Candidate).where(Candidate.run_id == run_id)
+        return list(session.exec(query.order_by(col(Candidate.number))))
+
+
+def ledger_of(db: Database, who: Principal, run_id: str) -> list[LedgerEntry]:
+    require(who, "run.view")
+    with db.read() as session:
+        query = select(LedgerEntry).where(LedgerEntry.run_id == run_id)
+        return list(session.exec(query.order_by(col(LedgerEntry.host), col(LedgerEntry.purpose))))
+
+
+def prompts_made(db: Database, who: Principal, candidates: list[Candidate]) -> dict[str, Prompt]:
+    """The prompt versions that candidates became, by prompt id."""
+    require(who, "run.view")
+    ids = [candidate.prompt_id for candidate in candidates if candidate.prompt_id]
+    with db.read() as session:
+        return {prompt.id: prompt for prompt in session.exec(select(Prompt).where(col(Prompt.id).in_(ids)))}
+
+
+def readiness(db: Database, who: Principal, project_id: str) -> Readiness:
+    require(who, "run.view")
+    with db.read() as session:
+        project = find_project(session, project_id)
+        return Readiness(
+            active_model(session, project),
+            _splits(session, project, with_reference=False),
+            _splits(session, project, with_reference=True),
+            _editable_prompts(session, project),
+            project.champion_prompt_id,
+        )
+
+
+def _splits(session: Session, project: Project, *, with_reference: bool) -> dict[str, int]:
+    query = select(Example.split, func.count()).where(Example.project_id == project.id)
+    if with_reference:
+        query = query.where(col(Example.reference).is_not(None), Example.reference != "")
+    counts: dict[str, int] = dict(session.exec(query.group_by(col(Example.split))).all())
+    return {split: counts.get(split, 0) for split in ("train", "dev", "test")}
+
+
+def _editable_prompts(session: Session, project: Project) -> list[Prompt]:
+    query = select(Prompt).where(
+        Prompt.project_id == project.id, col(Prompt.archived_at).is_(None), Prompt.user != ""
+    )
+    found = []
+    for prompt in session.exec(query.order_by(col(Prompt.created_at).desc(), col(Prompt.version).desc())):
+        try:
+            instruction_of(prompt.system, prompt.user)
+        except Invalid:
+            continue
+        found.append(prompt)
+    return sorted(found, key=lambda prompt: prompt.id != project.champion_prompt_id)
+
+
+def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> Preview:
+    """Everything `start_run` would check and lay out, without starting. Raises Invalid
+    with what is missing."""
+    require(who, "run.view")
+    with db.read() as session:
+        project = find_project(session, project_id)
+        prepared = prepare(session, project, dict(config), int(config.get("seed") or 0))
+        pace, measured = _pace(session, project, prepared.config)
+    start = prepared.config["start"]
+    return Preview(
+        prepared.config,
+        instruction_of(start["system"], start["user"]).text,
+        start["name"],
+        pace * prepared.config["plan"]["budget"],
+        measured,
+    )
+
+
+def _pace(session: Session, project: Project, config: dict[str, Any]) -> tuple[float, bool]:
+    """Seconds a call takes, and whether that was measured by an earlier search of this
+    project on this host."""
+    query = select(Run).where(Run.project_id == project.id, Run.kind == "optimize", Run.status == "succeeded")
+    for run in session.exec(query.order_by(col(Run.id).desc()).limit(20)):
+        result = run.result or {}
+        same = all(run.config.get(name) == config.get(name) for name in ("host", "reward", "sampling"))
+        if same and result.get("calls") and result.get("seconds"):
+            return float(result["seconds"]) / float(result["calls"]), True
+    spec = host_spec(session, config["host"])
+    if spec.kind != "local":
+        return SECONDS_REMOTE / max(1, spec.concurrency), False
+    if config["reward"] == "labels":
+        return SECONDS_PER_LABEL, False
+    return SECONDS_PER_TOKEN * config["sampling"]["max_new_tokens"], False
