@@ -1,3 +1,150 @@
-from fastapi import APIRouter
+"""Examples and comparisons in and out."""
 
-router = APIRouter(tags=["data"])
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from api.deps import CurrentUser, DatabaseDep
+from core import data
+from storage.importing import ImportReport
+
+router = APIRouter(prefix="/projects/{project_id}", tags=["data"])
+
+Limit = Annotated[int, Query(ge=1, le=data.PAGE)]
+Offset = Annotated[int, Query(ge=0)]
+
+
+class SkippedRow(BaseModel):
+    row: int
+    reason: str
+
+
+class ImportAnswer(BaseModel):
+    """`row` of a skipped one is its index in the list that was sent, from 0. `added`
+    counts what was new: examples, prompts, responses, pairs, votes, annotators."""
+
+    imported: int
+    duplicates: int
+    skipped: list[SkippedRow]
+    added: dict[str, int]
+
+
+class ExamplePublic(BaseModel):
+    id: str
+    input: str
+    fields: dict[str, Any]
+    messages: list[dict[str, str]] | None
+    reference: str | None
+    split: str
+    external_id: str | None
+    created_at: datetime
+
+
+class TallyPublic(BaseModel):
+    a_wins: int
+    b_wins: int
+    ties: int
+    both_bad: int
+    simulated: int
+
+
+class PairPublic(BaseModel):
+    id: str
+    input: str
+    prompt_a: str
+    response_a: str
+    prompt_b: str
+    response_b: str
+    tally: TallyPublic
+    open_slots: int
+    source: str
+    external_id: str | None
+
+
+Rows = Annotated[list[Any], Body(description="a JSON list of rows")]
+
+
+@router.post("/examples")
+def import_examples(project_id: str, rows: Rows, db: DatabaseDep, who: CurrentUser) -> ImportAnswer:
+    """Add examples. A row is a text, or an object with `input` (text, object of fields or
+    list of messages), optionally `reference`, `split` and `external_id`; any other names
+    are fields of the input. What is there already is a duplicate."""
+    return _answer(data.import_examples(db, who, project_id, rows))
+
+
+@router.post("/comparisons")
+def import_comparisons(project_id: str, rows: Rows, db: DatabaseDep, who: CurrentUser) -> ImportAnswer:
+    """Add canonical comparison rows: `input`, `response_a`, `response_b`, `prompt_a`,
+    `prompt_b`, `annotator`, `choice` (a, b, tie, both_bad), and optionally `strength`,
+    `left` (a, b), `reason`, `criteria`, `created_at`, `duration_ms`, `external_id`. A row
+    without `annotator` and `choice` is a pair that waits for votes. TRL's rows (`prompt`,
+    `chosen`, `rejected`) are taken too. All rows are stored in one transaction."""
+    return _answer(data.import_comparisons(db, who, project_id, rows))
+
+
+@router.get("/examples")
+def list_examples(
+    project_id: str,
+    db: DatabaseDep,
+    who: CurrentUser,
+    response: Response,
+    search: str = "",
+    split: Literal["train", "dev", "test"] | None = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> list[ExamplePublic]:
+    """Examples in the order they came; the header X-Total-Count says how many there are."""
+    page = data.list_examples(db, who, project_id, search, split, limit, offset)
+    response.headers["X-Total-Count"] = str(page.total)
+    return [ExamplePublic.model_validate(row, from_attributes=True) for row in page.rows]
+
+
+@router.get("/pairs")
+def list_pairs(
+    project_id: str,
+    db: DatabaseDep,
+    who: CurrentUser,
+    response: Response,
+    search: str = "",
+    state: Literal["all", "waiting", "judged"] = "all",
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> list[PairPublic]:
+    """Pairs, newest first; the header X-Total-Count says how many there are."""
+    page = data.list_pairs(db, who, project_id, search, state, limit, offset)
+    response.headers["X-Total-Count"] = str(page.total)
+    return [PairPublic.model_validate(row, from_attributes=True) for row in page.rows]
+
+
+@router.get("/export")
+def export(
+    project_id: str,
+    db: DatabaseDep,
+    who: CurrentUser,
+    format: str = "comparisons",
+    include_simulated: bool = False,
+    split: str | None = None,
+    as_: Annotated[Literal["json", "jsonl"] | None, Query(alias="as")] = None,
+    accept: Annotated[str, Header()] = "",
+) -> StreamingResponse:
+    """`trl` and `trl-conversational` give prompt, chosen and rejected of every pair whose
+    votes prefer one response; `comparisons` gives canonical rows, which can be imported
+    again. A JSON list, or JSON Lines with `as=jsonl` (or `Accept: application/x-ndjson`).
+    Votes of simulated annotators are left out unless `include_simulated=true`; then every
+    row says in `simulated` whether it rests on any."""
+    rows = data.export_stream(db, who, project_id, format, include_simulated, split)
+    if as_ == "jsonl" or (as_ is None and ("ndjson" in accept or "jsonl" in accept)):
+        return StreamingResponse(data.as_lines(rows), media_type="application/x-ndjson")
+    return StreamingResponse(data.as_list(rows), media_type="application/json")
+
+
+def _answer(report: ImportReport) -> ImportAnswer:
+    return ImportAnswer(
+        imported=report.imported,
+        duplicates=report.duplicates,
+        skipped=[SkippedRow(row=row, reason=reason) for row, reason in report.skipped],
+        added=report.counts,
+    )

@@ -8,7 +8,7 @@ transaction. PostgreSQL takes the ordinary executemany, which psycopg pipelines.
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 from sqlalchemy import JSON, Boolean, DateTime, Float, Integer, UniqueConstraint
@@ -64,15 +64,15 @@ def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 def _default(table: type[SQLModel], name: str) -> Callable[[], Any]:
     field = table.model_fields[name]
-    if name == "id" and field.default_factory is not None:
-        return new_id
-    if field.is_required():
+    if field.default_factory is not None:
+        return cast(Callable[[], Any], field.default_factory)
+    if not field.is_required():
+        return lambda: field.default
 
-        def missing() -> Any:
-            raise ValueError(f"{table.__name__}.{name} has no value and no default")
+    def missing() -> Any:
+        raise ValueError(f"{table.__name__}.{name} has no value and no default")
 
-        return missing
-    return lambda: field.get_default(call_default_factory=True)
+    return missing
 
 
 def _insert_arrow(

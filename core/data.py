@@ -1,0 +1,250 @@
+"""Data in and out of a project: examples, comparisons, exports."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session
+
+from core import audit
+from core.access import Principal, require
+from core.errors import Invalid
+from core.projects import find_project
+from core.settings import get_settings
+from storage import exporting, importing, listing
+from storage.database import Database
+from storage.files import FileProblem, Table, read_table
+from storage.importing import Checked, ImportReport
+from storage.tables import Example, Project
+
+PAGE = 1_000  # most rows of a list in one answer
+
+
+def read_upload(name: str, data: bytes) -> Table:
+    """Read an uploaded file. Raises Invalid, naming the line, for what cannot be read."""
+    try:
+        return read_table(name, data, get_settings().max_upload_mb * 2**20)
+    except FileProblem as problem:
+        raise Invalid(str(problem), problem.hint) from None
+
+
+def import_examples(
+    db: Database, who: Principal, project_id: str, rows: Sequence[Any], *, dry_run: bool = False
+) -> ImportReport:
+    """Add examples: all that can be taken, in one transaction, or none. A row is a text,
+    or an object with `input` (text, object of fields, or conversation), and optionally
+    `reference`, `split` and `external_id`; other names are fields of the input. The split
+    follows from a hash of the input (train 60 %, dev 20 %, test 20 %) unless the row
+    names one. With `dry_run` nothing is written, and the report says what would be."""
+    require(who, "data.import")
+    checked = importing.check_examples(rows)
+    return _store(db, who, project_id, checked, importing.store_examples, "data.import_examples", dry_run)
+
+
+def import_comparisons(
+    db: Database, who: Principal, project_id: str, rows: Sequence[Any], *, dry_run: bool = False
+) -> ImportReport:
+    """Add canonical comparison rows (storage.rows), or TRL's preference rows: all that can
+    be taken, in one transaction, or none. With `dry_run` nothing is written."""
+    require(who, "data.import")
+    checked = importing.check_comparisons(rows)
+    return _store(
+        db, who, project_id, checked, importing.store_comparisons, "data.import_comparisons", dry_run
+    )
+
+
+def _store(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    checked: Checked[Any],
+    store: Callable[[Session, Project, Checked[Any], bool], ImportReport],
+    action: str,
+    dry_run: bool,
+) -> ImportReport:
+    if dry_run:
+        with db.read() as session:
+            return store(session, find_project(session, project_id), checked, True)
+
+    def work(session: Session) -> ImportReport:
+        report = store(session, find_project(session, project_id), checked, False)
+        audit.record(
+            session,
+            who,
+            action,
+            "project",
+            project_id,
+            project_id,
+            imported=report.imported,
+            duplicates=report.duplicates,
+            skipped=len(report.skipped),
+            **report.counts,
+        )
+        return report
+
+    return db.write(work)
+
+
+# --- looking ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of a list, and how many the whole list has."""
+
+    rows: list[Any]
+    total: int
+
+
+def list_examples(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    search: str = "",
+    split: str | None = None,
+    limit: int = 100,
+    offset: int = 0,
+) -> Page:
+    """Examples in the order they came; `search` is looked for in input and reference."""
+    require(who, "project.view")
+    _check_range(limit, offset)
+    with db.read() as session:
+        find_project(session, project_id)
+        rows, total = listing.examples(session, project_id, search, split, limit, offset)
+    return Page(rows, total)
+
+
+def list_pairs(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    search: str = "",
+    state: str = "all",
+    limit: int = 100,
+    offset: int = 0,
+) -> Page:
+    """Pairs with their texts, prompts and votes (listing.PairRow), newest first; `state` is
+    all, waiting (with open slots) or judged (with a vote)."""
+    require(who, "project.view")
+    _check_range(limit, offset)
+    if state not in listing.STATES:
+        raise Invalid(f"state: one of {', '.join(listing.STATES)}.")
+    with db.read() as session:
+        find_project(session, project_id)
+        rows, total = listing.pairs(session, project_id, search, state, limit, offset)
+    return Page(rows, total)
+
+
+def counts(db: Database, who: Principal, project_id: str) -> listing.Counts:
+    """How much of everything a project has."""
+    require(who, "project.view")
+    with db.read() as session:
+        find_project(session, project_id)
+        return listing.counts(session, project_id)
+
+
+def get_example(db: Database, who: Principal, project_id: str, example_id: str) -> Example | None:
+    require(who, "project.view")
+    with db.read() as session:
+        found = session.get(Example, example_id)
+        return found if found is not None and found.project_id == project_id else None
+
+
+def _check_range(limit: int, offset: int) -> None:
+    if not 1 <= limit <= PAGE:
+        raise Invalid(f"limit: a number from 1 to {PAGE}.")
+    if offset < 0:
+        raise Invalid("offset: a number from 0.")
+
+
+# --- out ----------------------------------------------------------------------------------
+
+
+def check_export(format: str, split: str | None) -> None:
+    if format not in exporting.FORMATS:
+        raise Invalid(f"format: “{format}” is none.", f"One of {', '.join(exporting.FORMATS)}.")
+    if split not in (None, "train", "dev", "test"):
+        raise Invalid("split: train, dev or test.")
+
+
+def export(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    format: str,
+    include_simulated: bool = False,
+    split: str | None = None,
+) -> list[dict[str, Any]]:
+    """All rows of an export; see `export_stream` for large ones."""
+    return list(export_stream(db, who, project_id, format, include_simulated, split))
+
+
+def export_stream(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    format: str,
+    include_simulated: bool = False,
+    split: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The rows of an export, one at a time; what is wrong with the request is raised at
+    once, not at the first row. `format` is one of storage.exporting.FORMATS."""
+    require(who, "data.export")
+    check_export(format, split)
+
+    def note(session: Session) -> None:
+        find_project(session, project_id)
+        audit.record(
+            session,
+            who,
+            "data.export",
+            "project",
+            project_id,
+            project_id,
+            format=format,
+            include_simulated=include_simulated,
+            split=split,
+        )
+
+    db.write(note)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with db.read() as session:
+            yield from exporting.export_rows(session, project_id, format, include_simulated, split)
+
+    return rows()
+
+
+def export_preview(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    format: str,
+    include_simulated: bool = False,
+    split: str | None = None,
+    limit: int = 5,
+) -> Page:
+    """The first rows of an export, and how many there are."""
+    require(who, "data.export")
+    check_export(format, split)
+    with db.read() as session:
+        find_project(session, project_id)
+        total = exporting.count_rows(session, project_id, format, include_simulated, split)
+        rows = exporting.export_rows(session, project_id, format, include_simulated, split)
+        return Page([row for _, row in zip(range(limit), rows, strict=False)], total)
+
+
+def as_lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """JSON Lines."""
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def as_list(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """One JSON list, a row a line."""
+    separator = "["
+    for row in rows:
+        yield separator + json.dumps(row, ensure_ascii=False)
+        separator = ",\n"
+    yield "[]" if separator == "[" else "]"
