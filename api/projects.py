@@ -16,6 +16,13 @@ class ProjectCreate(BaseModel):
     votes_per_pair: int = 1
 
 
+class ProjectUpdate(BaseModel):
+    name: str | None = None
+    guidelines: str | None = None
+    criteria: list[str] | None = None
+    votes_per_pair: int | None = None
+
+
 class ProjectPublic(ProjectCreate):
     id: str
     demo: bool
@@ -39,3 +46,21 @@ def list_(db: DatabaseDep, who: CurrentUser, limit: int = 100, offset: int = 0) 
 @router.get("/{project_id}")
 def get(project_id: str, db: DatabaseDep, who: CurrentUser) -> ProjectPublic:
     return ProjectPublic.model_validate(projects.get_project(db, who, project_id), from_attributes=True)
+
+
+@router.patch("/{project_id}")
+def update(project_id: str, values: ProjectUpdate, db: DatabaseDep, who: CurrentUser) -> ProjectPublic:
+    """Change what is named. Another `votes_per_pair` opens or closes slots of the pairs
+    that are there."""
+    project = projects.update_project(db, who, project_id, **values.model_dump(exclude_unset=True))
+    return ProjectPublic.model_validate(project, from_attributes=True)
+
+
+@router.delete("/{project_id}", status_code=204)
+def delete(project_id: str, db: DatabaseDep, who: CurrentUser, purge: bool = False) -> None:
+    """Put a project away: it is no longer listed, and nothing is lost. With `purge=true`,
+    delete everything of it for good."""
+    if purge:
+        projects.purge_project(db, who, project_id)
+    else:
+        projects.archive_project(db, who, project_id)

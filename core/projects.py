@@ -1,15 +1,21 @@
 """Projects: one job whose prompts are improved."""
 
+import logging
+import shutil
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
-from core.errors import Invalid, NotFound
+from core.errors import Conflict, Invalid, NotFound
+from core.settings import get_settings
 from storage.database import Database
 from storage.ids import now
-from storage.tables import Project
+from storage.purge import delete_project
+from storage.slots import change_votes_per_pair
+from storage.tables import Project, RewardModel, Run
 
 MAX_VOTES_PER_PAIR = 100
 
@@ -30,7 +36,10 @@ def checked_fields(values: dict[str, Any]) -> dict[str, Any]:
             raise Invalid("criteria: each criterion must have a name of its own.")
         clean["criteria"] = criteria
     if values.get("votes_per_pair") is not None:
-        votes = int(values["votes_per_pair"])
+        try:
+            votes = int(values["votes_per_pair"])
+        except (TypeError, ValueError):
+            votes = 0
         if not 1 <= votes <= MAX_VOTES_PER_PAIR:
             raise Invalid(f"votes_per_pair: a number from 1 to {MAX_VOTES_PER_PAIR}.")
         clean["votes_per_pair"] = votes
@@ -81,3 +90,71 @@ def archive_project(db: Database, who: Principal, project_id: str) -> None:
         audit.record(session, who, "project.archive", "project", project_id, project_id, name=project.name)
 
     db.write(work)
+
+
+def update_project(db: Database, who: Principal, project_id: str, **values: Any) -> Project:
+    """Change a project's name, guidelines, criteria or votes per pair. Another number of
+    votes opens more slots for the pairs that are there, or closes open ones; votes that
+    were cast, and pairs that somebody has open right now, stay."""
+    require(who, "project.edit")
+    unknown = set(values) - {"name", "guidelines", "criteria", "votes_per_pair"}
+    if unknown:
+        raise Invalid(f"{min(unknown)}: this is nothing a project's settings have.")
+    wanted = checked_fields({name: value for name, value in values.items() if value is not None})
+
+    def work(session: Session) -> Project:
+        project = find_project(session, project_id)
+        before = {name: getattr(project, name) for name in wanted}
+        changed = {name: value for name, value in wanted.items() if value != before[name]}
+        if not changed:
+            return project
+        detail: dict[str, Any] = {"changed": sorted(changed)}
+        for name, value in changed.items():
+            setattr(project, name, value)
+        session.add(project)
+        session.flush()
+        if "votes_per_pair" in changed:
+            votes = (before["votes_per_pair"], changed["votes_per_pair"])
+            opened, closed = change_votes_per_pair(session, project_id, *votes)
+            detail |= {"votes_per_pair": votes, "slots_opened": opened, "slots_closed": closed}
+        audit.record(session, who, "project.edit", "project", project_id, project_id, **detail)
+        return project
+
+    return db.write(work)
+
+
+def purge_project(db: Database, who: Principal, project_id: str) -> dict[str, int]:
+    """Delete every row of a project, its run folders and its models; answers how many rows
+    of each table went. Only the audit log keeps what was done. Raises Conflict while a run
+    of it is at work. For archived projects too."""
+    require(who, "project.delete")
+    folders: list[Path] = []
+
+    def work(session: Session) -> dict[str, int]:
+        project = session.get(Project, project_id)
+        if project is None:
+            raise NotFound(f"There is no project {project_id}.")
+        runs = session.exec(select(Run.id, Run.status).where(Run.project_id == project_id)).all()
+        if any(status in ("queued", "running") for _, status in runs):
+            raise Conflict("A run of this project is still at work.", "Cancel it, and try again.")
+        settings = get_settings()
+        models = session.exec(select(RewardModel.folder).where(RewardModel.project_id == project_id)).all()
+        folders[:] = [settings.runs_dir / run_id for run_id, _ in runs]
+        folders.extend(settings.data_dir / folder for folder in models)
+        deleted = delete_project(session, project_id)
+        audit.record(
+            session, who, "project.purge", "project", project_id, project_id, name=project.name, rows=deleted
+        )
+        return deleted
+
+    deleted = db.write(work)
+    root = get_settings().data_dir.resolve()
+    for folder in folders:
+        # Nothing outside the data folder, nor the folder itself, whatever a row says.
+        if root in folder.resolve().parents and folder.exists():
+            shutil.rmtree(folder, onerror=_left_behind)
+    return deleted
+
+
+def _left_behind(_function: Any, path: str, _error: Any) -> None:
+    logging.getLogger(__name__).warning("could not delete %s, which is no longer needed", path)

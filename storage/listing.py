@@ -99,12 +99,20 @@ def pairs(
     session: Session, project_id: str, search: str, state: str, limit: int, offset: int
 ) -> tuple[list[PairRow], int]:
     first, second = aliased(Response), aliased(Response)
+    columns: tuple[Any, ...] = (
+        Pair,
+        Example.input,
+        first.text,
+        first.prompt_id,
+        second.text,
+        second.prompt_id,
+    )
     query: Any = (
-        sa.select(Pair, col(Example.input), first.text, first.prompt_id, second.text, second.prompt_id)
+        sa.select(*columns)
         .join(Example, col(Example.id) == col(Pair.example_id))
-        .join(first, first.id == Pair.response_a)
-        .join(second, second.id == Pair.response_b)
-        .where(Pair.project_id == project_id)
+        .join(first, first.id == col(Pair.response_a))
+        .join(second, second.id == col(Pair.response_b))
+        .where(col(Pair.project_id) == project_id)
     )
     if search.strip():
         pattern = like(search)
