@@ -1,0 +1,153 @@
+"""A run's result in the words a page shows: key figures with n and interval, then all the
+rest as lines. Knows the shapes that results are made of, not the kinds' inner workings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.stats import wilson
+
+_TEXTS = {"best": "The best prompt found", "start": "The prompt it started from"}
+_LONG = 160
+
+
+@dataclass(frozen=True)
+class Figure:
+    label: str
+    value: str
+    detail: str = ""
+    help: str = ""
+
+
+def key_figures(kind: str, result: dict[str, Any]) -> list[Figure]:
+    """The few figures a person looks for first; none for an unknown shape."""
+    if kind == "reward_model":
+        return _reward_model(result)
+    if kind == "optimize":
+        return _optimize(result)
+    return _plain_figures(result)
+
+
+def _reward_model(result: dict[str, Any]) -> list[Figure]:
+    if not isinstance(result.get("accuracy"), int | float):
+        return _plain_figures(result)
+    figures = [
+        Figure(
+            "Held-out accuracy",
+            _share(result["accuracy"]),
+            _interval(result.get("accuracy_low"), result.get("accuracy_high"), result.get("n_test"), 100),
+            "Share of test pairs where the model prefers what people preferred",
+        )
+    ]
+    for name, of in (result.get("baselines") or {}).items():
+        if isinstance(of, dict) and isinstance(of.get("accuracy"), int | float) and len(figures) < 3:
+            n = of.get("n")
+            low, high = of.get("low"), of.get("high")
+            if low is None and n:
+                low, high = wilson(of["accuracy"] * n, n)
+            figures.append(Figure(f"Baseline: {name}", _share(of["accuracy"]), _interval(low, high, n, 100)))
+    figures.append(Figure("Training pairs", _number(result.get("n_train"))))
+    return figures
+
+
+def _optimize(result: dict[str, Any]) -> list[Figure]:
+    best = result.get("best") if isinstance(result.get("best"), dict) else {}
+    figures = []
+    for split in ("train", "dev", "test"):
+        score = (best or {}).get(split)
+        if isinstance(score, dict) and isinstance(score.get("mean"), int | float):
+            detail = _interval(score.get("low"), score.get("high"), score.get("n"))
+            figures.append(Figure(f"Best, on {split}", _number(score["mean"]), detail))
+    for key, label in (("calls", "Model calls"), ("candidates", "Candidates tried")):
+        if isinstance(result.get(key), int | float):
+            figures.append(Figure(label, _number(result[key])))
+    return figures
+
+
+def _plain_figures(result: dict[str, Any]) -> list[Figure]:
+    """The first four bare numbers."""
+    numbers = [(key, value) for key, value in result.items() if _is_number(value)]
+    return [Figure(words(key), _value(key, value)) for key, value in numbers[:4]]
+
+
+def texts(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """(title, text) of the prompts a result holds."""
+    found = [(title, result.get(key)) for key, title in _TEXTS.items()]
+    return [(title, item["text"]) for title, item in found if isinstance(item, dict) and item.get("text")]
+
+
+def remarks(result: dict[str, Any]) -> list[str]:
+    """What the work itself says about its result, in sentences."""
+    notes = result.get("notes")
+    said = [str(note) for note in notes] if isinstance(notes, list) else []
+    if result.get("finish_words"):
+        said.insert(0, f"Why it ended: {result['finish_words']}")
+    elif result.get("finish_reason"):
+        said.insert(0, f"Why it ended: {words(str(result['finish_reason'])).lower()}.")
+    if result.get("partial"):
+        said.append("It was stopped before the end: this is what it had by then.")
+    return said
+
+
+def described(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Every value as a line (what, value), nested ones by their path."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix} › {words(key)}" if prefix else words(key)
+        if isinstance(value, dict) and _is_number(value.get("mean")):
+            detail = _interval(value.get("low"), value.get("high"), value.get("n"))
+            lines.append((name, _number(value["mean"]) + (f" ({detail})" if detail else "")))
+        elif isinstance(value, dict) and value:
+            lines += described(value, name)
+        elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+            lines.append((name, f"{len(value):,} entries"))
+        elif isinstance(value, list):
+            lines.append((name, _shortened(", ".join(map(str, value))) if value else "none"))
+        else:
+            lines.append((name, _value(key, value)))
+    return lines
+
+
+def words(key: str) -> str:
+    text = key.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def _value(key: str, value: Any) -> str:
+    if value is None or value == {}:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key == "seconds" and _is_number(value):
+        return f"{value:,.1f} s"
+    return _number(value) if _is_number(value) else _shortened(str(value))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> str:
+    if not _is_number(value):
+        return "—"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _interval(low: Any, high: Any, n: Any, times: float = 1) -> str:
+    """`57.0 to 65.3, n 512`, as much of it as there is."""
+    parts = []
+    if _is_number(low) and _is_number(high):
+        form = ".1f" if times == 100 else ".3g"
+        parts.append(f"{times * low:{form}} to {times * high:{form}}" + (" %" if times == 100 else ""))
+    if _is_number(n):
+        parts.append(f"n {n:,}")
+    return ", ".join(parts)
