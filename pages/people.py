@@ -94,16 +94,6 @@ st.dataframe(
 # --- change one ---------------------------------------------------------------------------
 
 
-@st.dialog("Deactivate this account?")
-def confirm(user_id: str, name: str) -> None:
-    st.text(f"{name} is signed out at once, everywhere, and their tokens are refused.")
-    st.text("What they did stays. You can reactivate the account.")
-    if st.button("Deactivate", type="primary", key="confirm_deactivate"):
-        with problems():
-            accounts.set_active(database(), me(), user_id, False)
-            st.rerun()
-
-
 with st.container(border=True):
     st.subheader("Change an account", anchor=False)
     of = {user.id: user for user in users}
@@ -145,8 +135,23 @@ with st.container(border=True):
             st.rerun()
     if chosen.active:
         if active_at.button("Deactivate", icon=":material/block:", width="stretch"):
-            confirm(chosen.id, chosen.name)
+            st.session_state["to_deactivate"] = chosen.id
     elif active_at.button("Reactivate", icon=":material/undo:", width="stretch"):
         with problems():
             accounts.set_active(db, who, chosen.id, True)
             st.rerun()
+    if chosen.active and st.session_state.get("to_deactivate") == chosen.id:
+        with st.container(border=True):
+            st.text(f"{chosen.name} is signed out at once, everywhere, and their tokens are refused.")
+            st.text("What they did stays, and you can reactivate the account.")
+            yes_at, no_at = st.columns(2)
+            if yes_at.button(
+                f"Deactivate {chosen.name}", type="primary", key="confirm_deactivate", width="stretch"
+            ):
+                with problems():
+                    accounts.set_active(db, who, chosen.id, False)
+                    del st.session_state["to_deactivate"]
+                    st.rerun()
+            if no_at.button("Keep active", width="stretch"):
+                del st.session_state["to_deactivate"]
+                st.rerun()

@@ -48,12 +48,11 @@ def header(title: str, caption: str = "") -> Project:
     project = choose_project()
     if project is None:
         st.title(title)
-        empty(
-            "There is no project yet.",
-            "Make one, then import examples or comparisons.",
-            "project.py",
-            "New project",
-        )
+        if may("project.create"):
+            text = "Make one, then import examples or comparisons."
+            empty("There is no project yet.", text, "project.py", "New project")
+        else:
+            empty("There is no project yet.", "An engineer or a lead can make one. Come back when there is.")
         st.stop()
     everything = {item.id: item.name for item in projects.list_projects(database(), me())}
     left, right = st.columns([4, 1.4], vertical_alignment="bottom")

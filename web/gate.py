@@ -151,6 +151,7 @@ def _only_rerun(message: Message) -> Message | None:
     plain = BackMsg()
     plain.rerun_script.query_string = asked.rerun_script.query_string
     plain.rerun_script.page_script_hash = asked.rerun_script.page_script_hash
+    plain.rerun_script.page_name = asked.rerun_script.page_name
     return {"type": "websocket.receive", "bytes": plain.SerializeToString()}
 
 

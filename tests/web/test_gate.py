@@ -1,0 +1,130 @@
+"""The gate, over real HTTP and a real socket: nobody reaches anything without a sign-in."""
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.web.sockets import open_socket, rerun
+
+CLOSED = [
+    "/_stcore/host-config",
+    "/_stcore/metrics",
+    "/_stcore/agent/openapi.json",
+    "/static/js/index.js",
+    "/media/anything.png",
+    "/app/static/icon.svg",
+    "/component/x/index.html",
+    "/api/v1/projects",
+    "/api/v1/nothing",
+    "/oauth2callback",
+]
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_without_a_sign_in_there_is_nothing_but_a_401(site, path):
+    answer = httpx.get(site.url + path)
+    assert answer.status_code == 401 and "detail" in answer.json()
+
+
+def test_uploads_and_pages_are_closed_too(site):
+    upload = httpx.put(f"{site.url}/_stcore/upload_file/a/b", content=b"x")
+    assert upload.status_code == 401
+    assert httpx.post(site.url + "/").status_code == 401
+    page = site.browser().get("/people?project=1&x=a b")
+    assert page.status_code == 303
+    assert page.headers["location"] == "/auth/sign-in?next=/people%3Fproject%3D1%26x%3Da%2520b"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/_stcore/health", "/auth/sign-in", "/api/v1/health", "/api/v1/docs", "/auth/icon.svg"],
+)
+def test_what_is_open_is_open(site, path):
+    assert httpx.get(site.url + path).status_code == 200
+
+
+def test_the_api_is_described_without_anything_from_elsewhere(site):
+    page = httpx.get(site.url + "/api/v1/docs").text
+    assert "//" not in page.replace("<!DOCTYPE html>", "")
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert len(httpx.get(f"{site.url}/api/v1/docs/assets/{file}").content) > 100_000
+    assert "/projects" in httpx.get(site.url + "/api/v1/openapi.json").json()["paths"]
+
+
+def test_streamlits_own_sign_in_routes_do_not_answer(site):
+    assert httpx.get(site.url + "/auth/login").status_code == 404
+    assert httpx.get(site.url + "/auth/logout").status_code == 404
+
+
+def test_a_cookie_opens_pages_and_a_broken_one_does_not(site):
+    somebody = site.person()
+    assert "Streamlit" in somebody.browser.get("/").text
+    name = "prefloop_sign_in"
+    for bad in ("", "x", somebody.cookie[:-1] + ("a" if somebody.cookie[-1] != "a" else "b"), "é"):
+        header = f"{name}={bad}".encode()
+        assert httpx.get(site.url + "/_stcore/host-config", headers={"Cookie": header}).status_code == 401
+    sign_in_id = somebody.cookie.split(".")[0]
+    assert httpx.get(site.url + "/_stcore/host-config", cookies={name: sign_in_id}).status_code == 401
+
+
+def test_the_header_is_ours_alone(site):
+    admin, annotator = site.person("admin"), site.person("annotator")
+    admins_sign_in = admin.cookie.split(".")[0]
+    spoofed = {"X-Prefloop-Sign-In": admins_sign_in}
+    assert httpx.get(site.url + "/_stcore/host-config", headers=spoofed).status_code == 401
+    with pytest.raises(InvalidStatus):
+        open_socket(site, **spoofed)
+    with open_socket(site, annotator.cookie, **spoofed) as socket:
+        texts = rerun(socket)
+    assert annotator.name in texts and admin.name not in texts
+
+
+def test_sockets_need_the_cookie_and_a_page_of_ours(site):
+    somebody = site.person()
+    for cookie, origin in (("", None), ("x.y", None), (somebody.cookie, "https://evil.example")):
+        with pytest.raises(InvalidStatus) as refused:
+            open_socket(site, cookie, origin)
+        assert refused.value.response.status_code == 403
+    with open_socket(site, somebody.cookie) as socket:
+        assert somebody.name in rerun(socket)
+
+
+def test_a_role_sees_its_pages_only(site):
+    with open_socket(site, site.person("annotator").cookie) as socket:
+        assert not {"People", "Audit log"} & set(rerun(socket, "people"))
+    with open_socket(site, site.person("admin").cookie) as socket:
+        assert "People" in rerun(socket, "people")
+
+
+def test_pages_may_load_nothing_from_elsewhere(site):
+    for answer in (httpx.get(site.url + "/auth/sign-in"), site.person().browser.get("/")):
+        policy = answer.headers["content-security-policy"]
+        directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+        assert directives["default-src"] == "'self'"
+        assert directives["img-src"] == "'self' data: blob:"
+        assert directives["object-src"] == "'none'" and directives["frame-ancestors"] == "'self'"
+        assert "unsafe-eval'" not in directives["script-src"].replace("'wasm-unsafe-eval'", "")
+        assert "'unsafe-inline'" not in directives["script-src"]
+        assert "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+def test_static_files_do_not_ask_the_database(monkeypatch, db, person):
+    from core.signin import validity as module
+    from core.signin.validity import Validity
+
+    asked = []
+    original = Validity.check
+    monkeypatch.setattr(Validity, "check", lambda self, db, key: asked.append(key) or original(self, db, key))
+    times = [0.0]
+    cache = Validity(clock=lambda: times[0])
+    who = person("engineer")
+    for _ in range(100):
+        assert cache.known(who.sign_in_id) or cache.check(db, who.sign_in_id)
+    assert len(asked) == 1
+    times[0] = module.REMEMBER_S + 0.1
+    assert cache.known(who.sign_in_id) is None
+    cache.check(db, who.sign_in_id)
+    cache.forget()
+    assert cache.known(who.sign_in_id) is None
