@@ -1,0 +1,341 @@
+"""One search: how far it is, what it found, where each candidate came from, what it cost."""
+
+from html import escape
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from core.optimize.promote import best_candidates, queue_candidates
+from core.optimize.view import candidates_of, ledger_of, prompts_made
+from core.prompts.diff import word_diff
+from core.runs.service import cancel_run, get_run, resume_run
+from core.services import database
+from pages.shared import ago, duration, may, me, number, percent, problems
+from storage.tables import Candidate, Project, Run
+
+ACTIVE = ("queued", "running")
+UNITS = {
+    "labels": "Score: 100 × balanced accuracy + 10 × entropy",
+    "reward_model": "Mean reward, in standard deviations",
+}
+STATES = {
+    "queued": (":material/schedule:", "gray", "Waiting for a free slot"),
+    "running": (":material/sync:", "blue", "At work"),
+    "succeeded": (":material/check_circle:", "green", "Done"),
+    "failed": (":material/error:", "red", "Failed"),
+    "cancelled": (":material/cancel:", "gray", "Cancelled"),
+    "interrupted": (":material/power_off:", "orange", "Interrupted"),
+}
+
+
+def show_run(project: Project, run: Run) -> None:
+    if run.status in ACTIVE:
+        st.fragment(_show, run_every=2.0)(project.id, run.id, active=True)
+    else:
+        _show(project.id, run.id, active=False)
+
+
+def _show(project_id: str, run_id: str, active: bool) -> None:
+    run = get_run(database(), me(), run_id)
+    if active and run.status not in ACTIVE:
+        st.rerun()
+    candidates = candidates_of(database(), me(), run_id)
+    _state(run)
+    if run.result:
+        _result(run, candidates)
+    if candidates:
+        st.subheader("Best so far" if active else "How it went", anchor=False)
+        _curve(run, candidates)
+        _candidates(run, candidates)
+    elif active:
+        st.caption("The first score appears when the start prompt was tried on the train examples.")
+    _books(run)
+
+
+def _state(run: Run) -> None:
+    icon, colour, words = STATES[run.status]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(words, icon=icon, color=colour)  # type: ignore[arg-type]
+        when = run.finished_at or run.started_at or run.created_at
+        said = "ended" if run.finished_at else "started" if run.started_at else "queued"
+        st.caption(f"{said} {ago(when)} · host {run.config.get('host')} · seed {run.seed}")
+        if run.status in ACTIVE and may("run.control"):
+            label = "Stopping …" if run.cancel_requested else "Stop and keep the best"
+            if st.button(label, icon=":material/stop:", disabled=run.cancel_requested, key="optimize_cancel"):
+                with problems():
+                    cancel_run(database(), me(), run.id)
+                    st.rerun()
+        can_resume = run.status in ("failed", "interrupted", "cancelled") and may("run.control")
+        if can_resume and st.button("Resume", icon=":material/resume:", key="optimize_resume"):
+            with problems():
+                resume_run(database(), me(), run.id)
+                st.rerun()
+    if run.status in ACTIVE:
+        left = f" · about {duration(run.eta_s)} left" if run.eta_s is not None else ""
+        st.progress(run.progress, text=f"{run.message or 'Waiting'}{left}")
+    if run.error:
+        st.error(f"{run.error} {run.hint or ''}", icon=":material/error:")
+
+
+# --- what it found ---------------------------------------------------------------------------
+
+
+def _result(run: Run, candidates: list[Candidate]) -> None:
+    result = run.result or {}
+    best, start, gain = result["best"], result["start"], result.get("gain")
+    with st.container(border=True):
+        st.subheader(_headline(result), anchor=False)
+        st.caption(f"{result['finish_words']} {_counted(result)}")
+        if gain is not None and result["improved"]:
+            a, b, c = st.columns(3)
+            _score(a, "Start, on test", start["test"], _scale(run))
+            _score(b, "Found, on test", best["test"], _scale(run))
+            _score(
+                c,
+                "Gain on test",
+                gain,
+                "Found less start, on the same test examples. The interval (95 %) is a paired bootstrap.",
+                sign="+",
+            )
+            if run.config["reward"] == "labels":
+                a.caption("Accuracy " + _accuracy(start["test"]))
+                b.caption("Accuracy " + _accuracy(best["test"]))
+        elif start.get("test"):
+            _score(st, "Start, on test", start["test"], _scale(run))
+        if result["improved"]:
+            _diff("The found instruction, against the start", start["text"], best["text"])
+        _send(run, candidates)
+
+
+def _score(place: Any, label: str, scores: dict[str, Any], help: str, sign: str = "") -> None:
+    place.metric(
+        label,
+        f"{scores['score']:{sign}.3g}",
+        f"{scores['low']:{sign}.3g} to {scores['high']:{sign}.3g}, n {scores['n']:,}",
+        delta_color="off",
+        delta_arrow="off",
+        help=help,
+    )
+
+
+def _headline(result: dict[str, Any]) -> str:
+    gain = result.get("gain")
+    if not result["improved"]:
+        return "Nothing better than the start was found"
+    if gain is None:
+        return f"Candidate {result['best']['number']} is the best so far, on train only"
+    if gain["low"] > 0:
+        return f"Candidate {result['best']['number']} is better than the start"
+    if gain["high"] < 0:
+        return f"Candidate {result['best']['number']} looked better, but is worse on test"
+    return f"Candidate {result['best']['number']} looks better; the test set is too small to be sure"
+
+
+def _counted(result: dict[str, Any]) -> str:
+    dropped = sum(result.get("dropped", {}).values())
+    said = (
+        f"{result['candidates'] - 1:,} candidates, {result['accepted'] - 1:,} of them accepted, "
+        f"{result['calls']:,} of {result['budget']:,} calls."
+    )
+    if dropped:
+        each = ", ".join(f"{count} {reason}" for reason, count in result["dropped"].items())
+        said += f" {dropped:,} proposals were dropped ({each})."
+    if result.get("failed_calls"):
+        said += f" {result['failed_calls']:,} calls failed and counted as empty answers."
+    if result.get("lost_calls"):
+        said += f" {result['lost_calls']:,} calls were lost when the worker was stopped."
+    return said
+
+
+def _send(run: Run, candidates: list[Candidate]) -> None:
+    sent = [candidate for candidate in candidates if candidate.prompt_id]
+    if sent:
+        made = prompts_made(database(), me(), sent)
+        names = ", ".join(
+            f"{made[c.prompt_id].name} v{made[c.prompt_id].version}" for c in sent if c.prompt_id in made
+        )
+        st.success(
+            f"Sent to the annotators as {names}. Blind pairs wait for votes once their responses are generated.",
+            icon=":material/send:",
+        )
+        st.page_link("runs.py", label="See the generation", icon=":material/arrow_forward:")
+        return
+    if not may("run.start"):
+        return
+    best = best_candidates(candidates, 2)
+    if not best:
+        st.caption("There is nothing to send: no candidate was better than the start on train and on dev.")
+        return
+    which = " and ".join(f"candidate {candidate.number}" for candidate in best)
+    if st.button(
+        "Send the best to the annotators",
+        type="primary",
+        icon=":material/send:",
+        help=f"Makes prompt versions of {which}, generates their responses, and queues blind pairs.",
+        key="optimize_send",
+    ):
+        with problems():
+            queue_candidates(database(), me(), run.id, [candidate.number for candidate in best])
+            st.rerun()
+    st.caption(
+        f"Makes prompt versions of {which}, generates their responses to the examples, and queues blind "
+        "pairs against the champion. Nothing is promoted before people have voted."
+    )
+
+
+# --- the curve and the candidates --------------------------------------------------------------
+
+
+def _curve(run: Run, candidates: list[Candidate]) -> None:
+    """Best training score against calls, with its interval; every candidate as a dot."""
+    rows, best = [], None
+    for candidate in candidates:
+        train = candidate.scores.get("train")
+        if not train:
+            continue
+        if best is None or train["score"] > best["score"]:
+            best = train
+        rows.append(
+            {
+                "calls": candidate.calls, "candidate": candidate.number, "edit": candidate.operation,
+                "score": train["score"], "low": train["low"], "high": train["high"],
+                "best": best["score"], "best_low": best["low"], "best_high": best["high"],
+                "kind": "start" if not candidate.number else "accepted" if candidate.accepted else "not accepted",
+            }
+        )  # fmt: skip
+    data = pd.DataFrame(rows)
+    x = alt.X(
+        "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12)
+    )
+    y = alt.Y("best:Q", title=UNITS[run.config["reward"]], scale=alt.Scale(zero=False))
+    base = alt.Chart(data)
+    band = base.mark_area(opacity=0.18, interpolate="step-after").encode(
+        x, alt.Y("best_low:Q"), alt.Y2("best_high:Q")
+    )
+    line = base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(x, y)
+    start = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], opacity=0.7).encode(y=alt.Y("score:Q"))
+    dots = base.mark_point(filled=True, size=60, opacity=0.9).encode(
+        x,
+        alt.Y("score:Q"),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted"]),
+                        legend=alt.Legend(orient="top")),
+        tooltip=["candidate:Q", "edit:N", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
+                 alt.Tooltip("high:Q", format=".3f"), "calls:Q"],
+    )  # fmt: skip
+    st.altair_chart((band + line + start + dots).properties(height=280), width="stretch")
+    n = candidates[0].scores.get("train", {}).get("n", 0)
+    st.caption(
+        f"Line: the best score so far on the {n} train examples, with its 95 % interval. Dashed: the start. "
+        "The best of many is flattered by chance; only the test score at the end is not."
+    )
+
+
+def _candidates(run: Run, candidates: list[Candidate]) -> None:
+    st.subheader("Candidates", anchor=False)
+    table = pd.DataFrame([_row(candidate) for candidate in candidates])
+    picked = st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        height=min(38 + 35 * len(table), 380),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"optimize_candidates_{run.id}",
+        column_config={
+            "#": st.column_config.NumberColumn(width=40, pinned=True),
+            "Edit": st.column_config.TextColumn(width=95),
+            "Parent": st.column_config.TextColumn(width=60),
+            "Train": st.column_config.NumberColumn(format="%.3f", width=75, help=_scale(run)),
+            "95 %": st.column_config.TextColumn(width=120, help="Interval of the train score"),
+            "Dev": st.column_config.TextColumn(width=150, help="Only the start and the finalists see dev"),
+            "Test": st.column_config.TextColumn(width=150, help="Only the start and the chosen one see test"),
+            "Accepted": st.column_config.CheckboxColumn(width=75),
+            "Calls": st.column_config.NumberColumn(width=60, help="Spent in the run when it was scored"),
+            "Instruction": st.column_config.TextColumn(width="large"),
+        },
+    )
+    rows = picked["selection"]["rows"]  # type: ignore[index]
+    chosen = candidates[rows[0]] if rows and rows[0] < len(candidates) else None
+    if chosen is None:
+        st.caption("Choose a row to see its words against its parent's.")
+        return
+    parent = next((item for item in candidates if item.number == chosen.parent), None)
+    if parent is None:
+        st.caption("The start")
+        st.code(chosen.text, language=None, wrap_lines=True)
+    else:
+        _diff(f"Candidate {chosen.number} ({chosen.operation}), against its parent {parent.number}",
+              parent.text, chosen.text)  # fmt: skip
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    train = candidate.scores.get("train", {})
+    return {
+        "#": candidate.number,
+        "Edit": candidate.operation,
+        "Parent": "" if candidate.parent is None else str(candidate.parent),
+        "Train": train.get("score"),
+        "95 %": f"{train['low']:.3g} to {train['high']:.3g}" if train else "",
+        "Dev": _cell(candidate.scores.get("dev")),
+        "Test": _cell(candidate.scores.get("test")),
+        "Accepted": candidate.accepted,
+        "Calls": candidate.calls,
+        "Instruction": candidate.text,
+    }
+
+
+def _cell(scores: dict[str, Any] | None) -> str:
+    return f"{scores['score']:.3g} ({scores['low']:.3g} to {scores['high']:.3g})" if scores else ""
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
+    return percent(scores["accuracy"], scores["accuracy_low"], scores["accuracy_high"], scores["n"])
+
+
+def _scale(run: Run) -> str:
+    if run.config["reward"] == "labels":
+        return "100 × balanced accuracy + 10 × entropy (nats) of the predicted labels, as GrIPS has it."
+    return "Mean reward of the responses. Over the reward model's training responses: mean 0, deviation 1."
+
+
+def _diff(title: str, old: str, new: str) -> None:
+    """Words taken out are struck through, words put in are underlined."""
+    st.caption(title)
+    marks = {
+        "delete": '<del style="background:rgba(200,60,40,.16);border-radius:3px">{}</del>',
+        "insert": '<ins style="background:rgba(30,140,110,.20);border-radius:3px">{}</ins>',
+    }
+    words = "".join(marks.get(op, "{}").format(escape(text)) for op, text in word_diff(old, new))
+    with st.container(border=True):
+        st.html(f'<div style="white-space:pre-wrap;line-height:1.6">{words}</div>')
+
+
+# --- the books -------------------------------------------------------------------------------
+
+
+def _books(run: Run) -> None:
+    lines = ledger_of(database(), me(), run.id)
+    if not lines:
+        return
+    total = sum(line.calls for line in lines)
+    budget = run.config["budget"]["calls"]
+    with st.expander(f"Calls: {total:,} of {budget:,}", icon=":material/receipt_long:"):
+        st.dataframe(
+            pd.DataFrame(
+                [
+                    {
+                        "Host": line.host, "For": {"target": "scoring prompts", "optimizer": "paraphrases"}.get(line.purpose, line.purpose),
+                        "Calls": line.calls, "Tokens in": line.tokens_in, "Tokens out": line.tokens_out, "Cost": line.cost,
+                    }
+                    for line in lines
+                ]
+            ),
+            hide_index=True,
+            width="stretch",
+            column_config={"Cost": st.column_config.NumberColumn(format="%.4f", help="By the host's prices")},
+        )  # fmt: skip
+        seconds = (run.result or {}).get("seconds")
+        if seconds:
+            st.caption(f"{duration(seconds)} at work, {number(seconds / max(total, 1))} s a call.")

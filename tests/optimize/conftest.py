@@ -1,0 +1,109 @@
+"""A project an optimiser can work on, and searches that really ran, on a fake host."""
+
+import pytest
+
+from core.optimize import work
+from core.runs.context import RunContext
+from core.runs.ingest import finish, ingest
+from core.runs.service import get_run, run_folder, start_run
+from storage.ids import content_hash, now
+from storage.tables import Example, Project, Prompt, RewardModel, Run
+from tests.optimize.fakes import START, FakeHost, FakeScorer
+
+
+def add(db, *rows):
+    db.write(lambda session: session.add_all(rows))
+
+
+@pytest.fixture
+def examples(db, project):
+    """`examples(train=…, dev=…, test=…, labels=…)` puts examples into the project."""
+
+    def make(train=20, dev=8, test=10, labels=("negative", "positive"), fields="input"):
+        rows = []
+        for split, count in (("train", train), ("dev", dev), ("test", test)):
+            for i in range(count):
+                text = f"{split} review {i}: {'good' if i % 2 else 'bad'}"
+                rows.append(
+                    Example(
+                        project_id=project.id,
+                        content_hash=content_hash([text, fields]),
+                        input=text,
+                        fields={fields: text},
+                        reference=labels[i % len(labels)] if labels else None,
+                        split=split,
+                    )
+                )
+        add(db, *rows)
+        return rows
+
+    return make
+
+
+@pytest.fixture
+def champion(db, project):
+    prompt = Prompt(project_id=project.id, name="Careful", system=START, user="{{input}}")
+
+    def work(session):
+        session.add(prompt)
+        row = session.get(Project, project.id)
+        row.champion_prompt_id = prompt.id
+        session.add(row)
+
+    db.write(work)
+    return prompt
+
+
+@pytest.fixture
+def reward_model(db, settings, project):
+    folder = settings.data_dir / "runs" / "r1" / "artifacts" / "model"
+    folder.mkdir(parents=True)
+    (folder / "reward.json").write_text("{}")
+    model = RewardModel(
+        project_id=project.id, run_id="r1", name="Reward model 1", folder="runs/r1/artifacts/model",
+        metrics={"accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8, "n_test": 80}, simulated_share=0.5,
+    )  # fmt: skip
+
+    def work(session):
+        session.add(model)
+        row = session.get(Project, project.id)
+        row.reward_model_id = model.id
+        session.add(row)
+
+    db.write(work)
+    return model
+
+
+@pytest.fixture
+def search(db, admin, project, monkeypatch):
+    """`search(reward=…, …)` starts a run, works it on a fake host, and takes in its end."""
+
+    def go(end=True, kill_at=None, **config):
+        host = FakeHost(kill_at=kill_at)
+        monkeypatch.setattr(work, "open_host", lambda spec, models_dir: host)
+        monkeypatch.setattr(work, "open_scorer", lambda folder: FakeScorer())
+        asked = {"reward": "labels", "budget": {"calls": 1_200}, "seed": 5, **config}
+        run = start_run(db, admin, project.id, "optimize", asked)
+        folder = run_folder(run.id)
+
+        def running(session):
+            row = session.get(Run, run.id)
+            row.status, row.started_at = "running", now()
+            session.add(row)
+
+        db.write(running)
+        context = RunContext(folder)
+        outcome = None
+        try:
+            outcome = {"status": "succeeded", "result": work.run(context)}
+        except BaseException:
+            if end:
+                raise
+        context.close()
+        while ingest(db, run.id, folder):
+            pass
+        if end:
+            finish(db, run.id, folder, outcome)
+        return get_run(db, admin, run.id)
+
+    return go

@@ -1,0 +1,92 @@
+"""The page: empty states, the form, a running search, a finished one."""
+
+import pytest
+
+from core.optimize import promote
+from core.runs.service import get_run, list_runs
+from storage.tables import Run
+
+
+def texts(at):
+    kinds = ("caption", "subheader", "markdown", "warning", "error", "success")
+    return " ".join(item.value for kind in kinds for item in getattr(at, kind))
+
+
+def test_it_says_what_is_missing(admin, project, open_page, examples):
+    assert "There are no examples" in texts(open_page(admin, "optimize.py", project))
+    examples(labels=None)
+    assert "There is nothing to optimise for yet" in texts(open_page(admin, "optimize.py", project))
+
+
+def test_start_from_the_page(db, admin, project, open_page, examples, champion, reward_model):
+    examples()
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception
+    assert "70.0 % (60.0 to 80.0, n 80)" in texts(at) and "50 % of its votes are simulated" in texts(at)
+    at.button(key="optimize_start").click().run()
+    assert not at.exception
+    (run,) = list_runs(db, admin, project.id, kind="optimize")
+    assert run.config["budget"] == {"calls": 150} and run.config["start"]["prompt_id"] == champion.id
+    assert any("Stop and keep the best" in button.label for button in at.button)
+    at.button(key="optimize_cancel").click().run()
+    assert get_run(db, admin, run.id).status == "cancelled"
+
+
+def test_too_small_a_budget_is_said_and_cannot_be_started(admin, project, open_page, examples):
+    examples()
+    at = open_page(admin, "optimize.py", project)
+    at.segmented_control(key="optimize_preset_labels").set_value("Own").run()
+    at.number_input(key="optimize_calls_labels").set_value(7).run()
+    assert "7 calls are too few; the least is 16" in texts(at)
+    assert at.button(key="optimize_start").disabled
+
+
+@pytest.mark.parametrize("reward", ["labels", "reward_model"])
+def test_a_finished_search(
+    db, admin, project, open_page, examples, champion, reward_model, search, reward, monkeypatch
+):
+    examples(train=30)
+    run = search(reward=reward)
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception
+    said = texts(at)
+    assert run.result["finish_words"] in said
+    if reward == "labels":
+        assert f"Candidate {run.result['best']['number']}" in said
+        assert [metric.label for metric in at.metric] == ["Start, on test", "Found, on test", "Gain on test"]
+
+        def start_run(db_, who, project_id, kind, config):
+            made = Run(project_id=project_id, kind=kind, config=config)
+            db_.write(lambda session: session.add(made))
+            return made
+
+        monkeypatch.setattr(promote, "start_run", start_run)
+        at.button(key="optimize_send").click().run()
+        assert not at.exception and "Sent to the annotators as Careful v2" in texts(at)
+    assert len(at.dataframe[0].value) == run.result["candidates"]
+
+
+def test_a_running_and_a_failed_search(db, admin, project, open_page, examples, champion, search):
+    examples(train=30)
+    run = search(end=False, kill_at=200)
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception and "Best so far" in texts(at)
+
+    def fail(session):
+        row = session.get(Run, run.id)
+        row.status, row.error, row.hint = "failed", "The host is gone.", "Start it again."
+        session.add(row)
+
+    db.write(fail)
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception and "The host is gone. Start it again." in texts(at)
+    assert any(button.key == "optimize_resume" for button in at.button)
+
+
+def test_a_lead_looks_but_starts_nothing(person, project, open_page, examples, champion, search):
+    examples(train=30)
+    lead = person("lead")
+    assert "No search was started yet" in texts(open_page(lead, "optimize.py", project))
+    search()
+    at = open_page(lead, "optimize.py", project)
+    assert not at.exception and not [b for b in at.button if b.key in ("optimize_new", "optimize_send")]

@@ -1,0 +1,137 @@
+"""From candidates to prompt versions and blind pairs."""
+
+import pytest
+from sqlmodel import select
+
+from core.errors import Conflict, Forbidden, Invalid
+from core.optimize import promote
+from core.optimize.promote import best_candidates, queue_candidates
+from core.optimize.view import candidates_of
+from storage.tables import AuditEntry, Candidate, Prompt, Run
+
+
+@pytest.fixture
+def started(db, monkeypatch):
+    """Generate runs that were asked for: rows without work."""
+    asked = []
+
+    def start_run(db_, who, project_id, kind, config):
+        run = Run(project_id=project_id, kind=kind, config=config)
+        asked.append((kind, config))
+        db_.write(lambda session: session.add(run))
+        return run
+
+    monkeypatch.setattr(promote, "start_run", start_run)
+    return asked
+
+
+@pytest.fixture
+def done(examples, champion, search):
+    examples(train=30)
+    run = search()
+    assert run.status == "succeeded" and run.result["improved"]
+    return run
+
+
+def test_the_best_two_become_versions_against_the_champion(db, admin, project, champion, done, started):
+    made = queue_candidates(db, admin, done.id)
+    best = best_candidates(candidates_of(db, admin, done.id), 2)
+    assert [candidate.prompt_id for candidate in best] == [prompt.id for prompt in made["prompts"]]
+    for candidate, prompt, version in zip(best, made["prompts"], (2, 3), strict=True):
+        assert (prompt.name, prompt.version, prompt.parent_id) == ("Careful", version, champion.id)
+        assert (prompt.system, prompt.user) == (candidate.text, "{{input}}")
+        assert prompt.operation == f"grips:{candidate.operation}" and prompt.run_id == done.id
+    assert started == [
+        (
+            "generate",
+            {"prompts": sorted(p.id for p in made["prompts"]), "pairs": "champion", "host": "embedded"},
+        )
+    ]
+    with db.read() as session:
+        said = [entry.action for entry in session.exec(select(AuditEntry))]
+    assert said.count("prompt.create") == 2
+
+
+def test_sending_again_adds_nothing(db, admin, done, started):
+    first = queue_candidates(db, admin, done.id)
+    again = queue_candidates(db, admin, done.id)
+    assert [p.id for p in again["prompts"]] == [p.id for p in first["prompts"]]
+    assert again["run"].id == first["run"].id and len(started) == 1
+
+
+def test_a_failed_generation_is_started_anew(db, admin, done, started):
+    first = queue_candidates(db, admin, done.id)
+
+    def fail(session):
+        run = session.get(Run, first["run"].id)
+        run.status = "failed"
+        session.add(run)
+
+    db.write(fail)
+    again = queue_candidates(db, admin, done.id)
+    assert again["run"].id != first["run"].id
+    assert [p.id for p in again["prompts"]] == [p.id for p in first["prompts"]]
+
+
+def test_named_candidates(db, admin, done, started):
+    made = queue_candidates(db, admin, done.id, [1, 1])
+    assert len(made["prompts"]) == 1
+    for numbers, message in (
+        ([0], "the start prompt itself"),
+        ([999], "no candidate 999"),
+        ([], "a list of"),
+        (["1"], "a list of"),
+    ):
+        with pytest.raises(Invalid, match=message):
+            queue_candidates(db, admin, done.id, numbers)
+
+
+def test_without_a_champion_the_start_is_compared_too(db, admin, project, examples, search, started):
+    prompt = Prompt(
+        project_id=project.id,
+        name="Only",
+        system="Say it, with great care, without doubt, in a word.",
+        user="{{input}}",
+    )
+    db.write(lambda session: session.add(prompt))
+    examples(train=30)
+    run = search()
+    queue_candidates(db, admin, run.id, [1])
+    config = started[0][1]
+    assert config["pairs"] == "all" and prompt.id in config["prompts"] and len(config["prompts"]) == 2
+
+
+def test_refusals(db, admin, person, examples, champion, search, started):
+    examples(train=30)
+    running = search(end=False, kill_at=100)
+    with pytest.raises(Conflict, match="still at work"):
+        queue_candidates(db, admin, running.id)
+    with pytest.raises(Forbidden):
+        queue_candidates(db, person("lead"), running.id)
+
+
+def test_nothing_better_is_nothing_to_send():
+    def scored(number, train, dev):
+        scores = {"train": {"score": train}} | ({"dev": {"score": dev}} if dev is not None else {})
+        return Candidate(project_id="p", run_id="r", number=number, scores=scores)
+
+    start = scored(0, 1.0, 1.0)
+    assert best_candidates([start, scored(1, 1.0, None), scored(2, 3.0, 0.5)], 2) == []
+    better, best = scored(3, 2.0, 1.5), scored(4, 1.5, 2.0)
+    assert best_candidates([start, better, best, scored(5, 9.0, None)], 2) == [best, better]
+
+
+def test_over_the_api(db, admin, api, person, done, started):
+    client = api(admin)
+    found = client.get(f"/runs/{done.id}/candidates").json()
+    assert [item["number"] for item in found] == list(range(done.result["candidates"]))
+    assert found[0]["operation"] == "start" and found[1]["scores"]["train"]["n"] == 30
+    assert client.get(f"/runs/{done.id}/candidates", params={"limit": 2, "offset": 1}).json() == found[1:3]
+    answer = client.post(f"/runs/{done.id}/promote-candidates", json={"candidates": [2]})
+    assert answer.status_code == 202 and len(answer.json()["prompts"]) == 1
+    assert (
+        client.post(f"/runs/{done.id}/promote-candidates", json={"candidates": [2]}).json() == answer.json()
+    )
+    assert client.post(f"/runs/{done.id}/promote-candidates", json={"candidates": [0]}).status_code == 422
+    assert client.get("/runs/unknown/candidates").status_code == 404
+    assert api(person("annotator")).get(f"/runs/{done.id}/candidates").status_code == 403
