@@ -18,12 +18,19 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from core.llm.embedded import EMBEDDED, embedded_language_model
 from core.llm.protocol import Completion, HostSpec, Messages, Sampling
 from core.llm.sampling import OwnStream, request_seed, uniforms
-from core.runs.context import WorkError
+from core.runs.context import Cancelled, WorkError
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -58,6 +65,8 @@ class LocalHost:
 
     def __init__(self, spec: HostSpec, models_dir: Path) -> None:
         self.spec = spec
+        # Asked before each token: a batch in the making is given up when it says so.
+        self.stop: Callable[[], bool] = lambda: False
         place: str | Path = spec.model
         if spec.model == EMBEDDED:
             place = embedded_language_model(models_dir)
@@ -76,7 +85,7 @@ class LocalHost:
     def _load(self, place: str | Path) -> tuple[Any, Any]:
         try:
             tokenizer = AutoTokenizer.from_pretrained(place)
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=self.dtype, use_safetensors=True)
+            model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=self.dtype, use_safetensors=True)
         except (OSError, ValueError, KeyError, ImportError) as problem:
             raise WorkError(
                 f"The host “{self.spec.name}” could not load the model “{self.spec.model}”: "
@@ -133,7 +142,7 @@ class LocalHost:
         on_done: Callable[[int, Completion], None] | None = None,
     ) -> list[Completion]:
         """As the protocol says. `latency_ms` of an answer is that of its batch: all of a
-        batch are handed over together. A request longer than the model's context is
+        batch are handed over together. Raises Cancelled when `stop` says so. A request longer than the model's context is
         answered with an error of its own."""
         prompts = [self.tokens(self.rendered(request)) for request in requests]
         answers: dict[int, Completion] = {}
@@ -209,6 +218,7 @@ class LocalHost:
             input_ids=ids,
             attention_mask=mask,
             logits_processor=processors,
+            stopping_criteria=StoppingCriteriaList([_Asked(self.stop)]),
             generation_config=GenerationConfig(
                 max_new_tokens=steps,
                 do_sample=False,
@@ -250,6 +260,16 @@ class LocalHost:
         if not labels:
             raise WorkError("Label probabilities need at least one label.")
         return score_labels(self, requests, labels)
+
+
+class _Asked(StoppingCriteria):
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.stop = stop
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        if self.stop():
+            raise Cancelled
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 def _out_of_memory(problem: RuntimeError) -> bool:

@@ -24,6 +24,7 @@ from core.llm.protocol import Completion, HostSpec, Messages, Sampling
 from core.runs.context import WorkError
 
 RETRIES = 4  # after pauses of .5, 1, 2 and 4 s, or what the server asks for
+_LAST_MOMENT_S = 10.0
 _NO_KEY = "none"  # the client wants one; without it, it would send OPENAI_API_KEY to any URL
 
 
@@ -50,28 +51,34 @@ class RemoteHost:
         """As the protocol says. `on_done` is called by one thread at a time. How far a
         server honours a seed is its own affair."""
         answers: dict[int, Completion] = {}
-        stop = threading.Event()
+        stop = threading.Event()  # ask nothing more
+        closed = False  # nobody listens any more
 
         def one(i: int) -> None:
             if stop.is_set():
                 return
             answer = self._answer(requests[i], sampling)
             with self._lock:
+                if closed:
+                    return
                 answers[i] = answer
                 if on_done is not None:
                     on_done(i, answer)
 
-        with ThreadPoolExecutor(max_workers=max(1, self.spec.concurrency)) as pool:
-            futures = [pool.submit(one, i) for i in range(len(requests))]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-            finally:
-                # The host as a whole fails, or somebody gave up: ask nothing more of it.
-                stop.set()
-                for future in futures:
-                    future.cancel()
+        pool = ThreadPoolExecutor(max_workers=max(1, self.spec.concurrency))
+        futures = [pool.submit(one, i) for i in range(len(requests))]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            # The host as a whole fails, or somebody gave up. What is under way was paid
+            # for: it has a moment to arrive.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(futures, timeout=_LAST_MOMENT_S)
+            with self._lock:
+                closed = True
         return [answers[i] for i in range(len(requests))]
 
     def label_logprobs(self, requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:

@@ -34,6 +34,7 @@ class Kind:
     title: str
     module: str  # web side: prepare, finish and, if it announces any, on_artifact
     worker: str  # worker side: run
+    seed: int | None = None  # when nobody names one; None: it is drawn
 
     def web(self, name: str) -> Callable[..., Any] | None:
         return getattr(import_module(self.module), name, None)
@@ -43,7 +44,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "generate": Kind("Generate responses", "core.llm.generate", "core.llm.generate_work"),
+    "generate": Kind("Generate responses", "core.llm.generate", "core.llm.generate_work", seed=0),
     "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
 }

@@ -30,10 +30,11 @@ def run_folder(run_id: str) -> RunFolder:
 
 def start_run(db: Database, who: Principal, project_id: str, kind: str, config: dict[str, Any]) -> Run:
     """Freeze a run and queue it. Raises Invalid naming the field of the config that is
-    wrong; then neither a row nor a folder is left. Without `seed` one is drawn and kept."""
+    wrong; then neither a row nor a folder is left. Without `seed` the kind's own is
+    taken, or one is drawn, and kept."""
     require(who, "run.start")
     chosen = kind_of(kind)
-    asked = _checked(config)
+    asked = _checked(config, chosen.seed)
     prepare = chosen.web("prepare")
     if prepare is None:
         raise Invalid(f"kind: “{kind}” cannot be started.")
@@ -77,14 +78,14 @@ def start_run(db: Database, who: Principal, project_id: str, kind: str, config: 
         raise
 
 
-def _checked(config: dict[str, Any]) -> dict[str, Any]:
+def _checked(config: dict[str, Any], default_seed: int | None) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Invalid("config: an object of settings, such as {}.")
     try:
         asked: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise Invalid(f"config: only what JSON can hold ({error}).") from error
-    seed = asked.get("seed")
+    seed = default_seed if asked.get("seed") is None else asked["seed"]
     if seed is None:
         seed = secrets.randbelow(MAX_SEED + 1)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
