@@ -1,5 +1,7 @@
 """Data in and out of a project: examples, comparisons, exports."""
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from storage import exporting, importing, listing
 from storage.database import Database
 from storage.files import FileProblem, Table, read_table
 from storage.importing import Checked, ImportReport
+from storage.inputs import split_of
 from storage.tables import Example, Project
 
 PAGE = 1_000  # most rows of a list in one answer
@@ -84,6 +87,61 @@ def _store(
         return report
 
     return db.write(work)
+
+
+IMPORTS = {
+    "examples": import_examples,
+    "comparisons": import_comparisons,
+    "preferences": import_comparisons,
+}
+
+
+def preview(kind: str, rows: Sequence[Any], limit: int = 5) -> list[dict[str, Any]]:
+    """The first rows that can be taken, as they would be stored; splits as they would fall."""
+    shown: list[dict[str, Any]] = []
+    for value in rows[: 20 * limit]:
+        checked: Checked[Any] = (
+            importing.check_examples([value]) if kind == "examples" else importing.check_comparisons([value])
+        )
+        for _, row in checked.rows:
+            known = row.model_dump(exclude={"input"}, exclude_none=True)
+            earlier = {"earlier turns": len(row.input.messages)} if row.input.messages else {}
+            if kind == "examples":
+                known.setdefault("split", split_of(row.input.hash))
+                slots = ", ".join(f"{{{{{name}}}}}" for name in row.input.fields)
+                known = {"slots": slots, **known}
+            shown.append({"input": row.input.text, **earlier, **known})
+        if len(shown) == limit:
+            break
+    return shown
+
+
+def not_taken(table: Table, report: ImportReport) -> list[dict[str, Any]]:
+    """Every row of a file that was not taken: where it stands, why, and what it says."""
+    broken = [{table.unit: number, "reason": reason, "content": ""} for number, reason in table.broken]
+    skipped = [
+        {
+            table.unit: table.numbers[index],
+            "reason": reason,
+            "content": json.dumps(table.rows[index], ensure_ascii=False, default=str),
+        }
+        for index, reason in report.skipped
+    ]
+    return sorted(broken + skipped, key=lambda row: row[table.unit])
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Flat rows as CSV; objects and lists as JSON."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in rows:
+        cells = (row.get(name) for name in columns)
+        writer.writerow(
+            json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list) else cell for cell in cells
+        )
+    return file.getvalue()
 
 
 # --- looking ------------------------------------------------------------------------------

@@ -98,7 +98,8 @@ def examples(
 def pairs(
     session: Session, project_id: str, search: str, state: str, limit: int, offset: int
 ) -> tuple[list[PairRow], int]:
-    first, second = aliased(Response), aliased(Response)
+    first: Any = aliased(Response)
+    second: Any = aliased(Response)
     columns: tuple[Any, ...] = (
         Pair,
         Example.input,
