@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from core.access import Principal
 from core.annotation import votes
 from core.errors import PrefloopError
 from core.services import database
@@ -101,11 +102,12 @@ def on_undo(desk: Desk, project: Project, vote_id: str) -> None:
         return
     desk.message = ""
     try:
-        before = votes.my_last_vote(database(), me(), project.id)
-        votes.undo(database(), me(), vote_id)
-        last = votes.my_last_vote(database(), me(), project.id)
+        who = me()
+        before = votes.my_last_vote(database(), who, project.id)
+        votes.undo(database(), who, vote_id)
+        last = votes.my_last_vote(database(), who, project.id)
         put_away(desk)
-        desk.claim = votes.claim(database(), me(), project.id)
+        desk.claim = votes.claim(database(), who, project.id)
     except PrefloopError as problem:
         desk.message = str(problem)
         return
@@ -151,20 +153,20 @@ def put_away(desk: Desk) -> None:
 # --- what stands on the page ---------------------------------------------------------------
 
 
-def take_pair(desk: Desk, project: Project) -> votes.Claim | None:
+def take_pair(desk: Desk, who: Principal, project: Project) -> votes.Claim | None:
     """The pair on the desk, or the next one. A lease that ran out is asked for again."""
     if desk.claim is None or desk.claim.expires_at.timestamp() < time.time():
         before = desk.claim
-        desk.claim = votes.claim(database(), me(), project.id)
+        desk.claim = votes.claim(database(), who, project.id)
         if before is None or desk.claim is None or before.lease != desk.claim.lease:
             desk.shown_at = None
     return desk.claim
 
 
-def my_progress(desk: Desk, project: Project) -> Progress:
+def my_progress(desk: Desk, who: Principal, project: Project, fresh: bool) -> Progress:
     """Counted anew now and then; in between, votes are added as they are cast."""
-    if desk.progress is None or time.monotonic() - desk.progress_at > PROGRESS_FOR_S:
-        desk.progress = votes.my_progress(database(), me(), project.id)
+    if fresh or desk.progress is None or time.monotonic() - desk.progress_at > PROGRESS_FOR_S:
+        desk.progress = votes.my_progress(database(), who, project.id)
         desk.progress_at = time.monotonic()
     return desk.progress
 
@@ -176,9 +178,9 @@ def show_progress(now: Progress) -> None:
     st.progress(now.done / max(1, now.done + now.left), text=text)
 
 
-def show_guidelines(desk: Desk, project: Project) -> None:
+def show_guidelines(project: Project) -> None:
     with st.container(border=True):
-        st.caption("Guidelines" + (" · close with G" if desk.claim else ""))
+        st.caption("Guidelines · G closes them")
         st.html(response_html(project.guidelines))
 
 
@@ -308,22 +310,26 @@ def show_nothing_left(desk: Desk, project: Project, now: Progress) -> None:
             st.page_link("leaderboard.py", label="Leaderboard", icon=":material/leaderboard:")
 
 
-project = header("Annotate")
-desk = desk_of(project)
-claim = take_pair(desk, project)
-if claim is None:
-    desk.progress_at = 0.0
-progress = my_progress(desk, project)
-if desk.message:
-    st.warning(desk.message, icon=":material/info:")
-if claim is None:
-    show_nothing_left(desk, project, progress)
-else:
-    show_progress(progress)
+@st.fragment
+def work_on(desk: Desk, project: Project) -> None:
+    """Everything a vote changes. A fragment: a press reruns this, and not the frame."""
+    who = me()
+    claim = take_pair(desk, who, project)
+    now = my_progress(desk, who, project, fresh=claim is None)
+    if desk.message:
+        st.warning(desk.message, icon=":material/info:")
+    if claim is None:
+        show_nothing_left(desk, project, now)
+        return
+    show_progress(now)
     if desk.guidelines:
-        show_guidelines(desk, project)
+        show_guidelines(project)
     show_pair(claim)
     with st.bottom:
         show_bar(desk, project, claim)
     if desk.shown_at is None:
         desk.shown_at = time.monotonic()
+
+
+project = header("Annotate")
+work_on(desk_of(project), project)

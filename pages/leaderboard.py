@@ -1,6 +1,211 @@
+"""Which prompt people prefer: ratings with intervals, and who beat whom how often."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import altair as alt
+import pandas as pd
 import streamlit as st
 
-from pages.shared import header
+from core.annotation.leaderboard import DEFINITION, judges, leaderboard
+from core.services import database
+from pages.shared import empty, header, me, number, percent, problems
+from storage.tables import Project
 
-project = header("leaderboard")
-st.write("")
+KINDS = {"exclude": "People", "only": "Simulated", "include": "Both"}
+PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30}
+CELLS_WITH_TEXT = 14
+
+
+def filters(project: Project, who_voted: list[tuple[str, str, bool, int]]) -> dict[str, Any]:
+    """What the reader chose: keyword arguments of `leaderboard`."""
+    chosen: dict[str, Any] = {}
+    people = sum(votes for *_, simulated, votes in who_voted if not simulated)
+    machine = sum(votes for *_, simulated, votes in who_voted if simulated)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if machine:
+            counts = {"exclude": people, "only": machine, "include": people + machine}
+            chosen["simulated"] = st.segmented_control(
+                "Votes of",
+                list(KINDS),
+                default="exclude" if people else "include",
+                format_func=lambda kind: f"{KINDS[kind]} ({counts[kind]:,})",
+                required=True,
+                key=f"kind_{project.id}",
+            )
+        names = {key: f"{name} ({votes:,})" for key, name, _, votes in who_voted}
+        chosen["annotators"] = st.multiselect(
+            "Annotators",
+            list(names),
+            format_func=names.__getitem__,
+            placeholder="All",
+            key=f"who_{project.id}",
+        )
+        days = PERIODS[st.selectbox("Time", list(PERIODS), width=180, key=f"time_{project.id}")]
+        if days:
+            chosen["since"] = datetime.now(UTC) - timedelta(days=days)
+    return chosen
+
+
+def table_of(board: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "Rank": item["rank"],
+                "Prompt": item["name"],
+                "Rating": item["rating"],
+                "Low": item["low"],
+                "High": item["high"],
+                "Votes": item["n"],
+                "Wins": item["wins"],
+                "Ties": item["ties"],
+                "Losses": item["losses"],
+                "Win rate": percent(item["win_rate"], item["win_rate_low"], item["win_rate_high"]),
+                "Group": item["group"] + 1,
+            }
+            for item in board["items"]
+        ]
+    )
+
+
+def ranking(table: pd.DataFrame) -> alt.LayerChart:
+    order = alt.EncodingSortField("Position", order="ascending")
+    data = table.assign(Position=range(len(table)))
+    y = alt.Y("Prompt:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
+    tooltip = [
+        alt.Tooltip("Prompt"),
+        alt.Tooltip("Rank"),
+        alt.Tooltip("Rating", format=".0f"),
+        alt.Tooltip("Low", title="95 % from", format=".0f"),
+        alt.Tooltip("High", title="95 % to", format=".0f"),
+        alt.Tooltip("Votes", format=","),
+        alt.Tooltip("Win rate"),
+    ]
+    scale = alt.Scale(zero=False, nice=True)
+    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
+    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(
+        x=alt.X("Low:Q", title="Rating, with its 95 % interval", scale=scale), x2="High:Q"
+    )
+    points = base.mark_point(filled=True, size=90).encode(x=alt.X("Rating:Q", scale=scale))
+    return (bars + points).properties(height=max(140, 26 * len(data)))
+
+
+def matrix(board: dict[str, Any]) -> alt.LayerChart:
+    names = [item["name"] for item in board["items"]]
+    wins, met = board["matrix"]["wins"], board["matrix"]["n"]
+    cells = [
+        {"Prompt": a, "Against": b, "Votes": met[i][j], "Wins": wins[i][j], "Share": wins[i][j] / met[i][j],
+         "n": f"n {met[i][j]:,}"}
+        for i, a in enumerate(names) for j, b in enumerate(names) if met[i][j]
+    ]  # fmt: skip
+    base = alt.Chart(pd.DataFrame(cells)).encode(
+        x=alt.X("Against:N", sort=names, title="against", axis=alt.Axis(labelAngle=-45, labelLimit=140)),
+        y=alt.Y("Prompt:N", sort=names, title=None, axis=alt.Axis(labelLimit=220)),
+        tooltip=[
+            alt.Tooltip("Prompt"),
+            alt.Tooltip("Against"),
+            alt.Tooltip("Share", title="Win share", format=".1%"),
+            alt.Tooltip("Wins", title="Wins, ties as halves"),
+            alt.Tooltip("Votes"),
+        ],
+    )
+    heat = base.mark_rect().encode(
+        color=alt.Color(
+            "Share:Q",
+            scale=alt.Scale(domain=[0, 0.5, 1], range=["#c8632b", "#f1efe8", "#0f6b6b"]),
+            legend=alt.Legend(title="Win share", format=".0%"),
+        )
+    )
+    height = max(180, (44 if len(names) <= CELLS_WITH_TEXT else 18) * len(names))
+    if len(names) > CELLS_WITH_TEXT:
+        return alt.layer(heat).properties(height=height)
+    ink = alt.condition("datum.Share > 0.8 || datum.Share < 0.15", alt.value("white"), alt.value("#1d2528"))
+    share = base.mark_text(dy=-6, fontWeight="bold").encode(text=alt.Text("Share:Q", format=".0%"), color=ink)
+    count = base.mark_text(dy=9, fontSize=11).encode(text="n:N", color=ink)
+    return (heat + share + count).properties(height=height)
+
+
+def show_caveats(board: dict[str, Any]) -> None:
+    """What a reader must know before quoting a number from this page."""
+    if board["simulated_votes"]:
+        all_of = (
+            "All" if board["simulated_votes"] == board["votes"] else f"{board['simulated_votes']:,} of the"
+        )
+        text = f"{all_of} {board['votes']:,} votes counted here are simulated: they show how the page works, "
+        st.info(text + "not what people prefer.", icon=":material/science:")
+    if len(board["groups"]) > 1:
+        names = {item["prompt_id"]: item["name"] for item in board["items"]}
+        parts = "; ".join(", ".join(names[key] for key in group) for group in board["groups"])
+        st.warning(
+            f"These prompts fall into {len(board['groups'])} groups that never met, so their ratings cannot be "
+            f"compared across groups: {parts}. Pairs between the groups would join them.",
+            icon=":material/call_split:",
+        )
+    if board["smoothed"]:
+        st.info(
+            "A prompt has won or lost every comparison, which has no finite rating yet. One tie was added for "
+            "each two prompts that met; more votes make this unnecessary.",
+            icon=":material/info:",
+        )
+
+
+def show_board(board: dict[str, Any]) -> None:
+    show_caveats(board)
+    table = table_of(board)
+    n = f"{board['votes']:,} votes by {board['annotators']:,} annotators on {len(table):,} prompts"
+    st.subheader("Ranking", anchor=False, help=DEFINITION)
+    st.caption(f"{n} · a tie, and a pair of which both are bad ({board['both_bad']:,}), counts half to each")
+    st.altair_chart(ranking(table), width="stretch")
+    shown = table if len(board["groups"]) > 1 else table.drop(columns="Group")
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "Rank": st.column_config.NumberColumn(
+                help="1 + the prompts whose whole interval lies above this one's"
+            ),
+            "Rating": st.column_config.NumberColumn(format="%.0f", help=DEFINITION),
+            "Low": st.column_config.NumberColumn(format="%.0f", help="Lower end of the 95 % interval"),
+            "High": st.column_config.NumberColumn(format="%.0f", help="Upper end of the 95 % interval"),
+            "Win rate": st.column_config.TextColumn(
+                "Win rate (95 %)", help="Share of comparisons won, a tie counting half; Wilson's interval"
+            ),
+        },
+    )
+    st.download_button(
+        "Download as CSV",
+        table.to_csv(index=False),
+        file_name="leaderboard.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    st.subheader(
+        "Win matrix",
+        anchor=False,
+        help="How often the prompt of the row beat the one of the column, a tie counting half; n: votes.",
+    )
+    st.altair_chart(matrix(board), width="stretch")
+    if board["same_prompt_votes"]:
+        st.caption(
+            f"{number(board['same_prompt_votes'])} votes compare a prompt with itself and are not counted."
+        )
+
+
+project = header("Leaderboard")
+with problems():
+    voted = judges(database(), me(), project.id)
+    if not voted:
+        empty(
+            "There are no votes yet.",
+            "Ratings appear with the first vote; intervals narrow with every further one.",
+            "annotate.py",
+            "Annotate",
+        )
+    else:
+        found = leaderboard(database(), me(), project.id, **filters(project, voted))
+        if found["items"]:
+            show_board(found)
+        else:
+            st.info("No vote matches these filters. Choose a longer time, or more annotators.")

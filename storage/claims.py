@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, update
+from sqlalchemy import select as sa_select
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, delete, select
 
-from storage.tables import Annotator, Pair, Skip, Slot, Vote
+from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
 
 _COLUMNS = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
 
@@ -91,33 +93,45 @@ def claim_next(
     )
 
 
-def of_lease(session: Session, pair_id: str, lease: str) -> Slot | None:
-    return session.exec(select(Slot).where(Slot.pair_id == pair_id, Slot.lease == lease)).first()
+def shown(session: Session, pair_id: str) -> tuple[Pair, Example, str, str] | None:
+    """The pair, its example, and the texts of response_a and response_b."""
+    a, b = aliased(Response), aliased(Response)
+    query = (
+        select(Pair, Example, a.text, b.text)
+        .join(Example, col(Example.id) == Pair.example_id)
+        .join(a, col(a.id) == Pair.response_a)
+        .join(b, col(b.id) == Pair.response_b)
+        .where(Pair.id == pair_id)
+    )
+    return session.exec(query).first()
 
 
-def close_with_vote(session: Session, slot_id: str, lease: str) -> bool:
-    """leased -> voted. False: the lease no longer holds the slot."""
-    return _moved(session, slot_id, Slot.status == "leased", Slot.lease == lease, status="voted")
+def pair_and_project(session: Session, pair_id: str) -> tuple[Pair, Project] | None:
+    """A pair of a project that was not put away."""
+    query = select(Pair, Project).join(Project, col(Project.id) == Pair.project_id)
+    return session.exec(query.where(Pair.id == pair_id, col(Project.archived_at).is_(None))).first()
 
 
-def reopen(session: Session, slot_id: str, lease: str) -> bool:
-    """leased -> open, for others. False: the lease no longer holds the slot."""
-    return _moved(
-        session, slot_id, Slot.status == "leased", Slot.lease == lease,
-        status="open", annotator_id=None, lease=None, a_left=None, leased_at=None, expires_at=None,
-    )  # fmt: skip
+def close_with_vote(session: Session, pair_id: str, annotator_id: str, lease: str) -> Held | None:
+    """leased -> voted. None: this annotator's lease does not hold a slot of the pair."""
+    return _one(session, update(Slot).where(*_holds(pair_id, annotator_id, lease)).values(status="voted"))
+
+
+def reopen(session: Session, pair_id: str, annotator_id: str, lease: str) -> bool:
+    """leased -> open, for others. False: this annotator's lease holds no slot of the pair."""
+    emptied = {"annotator_id": None, "lease": None, "a_left": None, "leased_at": None, "expires_at": None}
+    statement = update(Slot).where(*_holds(pair_id, annotator_id, lease)).values(status="open", **emptied)
+    return _returned(session, statement, col(Slot.id)) is not None
 
 
 def lease_again(session: Session, slot_id: str, lease: str, at: datetime, until: datetime) -> bool:
     """voted -> leased, by the same annotator and with the same sides."""
-    return _moved(
-        session, slot_id, Slot.status == "voted",
-        status="leased", lease=lease, leased_at=at, expires_at=until,
-    )  # fmt: skip
-
-
-def vote_of_lease(session: Session, lease: str) -> Vote | None:
-    return session.exec(select(Vote).where(Vote.lease == lease)).first()
+    statement = (
+        update(Slot)
+        .where(col(Slot.id) == slot_id, col(Slot.status) == "voted")
+        .values(status="leased", lease=lease, leased_at=at, expires_at=until)
+    )
+    return _returned(session, statement, col(Slot.id)) is not None
 
 
 def vote_on(session: Session, pair_id: str, annotator_id: str) -> Vote | None:
@@ -167,8 +181,7 @@ class Progress:
 
 
 def progress(session: Session, project_id: str, annotator_id: str, at: datetime) -> Progress:
-    mine = (Vote.project_id == project_id, Vote.annotator_id == annotator_id)
-    done = session.exec(select(func.count()).select_from(Vote).where(*mine)).one()
+    mine = (col(Vote.project_id) == project_id, col(Vote.annotator_id) == annotator_id)
     recent = (
         select(Vote.duration_ms)
         .where(*mine, col(Vote.duration_ms).is_not(None))
@@ -176,41 +189,27 @@ def progress(session: Session, project_id: str, annotator_id: str, at: datetime)
         .limit(30)
         .subquery()
     )
-    median = session.exec(
-        select(func.percentile_cont(0.5).within_group(recent.c.duration_ms.asc()))  # type: ignore[call-overload]
-    ).one()
-    # Slots by pair: what is free for this annotator, and what somebody else holds now.
+    median = func.percentile_cont(0.5).within_group(recent.c.duration_ms.asc())
+    of_project = col(Slot.project_id) == project_id
     unjudged = _not_judged_by(annotator_id)
-    wanted, voted = session.exec(
-        select(func.count(), func.count().filter(col(Slot.status) == "voted")).where(
-            Slot.project_id == project_id, Slot.status != "closed"
-        )
-    ).one()
-    left = session.exec(
-        select(func.count(func.distinct(Slot.pair_id))).where(
-            Slot.project_id == project_id,
-            or_(_free(at), col(Slot.annotator_id) == annotator_id),
-            Slot.status != "voted",
-            *unjudged,
-        )
-    ).one()
-    elsewhere = session.exec(
-        select(func.count(func.distinct(Slot.pair_id))).where(
-            Slot.project_id == project_id,
-            Slot.status == "leased",
-            Slot.annotator_id != annotator_id,
-            col(Slot.expires_at) >= at,
-            *unjudged,
-        )
-    ).one()
-    skipped = session.exec(
-        select(func.count())
-        .select_from(Skip)
-        .where(Skip.project_id == project_id, Skip.annotator_id == annotator_id)
-    ).one()
-    return Progress(
-        done, left, skipped, elsewhere, voted, wanted, float(median) if median is not None else None
+    pairs = func.count(func.distinct(Slot.pair_id))
+    for_me = or_(_free(at), (col(Slot.annotator_id) == annotator_id) & (col(Slot.status) == "leased"))
+    with_others = (
+        col(Slot.status) == "leased",
+        col(Slot.annotator_id) != annotator_id,
+        col(Slot.expires_at) >= at,
     )
+    skips = (col(Skip.project_id) == project_id, col(Skip.annotator_id) == annotator_id)
+    one_row = (
+        sa_select(func.count()).select_from(Vote).where(*mine),
+        sa_select(pairs).where(of_project, for_me, *unjudged),
+        sa_select(func.count()).select_from(Skip).where(*skips),
+        sa_select(pairs).where(of_project, *with_others, *unjudged),
+        sa_select(func.count()).select_from(Slot).where(of_project, col(Slot.status) == "voted"),
+        sa_select(func.count()).select_from(Slot).where(of_project, col(Slot.status) != "closed"),
+        sa_select(median),
+    )
+    return Progress(*session.execute(sa_select(*(item.scalar_subquery() for item in one_row))).one())
 
 
 def _mine(project_id: str, annotator_id: str) -> tuple[ColumnElement[bool], ...]:
@@ -232,15 +231,19 @@ def _not_judged_by(annotator_id: str) -> tuple[ColumnElement[bool], ...]:
     return (col(Slot.pair_id).not_in(voted), col(Slot.pair_id).not_in(skipped))
 
 
+def _holds(pair_id: str, annotator_id: str, lease: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Slot.pair_id) == pair_id,
+        col(Slot.annotator_id) == annotator_id,
+        col(Slot.lease) == lease,
+        col(Slot.status) == "leased",
+    )
+
+
 def _one(session: Session, statement: Any) -> Held | None:
-    row = session.execute(statement.returning(*_COLUMNS).execution_options(synchronize_session=False)).first()
+    row = _returned(session, statement, *_COLUMNS)
     return Held(*row) if row else None
 
 
-def _moved(session: Session, slot_id: str, *where: Any, **values: Any) -> bool:
-    statement = update(Slot).where(col(Slot.id) == slot_id, *where).values(**values).returning(col(Slot.id))
-    return session.execute(statement.execution_options(synchronize_session=False)).first() is not None
-
-
-def pair_of(session: Session, pair_id: str) -> Pair | None:
-    return session.get(Pair, pair_id)
+def _returned(session: Session, statement: Any, *columns: Any) -> Any:
+    return session.execute(statement.returning(*columns).execution_options(synchronize_session=False)).first()

@@ -26,7 +26,7 @@ from storage import claims
 from storage.database import Database
 from storage.ids import id_of, now
 from storage.pairs import annotator_of_user
-from storage.tables import Example, Pair, Project, Response, Skip, Slot, Vote, VoteHistory
+from storage.tables import Pair, Project, Skip, Vote, VoteHistory
 
 CHOICES = ("left", "right", "tie", "both_bad")
 STRENGTHS = ("significantly", "clearly", "slightly", "barely")
@@ -114,20 +114,22 @@ def cast(
         pair, project, annotator_id = _pair(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
         marks = _checked_criteria(project, criteria)
-        before = claims.vote_of_lease(session, lease)
-        if before is not None and before.annotator_id == annotator_id and before.pair_id == pair.id:
+        before = claims.vote_on(session, pair.id, annotator_id)
+        if before is not None and before.lease == lease:
             _check_same(before, choice, strength, marks, reason)
             return before
-        slot = _my_slot(session, pair, annotator_id, lease)
+        if before is not None:
+            raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
+        slot = claims.close_with_vote(session, pair.id, annotator_id, lease)
+        if slot is None:
+            raise _lost()
         left = pair.response_a if slot.a_left else pair.response_b
         right = pair.response_b if slot.a_left else pair.response_a
-        if not claims.close_with_vote(session, slot.id, lease):
-            raise _lost()
         vote = Vote(
             project_id=project.id,
             pair_id=pair.id,
             annotator_id=annotator_id,
-            slot_id=slot.id,
+            slot_id=slot.slot_id,
             lease=lease,
             outcome="win" if choice in ("left", "right") else choice,
             winner={"left": left, "right": right}.get(choice),
@@ -192,8 +194,7 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         before = claims.skip_of(session, pair.id, annotator_id)
         if before is not None:
             return before
-        slot = _my_slot(session, pair, annotator_id, lease)
-        if not claims.reopen(session, slot.id, lease):
+        if not claims.reopen(session, pair.id, annotator_id, lease):
             raise _lost()
         skipped = Skip(project_id=project.id, pair_id=pair.id, annotator_id=annotator_id, reason=reason)
         session.add(skipped)
@@ -211,9 +212,7 @@ def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
     def work(session: Session) -> None:
         pair, _, annotator_id = _pair(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
-        slot = claims.of_lease(session, pair.id, lease)
-        if slot is not None and slot.annotator_id == annotator_id:
-            claims.reopen(session, slot.id, lease)
+        claims.reopen(session, pair.id, annotator_id, lease)
 
     _write(db, work)
 
@@ -260,12 +259,10 @@ def _annotator_id(project_id: str, who: Principal) -> str:
 
 
 def _shown(session: Session, held: claims.Held) -> Claim:
-    pair = session.get(Pair, held.pair_id)
-    assert pair is not None
-    example = session.get(Example, pair.example_id)
-    a, b = session.get(Response, pair.response_a), session.get(Response, pair.response_b)
-    assert example is not None and a is not None and b is not None
-    left, right = (a, b) if held.a_left else (b, a)
+    found = claims.shown(session, held.pair_id)
+    if found is None:
+        raise NotFound(f"The responses of the pair {held.pair_id} are gone.")
+    pair, example, a, b = found
     return Claim(
         pair_id=pair.id,
         project_id=pair.project_id,
@@ -274,28 +271,17 @@ def _shown(session: Session, held: claims.Held) -> Claim:
         input=example.input,
         messages=example.messages,
         fields=example.fields,
-        left=left.text,
-        right=right.text,
+        left=a if held.a_left else b,
+        right=b if held.a_left else a,
     )
 
 
 def _pair(session: Session, who: Principal, pair_id: str) -> tuple[Pair, Project, str]:
-    pair = session.get(Pair, pair_id)
-    if pair is None:
+    """The pair, its project, and the id of this person as an annotator there."""
+    found = claims.pair_and_project(session, pair_id)
+    if found is None:
         raise NotFound(f"There is no pair {pair_id}.")
-    return pair, find_project(session, pair.project_id), _annotator_id(pair.project_id, who)
-
-
-def _my_slot(session: Session, pair: Pair, annotator_id: str, lease: str) -> Slot:
-    """The slot this lease holds, or Conflict saying what happened."""
-    slot = claims.of_lease(session, pair.id, lease)
-    if slot is None or slot.annotator_id != annotator_id or slot.status != "leased":
-        if claims.vote_on(session, pair.id, annotator_id) is not None:
-            raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
-        raise _lost()
-    if claims.vote_on(session, pair.id, annotator_id) is not None:
-        raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
-    return slot
+    return *found, _annotator_id(found[1].id, who)
 
 
 def _lost() -> Conflict:

@@ -6,8 +6,9 @@ import pytest
 from sqlmodel import select
 
 from core.annotation import votes
-from storage.tables import Skip, Slot, Vote, VoteHistory
+from storage.tables import Example, Pair, Prompt, Response, Skip, Slot, Vote, VoteHistory
 from tests.annotation.conftest import make_person, make_world
+from tests.annotation.test_figures import simulate, vote_on_everything
 
 
 @pytest.fixture
@@ -117,3 +118,46 @@ def test_an_empty_project_says_what_to_do(db, desk):
     for role, words in (("annotator", "Come back"), ("engineer", "Import")):
         _made, _who, at = desk(role, pairs=0)
         assert not at.exception and words in " ".join(item.value for item in at.markdown)
+
+
+def test_leaderboard_and_quality_with_simulated_and_human_votes(db, open_page):
+    made = make_world(db, pairs=6, votes=2, prompts=3)
+    lead = make_person(db, "lead", "lead")
+    for page in ("leaderboard.py", "quality.py"):
+        at = open_page(lead, page, made.project)
+        assert not at.exception and "There are no votes yet." in [item.value for item in at.subheader]
+    simulate(db, made)
+    for page in ("leaderboard.py", "quality.py"):
+        at = open_page(lead, page, made.project)
+        assert not at.exception and any("simulated" in item.value for item in at.info)
+    vote_on_everything(db, made, make_person(db), "left")
+    at = open_page(lead, "leaderboard.py", made.project)
+    assert not at.exception and not [item for item in at.info if "simulated" in item.value]
+    assert any(item.value.startswith("6 votes by 1 annotators on 3 prompts") for item in at.caption)
+    assert list(at.dataframe[0].value["Votes"]) == [4, 4, 4]
+    at = at.get("button_group")[0].set_value("include").run()
+    assert not at.exception and any("18 of the 24 votes" in item.value for item in at.info)
+    at = open_page(lead, "quality.py", made.project)
+    assert not at.exception
+    assert [item.value for item in at.metric][:3] == ["6", "—", "100.0 %"]
+    assert any("lean to the left" in item.value for item in at.warning)
+    at = at.get("button_group")[0].set_value("only").run()
+    assert not at.exception and at.metric[0].value == "18"
+
+
+def test_prompts_that_never_met_are_said(db, open_page):
+    lead = make_person(db, "lead", "lead")
+    made, apart = make_world(db, pairs=2, votes=1), make_world(db, pairs=2, votes=1, name="Apart")
+
+    def join(session):  # one project, two prompts each that met only each other
+        for kind in (Slot, Pair, Prompt, Response, Example):
+            for item in session.exec(select(kind).where(kind.project_id == apart.project.id)):
+                if isinstance(item, Prompt):
+                    item.name += " apart"
+                item.project_id = made.project.id
+                session.add(item)
+
+    db.write(join)
+    vote_on_everything(db, made, make_person(db), "tie")
+    at = open_page(lead, "leaderboard.py", made.project)
+    assert not at.exception and "2 groups that never met" in at.warning[0].value
