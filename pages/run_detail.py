@@ -17,6 +17,7 @@ from core.runs.service import (
     repeat_run,
     resume_run,
     run_log,
+    sampled_events,
     starters,
 )
 from core.runs.states import ACTIVE, RESUMABLE
@@ -82,7 +83,7 @@ def _head(run: Run) -> None:
         facts.append(("took " if run.finished_at else "at work for ") + duration(seconds))
     if run.attempt > 1:
         facts.append(f"attempt {run.attempt}")
-    st.text(" · ".join(facts))
+    st.caption(_unmarked(" · ".join(facts)))
 
 
 def _unmarked(text: str) -> str:
@@ -112,11 +113,15 @@ def _trouble(run: Run) -> None:
     """Why it ended as it did, and what to do. Plain text: hosts' own words may be in it."""
     with st.container(border=True):
         if run.error:
-            st.text(run.error)
+            _line(":red[:material/error:]" if run.status == "failed" else ":material/info:", run.error)
         if run.hint:
-            with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
-                st.markdown(":material/lightbulb:", width="content")
-                st.text(run.hint, width="stretch")
+            _line(":material/lightbulb:", run.hint)
+
+
+def _line(icon: str, text: str) -> None:
+    with st.container(horizontal=True, gap="xsmall"):
+        st.markdown(icon, width="content")
+        st.text(text, width="stretch")
 
 
 def _actions(run: Run) -> None:
@@ -175,9 +180,7 @@ def _figures(run: Run) -> None:
         st.caption(title)
         st.code(text, language=None, wrap_lines=True)
     for remark in remarks(run.result or {}):
-        with st.container(horizontal=True, gap="xxsmall"):
-            st.markdown(":material/info:", width="content")
-            st.text(remark, width="stretch")
+        _line(":material/info:", remark)
 
 
 def _figure(figure: Figure) -> None:
@@ -225,7 +228,7 @@ def _table(rows: list[tuple[str, str]]) -> None:
 
 def _curves(run: Run) -> None:
     """What the work measured on its way, one small chart each."""
-    events = latest_events(database(), me(), run.id, 1000, ["metric"])
+    events, total = sampled_events(database(), me(), run.id, "metric")
     names = dict.fromkeys(
         name
         for event in events
@@ -235,6 +238,8 @@ def _curves(run: Run) -> None:
     if not names:
         st.caption("This run has measured nothing on its way yet." if run.status in ACTIVE else "No curves.")
         return
+    if total > len(events):
+        st.caption(f"{len(events):,} of {total:,} points, evenly spaced.")
     columns = st.columns(2)
     for place, name in enumerate(list(names)[:12]):
         points = [
@@ -250,7 +255,7 @@ def _curves(run: Run) -> None:
                 y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
                 tooltip=["step", alt.Tooltip("value", format=".4g")],
             )
-            .properties(height=170)
+            .properties(height=240)
         )
         columns[place % 2].altair_chart(chart, width="stretch")
 
@@ -273,12 +278,12 @@ def _events(run: Run) -> None:
             ]
         ),
         hide_index=True,
-        height=420,
+        height=min(420, 36 * (len(events) + 1)),
         column_config={
             "#": st.column_config.NumberColumn(width=60),
             "At": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", width=160),
             "Type": st.column_config.TextColumn(width=90),
-            "What": st.column_config.TextColumn(width="large"),
+            "What": st.column_config.TextColumn(width=900),
         },
     )
 

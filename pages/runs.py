@@ -64,9 +64,7 @@ def nothing_yet() -> None:
 
 def filters(project: Project) -> tuple[list[str] | None, str | None]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.pills(
-            "Status", list(WORDS), selection_mode="multi", key=f"runs_status_{project.id}", width="stretch"
-        )
+        words = st.pills("Status", list(WORDS), selection_mode="multi", key=f"runs_status_{project.id}")
         kind = st.selectbox(
             "Kind",
             [None, *KINDS],
@@ -90,7 +88,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
         {
             "Status": [[STATES[run.status][2]] for run in runs],
             "Run": [run.name for run in runs],
-            "Progress": [run.progress for run in runs],
+            "Progress": [round(run.progress, 2) for run in runs],
             "Left": [
                 f"about {duration(run.eta_s)}" if run.status == "running" and run.eta_s is not None else ""
                 for run in runs
@@ -112,8 +110,12 @@ def show_list(project_id: str, statuses: list[str] | None, kind: str | None, liv
     total = count_runs(db, who, project_id, kind, statuses)
     shown = st.session_state.get("runs_shown_count", PAGE_SIZE)
     runs = list_runs(db, who, project_id, kind, shown, statuses=statuses)
-    waiting = count_runs(db, who, project_id, statuses=["queued"])
-    now_text = f"{under_way - waiting} at work, {waiting} waiting for a free slot. " if under_way else ""
+    counts = {status: count_runs(db, who, project_id, statuses=[status]) for status in ACTIVE}
+    now_text = (
+        f"{counts['running']} at work, {counts['queued']} waiting for a free slot. "
+        if any(counts.values())
+        else ""
+    )
     st.caption(f"{now_text}{total:,} {'run' if total == 1 else 'runs'}, newest first. Click one to open it.")
     if not runs:
         st.info("No run matches these filters.", icon=":material/filter_alt_off:")

@@ -57,9 +57,10 @@ def _optimize(result: dict[str, Any]) -> list[Figure]:
         if isinstance(score, dict) and isinstance(score.get("mean"), int | float):
             detail = _interval(score.get("low"), score.get("high"), score.get("n"))
             figures.append(Figure(f"Best, on {split}", _number(score["mean"]), detail))
-    for key, label in (("calls", "Model calls"), ("candidates", "Candidates tried")):
-        if isinstance(result.get(key), int | float):
-            figures.append(Figure(label, _number(result[key])))
+    if _is_number(result.get("calls")):
+        tried = result.get("candidates")
+        detail = f"{tried:,} candidates tried" if _is_number(tried) else ""
+        figures.append(Figure("Model calls", _number(result["calls"]), detail))
     return figures
 
 
@@ -92,10 +93,12 @@ def described(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
     """Every value as a line (what, value), nested ones by their path."""
     lines: list[tuple[str, str]] = []
     for key, value in values.items():
+        if key.removesuffix("_low").removesuffix("_high") != key and _has_interval(values, key):
+            continue  # said with the figure itself
         name = f"{prefix} › {words(key)}" if prefix else words(key)
-        if isinstance(value, dict) and _is_number(value.get("mean")):
-            detail = _interval(value.get("low"), value.get("high"), value.get("n"))
-            lines.append((name, _number(value["mean"]) + (f" ({detail})" if detail else "")))
+        of = _estimate(values, key)
+        if of is not None:
+            lines.append((name, of))
         elif isinstance(value, dict) and value:
             lines += described(value, name)
         elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
@@ -105,6 +108,25 @@ def described(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
         else:
             lines.append((name, _value(key, value)))
     return lines
+
+
+def _has_interval(values: dict[str, Any], key: str) -> bool:
+    return _is_number(values.get(key.removesuffix("_low").removesuffix("_high")))
+
+
+def _estimate(values: dict[str, Any], key: str) -> str | None:
+    """`0.5 (0.25 to 0.75, n 16)` where a figure has an interval: as `{mean, low, high, n}`
+    (or accuracy for mean), or as `x`, `x_low`, `x_high` side by side."""
+    value = values[key]
+    if isinstance(value, dict):
+        middle = value.get("mean", value.get("accuracy"))
+        if not _is_number(middle) or set(value) - {"mean", "accuracy", "low", "high", "n", "std", "ties"}:
+            return None
+        detail = _interval(value.get("low"), value.get("high"), value.get("n"))
+        return _number(middle) + (f" ({detail})" if detail else "")
+    if _is_number(value) and _is_number(values.get(f"{key}_low")):
+        return f"{_number(value)} ({_interval(values[f'{key}_low'], values.get(f'{key}_high'), None)})"
+    return None
 
 
 def words(key: str) -> str:

@@ -187,6 +187,23 @@ def latest_events(
         return list(session.exec(query.order_by(col(RunEvent.number).desc()).limit(limit)))[::-1]
 
 
+def sampled_events(
+    db: Database, who: Principal, run_id: str, type: str, at_most: int = 600
+) -> tuple[list[RunEvent], int]:
+    """Events of one type from the whole run, evenly thinned out to `at_most` or fewer,
+    and how many there are in all."""
+    require(who, "run.view")
+    mine = (col(RunEvent.run_id) == run_id, col(RunEvent.type) == type)
+    with db.read() as session:
+        total = session.exec(select(func.count()).select_from(RunEvent).where(*mine)).one()
+        place = func.row_number().over(order_by=col(RunEvent.number))
+        places = select(col(RunEvent.number), place.label("place")).where(*mine).subquery()
+        every = max(1, -(-total // at_most))
+        kept = select(places.c.number).where((places.c.place - 1) % every == 0)
+        query = select(RunEvent).where(*mine, col(RunEvent.number).in_(kept)).order_by(col(RunEvent.number))
+        return list(session.exec(query)), total
+
+
 def run_log(db: Database, who: Principal, run_id: str, at_most: int = 64_000) -> str:
     """The end of what the worker printed, at most so many bytes of it."""
     return run_folder(get_run(db, who, run_id).id).log_tail(at_most)

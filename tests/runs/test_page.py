@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from core.projects import create_project
 from core.runs.results import described, key_figures, remarks
-from core.runs.service import cancel_run, get_run, list_runs, start_run
+from core.runs.service import cancel_run, get_run, list_runs, sampled_events, start_run
 from storage.ids import now
-from storage.tables import Run
+from storage.tables import Run, RunEvent
 
 
 def words(at) -> str:
@@ -120,6 +120,19 @@ def test_links_lead_into_the_runs_project_and_choosing_a_project_leads_out(open_
     assert not at.exception and "Nothing has run" in words(at)
 
 
+def test_curves_span_the_whole_run(db, admin, project):
+    run = add(db, project)
+    rows = [
+        RunEvent(run_id=run.id, number=n, type="metric" if n % 2 else "log", data={"step": n})
+        for n in range(1, 200)
+    ]
+    db.write(lambda session: session.add_all(rows))
+    events, total = sampled_events(db, admin, run.id, "metric", at_most=30)
+    assert total == 100 and [event.number for event in events] == list(range(1, 200, 8))
+    assert len(sampled_events(db, admin, run.id, "metric")[0]) == 100
+    assert sampled_events(db, admin, run.id, "ledger") == ([], 0)
+
+
 def test_results_have_their_n_and_interval():
     result = {
         "accuracy": 0.612, "accuracy_low": 0.57, "accuracy_high": 0.653, "n_test": 512, "n_train": 2000,
@@ -137,6 +150,8 @@ def test_results_have_their_n_and_interval():
     assert lines["Best › Test"] == "0.5 (0.25 to 0.75, n 16)"
     assert (lines["Rows"], lines["Names"], lines["Ok"], lines["None"]) == ("1 entries", "a, b", "yes", "—")
     assert lines["Seconds"] == "61.2 s"
+    assert lines["Accuracy"] == "0.612 (0.57 to 0.653)" and "Accuracy low" not in lines
+    assert lines["Baselines › Longer"] == "0.44 (n 500)"
 
 
 def test_cancel_from_elsewhere_is_seen(open_page, db, admin, project):
