@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from core.optimize.promote import best_candidates, queue_candidates
+from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
 from core.optimize.view import candidates_of, ledger_of, prompts_made
 from core.prompts.diff import word_diff
 from core.runs.service import cancel_run, get_run, resume_run
@@ -180,8 +180,8 @@ def _send(run: Run, candidates: list[Candidate]) -> None:
             queue_candidates(database(), me(), run.id, [candidate.number for candidate in best])
             st.rerun()
     st.caption(
-        f"Makes prompt versions of {which}, generates their responses to the examples, and queues blind "
-        "pairs against the champion. Nothing is promoted before people have voted."
+        f"Makes prompt versions of {which}, generates their responses to up to {EXAMPLES} examples, and "
+        "queues blind pairs against the champion. Nothing is promoted before people have voted."
     )
 
 

@@ -13,6 +13,7 @@ from core.errors import Invalid
 from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.plan import SPLITS
 from core.prompts.templates import slots
+from core.prompts.versions import fields_of, label, prompts_of
 from core.reward.text import input_text
 from storage.tables import Example, Project, Prompt
 
@@ -85,7 +86,8 @@ def chosen_rows(
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     lacking: dict[str, int] = defaultdict(int)
     for example in examples:
-        missing = [slot for slot in wanted if slot not in example.fields]
+        fields = fields_of(example)
+        missing = [slot for slot in wanted if slot not in fields]
         if missing:
             lacking[missing[0]] += 1
             continue
@@ -94,7 +96,7 @@ def chosen_rows(
                 "id": example.id,
                 "split": example.split,
                 "input": input_text(example.input, example.messages),
-                "fields": json.dumps(example.fields, ensure_ascii=False),
+                "fields": json.dumps(fields, ensure_ascii=False),
                 "messages": json.dumps(example.messages, ensure_ascii=False) if example.messages else None,
                 "reference": example.reference,
             }
@@ -103,7 +105,7 @@ def chosen_rows(
         slot = max(lacking, key=lambda name: lacking[name])
         raise Invalid(
             f"prompt: the slot {{{{{slot}}}}} has no field in any usable example.",
-            f"Fields there are: {', '.join(sorted({name for e in examples for name in e.fields}))}.",
+            f"Fields there are: {', '.join(sorted({name for e in examples for name in fields_of(e)}))}.",
         )
     for split in SPLITS:
         if not rows[split]:
@@ -155,7 +157,7 @@ def find_prompt(session: Session, project_id: str, asked: Any) -> Instruction:
             raise Invalid(
                 f"prompt: “{found.name}” is known by name only, and has no template.", "Choose another."
             )
-        return instruction_of(found.system, found.user, found.id, f"{found.name} v{found.version}")
+        return instruction_of(found.system, found.user, found.id, label(found))
     if slots(said):
         return instruction_of("", said, name="the given prompt")
     if len(said.split()) >= 3:
@@ -172,26 +174,23 @@ def default_prompt(session: Session, project: Project) -> Instruction | None:
     prompts.sort(key=lambda prompt: prompt.id != project.champion_prompt_id)  # stable: newest first
     for prompt in prompts:
         try:
-            return instruction_of(prompt.system, prompt.user, prompt.id, f"{prompt.name} v{prompt.version}")
+            return instruction_of(prompt.system, prompt.user, prompt.id, label(prompt))
         except Invalid:
             continue
     return None
 
 
-def general_instruction(examples: Sequence[Example], words: Sequence[str]) -> Instruction:
+def general_instruction(words: Sequence[str]) -> Instruction:
     """What a labelled task starts from when the project has no prompt."""
-    common = set.intersection(*(set(example.fields) for example in examples))
-    order = [name for name in examples[0].fields if name in common]
-    user = "{{input}}" if "input" in common or not order else "\n".join(f"{{{{{n}}}}}" for n in order)
     choices = f"{', '.join(words[:-1])} or {words[-1]}"
     text = (
         "In this task, you are given a text. Read the text carefully, and decide which label fits it best. "
         f"Answer with one word: {choices}."
     )
-    return Instruction(text, user, "system", None, "a general instruction")
+    return Instruction(text, "{{input}}", "system", None, "a general instruction")
 
 
 def _prompts(session: Session, project_id: str) -> list[Prompt]:
     """Newest first."""
-    query = select(Prompt).where(Prompt.project_id == project_id, col(Prompt.archived_at).is_(None))
-    return sorted(session.exec(query), key=lambda p: (p.created_at, p.version, p.id), reverse=True)
+    found = prompts_of(session, project_id)
+    return sorted(found, key=lambda prompt: (prompt.created_at, prompt.version, prompt.id), reverse=True)

@@ -7,19 +7,19 @@ Nothing is promoted here: which prompt is the champion is for people to say.
 import threading
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from core import audit
 from core.access import Principal, require
 from core.errors import Conflict, Invalid
 from core.optimize.instruction import Instruction
 from core.projects import find_project
+from core.prompts.versions import add_version
 from core.runs.service import find_run, get_run, start_run
 from storage.database import Database
-from storage.ids import id_of
 from storage.tables import Candidate, Project, Prompt, Run
 
 BEST = 2  # how many are sent when nobody says which
+EXAMPLES = 60  # at most so many examples are answered for them: people have to read the pairs
 # Between looking for the generate run and starting it, no second click may come in.
 _one_at_a_time = threading.Lock()
 
@@ -56,40 +56,30 @@ def _make_prompts(session: Session, who: Principal, run_id: str, numbers: list[i
     for candidate in chosen:
         prompt = session.get(Prompt, candidate.prompt_id) if candidate.prompt_id else None
         if prompt is None:
-            prompt = _version(session, project, run, start, candidate, who)
+            prompt = _version(session, who, project, run, start, candidate)
             candidate.prompt_id = prompt.id
             session.add(candidate)
-            audit.record(
-                session, who, "prompt.create", "prompt", prompt.id, project.id,
-                name=prompt.name, version=prompt.version, run=run_id, candidate=candidate.number,
-            )  # fmt: skip
         made.append(prompt)
     return made
 
 
 def _version(
-    session: Session, project: Project, run: Run, start: Instruction, candidate: Candidate, who: Principal
+    session: Session, who: Principal, project: Project, run: Run, start: Instruction, candidate: Candidate
 ) -> Prompt:
-    """The next version of the start prompt's name. Its id follows from the candidate."""
+    """The next version of the start prompt's name."""
     parent = session.get(Prompt, start.prompt_id) if start.prompt_id else None
-    name = parent.name if parent else "Found by optimisation"
-    newest = session.exec(
-        select(func.max(Prompt.version)).where(Prompt.project_id == project.id, Prompt.name == name)
-    ).one()
     system, user = start.with_text(candidate.text)
-    prompt = Prompt(
-        id=id_of("candidate-prompt", run.id, str(candidate.number)),
-        project_id=project.id,
-        name=name,
-        version=(newest or 0) + 1,
-        system=system,
-        user=user,
+    prompt = add_version(
+        session,
+        who,
+        project,
+        parent.name if parent else "Found by optimisation",
+        system,
+        user,
         parent_id=parent.id if parent else None,
-        operation=f"{run.config.get('method', 'optimizer')}:{candidate.operation}",
+        operation=f"{run.config['method']}:{candidate.operation}",
         run_id=run.id,
-        created_by=who.user_id,
     )
-    session.add(prompt)
     session.flush()
     return prompt
 
@@ -154,6 +144,8 @@ def _generate_run(db: Database, who: Principal, run: Run, prompts: list[Prompt])
         "prompts": sorted(wanted),
         "pairs": "champion" if project.champion_prompt_id else "all",
         "host": run.config.get("host"),
+        "examples": {"limit": EXAMPLES},
+        "source": "optimize",
     }
     if not project.champion_prompt_id and run.config["start"].get("prompt_id"):
         # Without a champion they are compared with what they came from, and each other.

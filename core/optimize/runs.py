@@ -147,7 +147,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
         find_prompt(session, project.id, asked_prompt) if asked_prompt else default_prompt(session, project)
     )
     if start is None and kind == "labels":
-        start = general_instruction(examples, list(frozen["words"].values()))
+        start = general_instruction(list(frozen["words"].values()))
     if start is None:
         raise Invalid(
             "prompt: this project has no prompt with an instruction to start from.",

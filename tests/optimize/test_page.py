@@ -2,7 +2,6 @@
 
 import pytest
 
-from core.optimize import promote
 from core.runs.service import get_run, list_runs
 from storage.tables import Run
 
@@ -42,9 +41,7 @@ def test_too_small_a_budget_is_said_and_cannot_be_started(admin, project, open_p
 
 
 @pytest.mark.parametrize("reward", ["labels", "reward_model"])
-def test_a_finished_search(
-    db, admin, project, open_page, examples, champion, reward_model, search, reward, monkeypatch
-):
+def test_a_finished_search(db, admin, project, open_page, examples, champion, reward_model, search, reward):
     examples(train=30)
     run = search(reward=reward)
     at = open_page(admin, "optimize.py", project)
@@ -54,13 +51,6 @@ def test_a_finished_search(
     if reward == "labels":
         assert f"Candidate {run.result['best']['number']}" in said
         assert [metric.label for metric in at.metric] == ["Start, on test", "Found, on test", "Gain on test"]
-
-        def start_run(db_, who, project_id, kind, config):
-            made = Run(project_id=project_id, kind=kind, config=config)
-            db_.write(lambda session: session.add(made))
-            return made
-
-        monkeypatch.setattr(promote, "start_run", start_run)
         at.button(key="optimize_send").click().run()
         assert not at.exception and "Sent to the annotators as Careful v2" in texts(at)
     assert len(at.dataframe[0].value) == run.result["candidates"]

@@ -4,25 +4,16 @@ import pytest
 from sqlmodel import select
 
 from core.errors import Conflict, Forbidden, Invalid
-from core.optimize import promote
 from core.optimize.promote import best_candidates, queue_candidates
 from core.optimize.view import candidates_of
+from core.runs.service import list_runs
 from storage.tables import AuditEntry, Candidate, Prompt, Run
 
 
 @pytest.fixture
-def started(db, monkeypatch):
-    """Generate runs that were asked for: rows without work."""
-    asked = []
-
-    def start_run(db_, who, project_id, kind, config):
-        run = Run(project_id=project_id, kind=kind, config=config)
-        asked.append((kind, config))
-        db_.write(lambda session: session.add(run))
-        return run
-
-    monkeypatch.setattr(promote, "start_run", start_run)
-    return asked
+def started(db, admin, project):
+    """The generate runs there are."""
+    return lambda: list_runs(db, admin, project.id, kind="generate")
 
 
 @pytest.fixture
@@ -41,12 +32,11 @@ def test_the_best_two_become_versions_against_the_champion(db, admin, project, c
         assert (prompt.name, prompt.version, prompt.parent_id) == ("Careful", version, champion.id)
         assert (prompt.system, prompt.user) == (candidate.text, "{{input}}")
         assert prompt.operation == f"grips:{candidate.operation}" and prompt.run_id == done.id
-    assert started == [
-        (
-            "generate",
-            {"prompts": sorted(p.id for p in made["prompts"]), "pairs": "champion", "host": "embedded"},
-        )
-    ]
+    (run,) = started()
+    assert set(run.config["prompts"]) == {champion.id, *(prompt.id for prompt in made["prompts"])}
+    assert (run.config["pairs"], run.config["champion"]) == ("champion", champion.id)
+    assert (run.config["source"], run.config["host"], run.status) == ("optimize", "embedded", "queued")
+    assert run.config["n_examples"] == 48
     with db.read() as session:
         said = [entry.action for entry in session.exec(select(AuditEntry))]
     assert said.count("prompt.create") == 2
@@ -56,7 +46,7 @@ def test_sending_again_adds_nothing(db, admin, done, started):
     first = queue_candidates(db, admin, done.id)
     again = queue_candidates(db, admin, done.id)
     assert [p.id for p in again["prompts"]] == [p.id for p in first["prompts"]]
-    assert again["run"].id == first["run"].id and len(started) == 1
+    assert again["run"].id == first["run"].id and len(started()) == 1
 
 
 def test_a_failed_generation_is_started_anew(db, admin, done, started):
@@ -97,7 +87,7 @@ def test_without_a_champion_the_start_is_compared_too(db, admin, project, exampl
     examples(train=30)
     run = search()
     queue_candidates(db, admin, run.id, [1])
-    config = started[0][1]
+    config = started()[0].config
     assert config["pairs"] == "all" and prompt.id in config["prompts"] and len(config["prompts"]) == 2
 
 
