@@ -144,7 +144,7 @@ def test_a_worker_that_does_not_listen_is_ended(db, admin, project, supervisor, 
     began = time.monotonic()
     cancel_run(db, admin, run.id)
     done = wait(run, "cancelled")
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.5 < time.monotonic() - began < 20
     assert "did not stop by itself" in done.hint
 
 
