@@ -227,7 +227,7 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
             label_visibility="collapsed",
             on_change="ignore",
         )
-        with st.popover("Note", icon=":material/edit_note:", key=f"note_{claim.lease}"):
+        with st.popover("Note", key=f"note_{claim.lease}"):
             st.text_input(
                 "Why? (optional: goes with your vote or skip)",
                 key=f"reason_{claim.lease}",
@@ -247,7 +247,6 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
             st.button(
                 "Guidelines",
                 key="guidelines",
-                icon=":material/menu_book:",
                 type="tertiary",
                 shortcut="G",
                 on_click=on_guidelines,
@@ -257,7 +256,6 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
         st.button(
             "Skip",
             key=f"skip_{claim.lease}",
-            icon=":material/skip_next:",
             type="tertiary",
             shortcut="S",
             help="Leave this pair to others",
@@ -270,7 +268,6 @@ def show_undo(desk: Desk, project: Project) -> None:
     st.button(
         "Undo",
         key=f"undo_{desk.last_vote_id}",
-        icon=":material/undo:",
         type="tertiary",
         shortcut="U",
         help="Take your last vote back; the same pair returns",

@@ -83,10 +83,11 @@ def ranking(table: pd.DataFrame) -> alt.LayerChart:
     ]
     scale = alt.Scale(zero=False, nice=True)
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
-    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(
-        x=alt.X("Low:Q", title="Rating, with its 95 % interval", scale=scale), x2="High:Q"
+    bars = base.mark_bar(size=5, opacity=0.4, cornerRadius=2).encode(
+        x=alt.X("Low:Q", title="Rating, with its 95 % interval", scale=scale, axis=alt.Axis(orient="top")),
+        x2="High:Q",
     )
-    points = base.mark_point(filled=True, size=90).encode(x=alt.X("Rating:Q", scale=scale))
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(x=alt.X("Rating:Q", scale=scale))
     return (bars + points).properties(height=max(140, 26 * len(data)))
 
 

@@ -18,8 +18,8 @@ ALPHA = (
     "often far below. Interval: bootstrap over pairs."
 )
 LEFT = (
-    "How often the response on the left won, of the decisive votes of which the sides are known. Sides are drawn "
-    "by lot, so it should be 50 %. Interval: Wilson's."
+    "How often the response on the left won, of the decisive votes of which the sides are known. Without "
+    "a pull to one side it is 50 %. Interval: Wilson's."
 )
 AGREES = (
     "Mean share of the others' votes on the same pair that are the same; n: votes on pairs others judged too."
@@ -54,8 +54,8 @@ def show_attention(found: dict[str, Any]) -> None:
         side = "left" if found["left_share"] > 0.5 else "right"
         text = percent(found["left_share"], found["left_low"], found["left_high"], found["decisive"])
         st.warning(
-            f"Annotators lean to the {side}: {text} of decisive votes go to the left response. Sides are drawn "
-            "by lot, so ratings are not biased by it, but they are noisier.",
+            f"Annotators lean to the {side}: {text} of decisive votes go to the left response. Where sides are "
+            "drawn by lot, as on the annotate page, this adds noise to ratings but favours no prompt.",
             icon=":material/compare_arrows:",
         )
     judged = [
@@ -82,7 +82,7 @@ def show_figures(found: dict[str, Any]) -> None:
             f"by {found['annotators']:,} on {found['pairs_voted']:,} pairs",
             None,
         ),
-        ("Agreement (alpha)", number(found["alpha_nominal"]), interval(alpha, "pairs with two votes"), ALPHA),
+        ("Agreement", number(found["alpha_nominal"]), interval(alpha, "pairs with two votes"), ALPHA),
         ("Left share", percent(found["left_share"]), interval(left, "decisive"), LEFT),
         ("Ties", percent(found["tie_share"]), interval(ties, "votes"), "Votes that chose neither."),
         ("Both bad", percent(found["both_bad_share"]), interval(bad, "votes"), "Votes that refused both."),
@@ -93,11 +93,10 @@ def show_figures(found: dict[str, Any]) -> None:
             "From the moment a pair is shown to the vote.",
         ),
     ]
-    with st.container(horizontal=True):
-        for name, value, caption, help_text in cards:
-            with st.container(border=True, width=215):
-                st.metric(name, value, help=help_text)
-                st.caption(caption)
+    for column, (name, value, caption, help_text) in zip(st.columns(len(cards)), cards, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            st.metric(name, value, help=help_text)
+            st.caption(caption)
 
 
 def interval(text: str, of: str) -> str:
@@ -130,7 +129,7 @@ def show_annotators(found: dict[str, Any]) -> None:
         ]
     )
     st.dataframe(
-        table,
+        table.dropna(axis="columns", how="all"),
         hide_index=True,
         width="stretch",
         column_config={
@@ -177,7 +176,7 @@ def intervals(
     data = pd.DataFrame(
         [{"name": i["name"], "value": i[value], "low": i[low], "high": i[high], "n": i[n]} for i in items]
     )
-    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(format=".0%")
+    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", orient="top")
     base = alt.Chart(data).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
         tooltip=[
@@ -189,14 +188,16 @@ def intervals(
         ],
     )
     layers = [
-        base.mark_rule(strokeWidth=3, opacity=0.45).encode(
+        base.mark_bar(size=5, opacity=0.4, cornerRadius=2).encode(
             x=alt.X("low:Q", scale=scale, axis=axis, title=None), x2="high:Q"
         ),
-        base.mark_point(filled=True, size=60).encode(x=alt.X("value:Q", scale=scale)),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("value:Q", scale=scale)),
     ]
     if middle is not None:
         layers.append(
-            alt.Chart(pd.DataFrame({"x": [middle]})).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
+            alt.Chart(pd.DataFrame({"x": [middle]}))
+            .mark_rule(strokeDash=[4, 4], color="#888888")
+            .encode(x="x:Q")
         )
     return alt.layer(*layers).properties(height=max(90, 22 * len(data)))
 
@@ -215,12 +216,12 @@ def show_days(found: dict[str, Any]) -> None:
     )
     chart = (
         alt.Chart(data)
-        .mark_bar(maxBarThickness=36)
+        .mark_bar(size=14)
         .encode(
-            x=alt.X("Day:O", title=None, axis=alt.Axis(labelAngle=-45, labelOverlap=True)),
+            x=alt.X("Day:T", title=None, axis=alt.Axis(format="%d %b", tickMinStep=86_400_000)),
             y=alt.Y("Votes:Q", title="Votes", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("By:N", legend=alt.Legend(title=None, orient="top")),
-            tooltip=["Day", "By", "Votes"],
+            tooltip=[alt.Tooltip("Day:T", format="%d %b %Y"), "By", "Votes"],
         )
         .properties(height=220)
     )

@@ -42,13 +42,13 @@ class _Renderer(RendererHTML):
 
     # Code and tables scroll on their own, so that a wide one does not widen the page.
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
-        return f'<pre style="overflow-x:auto"><code>{escapeHtml(tokens[idx].content)}</code></pre>\n'
+        return f'<pre style="overflow-x:auto;margin:0 0 1rem"><code>{escapeHtml(tokens[idx].content)}</code></pre>\n'
 
     def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return self.fence(tokens, idx, options, env)
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
-        return '<div style="overflow-x:auto"><table>\n'
+        return '<div style="overflow-x:auto;margin:0 0 1rem"><table style="margin:0">\n'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"
@@ -66,4 +66,6 @@ _markdown.validateLink = _is_web_link  # type: ignore[method-assign]
 @lru_cache(maxsize=512)
 def response_html(text: str) -> str:
     """Markdown by somebody we do not trust -> HTML that is safe to show, with `st.html`."""
-    return f'<div dir="auto" style="overflow-wrap:anywhere">{_markdown.render(text)}</div>'
+    # Every block ends with a margin of 1rem; the last one's would pad the box it stands in.
+    style = "overflow-wrap:anywhere;margin-bottom:-1rem"
+    return f'<div dir="auto" style="{style}">{_markdown.render(text)}</div>'
