@@ -1,0 +1,97 @@
+"""With real models: a worker killed with -9 goes on to the same end, and a search on SST-2
+with the embedded model does something sensible."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from core.llm.protocol import HostSpec
+from core.optimize import work
+from core.runs.context import RunContext
+from core.runs.folder import write_json
+from tests.conftest import ROOT, SHARED_DATA
+from tests.optimize.fakes import make_folder
+
+
+def worker(folder, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", "core.runs.worker", str(folder.path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **kwargs,
+    )
+
+
+@pytest.mark.slow
+def test_a_worker_killed_with_9_goes_on_to_the_same_end(tmp_path):
+    from tests.llm.tiny import build
+
+    model = build(tmp_path / "tiny", context=512)
+    spec = HostSpec(model=str(model), name="tiny", params={"dtype": "float32", "device": "cpu"})
+
+    def new(name):
+        return make_folder(tmp_path / name, calls=300, host=spec, operations=["delete", "swap", "substitute"])
+
+    whole, killed = new("whole"), new("killed")
+    assert worker(whole).wait(240) == 0
+    process = worker(killed)
+    answers = killed.state / "answers.jsonl"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (answers.exists() and answers.read_text().count("\n") >= 9):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert killed.result is None  # it was killed at work, not after it
+    assert worker(killed).wait(240) == 0
+
+    def end(folder):
+        result = folder.result["result"]
+        return {name: result[name] for name in result if name not in ("seconds", "lost_calls")}
+
+    assert end(killed) == end(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED_DATA / "sst2").exists(), reason="needs the SST-2 data beside the checkout")
+def test_sst2_with_the_embedded_model(tmp_path):
+    """GrIPS's own setting in small: 16 examples a label, SmolLM2-135M. Its numbers are
+    noisy; that the books are right and that nothing gets worse on train is not."""
+    folder = make_folder(tmp_path / "r", calls=150, sizes=(16, 8, 16), finalists=1, host=HostSpec())
+    sst2_inputs(folder, {"train": 16, "dev": 8, "test": 16})
+    context = RunContext(folder)
+    result = work.run(context)
+    context.close()
+    assert result["calls"] <= 150 and result["candidates"] >= 4
+    assert result["best"]["train"]["score"] >= result["start"]["train"]["score"]
+    for split, n in (("train", 16), ("test", 16)):
+        assert result["best"][split]["n"] == n
+        assert 0 <= result["start"][split]["accuracy"] <= 1
+    # A general instruction already tells the labels apart: better than one label for all.
+    assert result["start"]["train"]["entropy"] > 0
+
+
+def sst2_inputs(folder, sizes):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = []
+    for split, count in sizes.items():
+        with (SHARED_DATA / "sst2" / f"{split}.tsv").open(encoding="utf-8") as file:
+            there = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        for label in ("0", "1"):
+            for i, row in enumerate([row for row in there if row["label"] == label][: count // 2]):
+                fields = json.dumps({"input": row["sentence"]})
+                rows.append(
+                    {"id": f"{split}-{label}-{i}", "split": split, "input": row["sentence"], "fields": fields,
+                     "messages": None, "reference": label}
+                )  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), folder.inputs / "examples.parquet")
+    write_json(folder.inputs / "host.json", HostSpec().as_dict())
