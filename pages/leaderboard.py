@@ -114,7 +114,7 @@ def matrix(board: dict[str, Any]) -> alt.LayerChart:
         color=alt.Color(
             "Share:Q",
             scale=alt.Scale(domain=[0, 0.5, 1], range=["#c8632b", "#f1efe8", "#0f6b6b"]),
-            legend=alt.Legend(title="Win share", format=".0%"),
+            legend=alt.Legend(title="Win share", format=".0%", orient="top"),
         )
     )
     height = max(180, (44 if len(names) <= CELLS_WITH_TEXT else 18) * len(names))

@@ -218,10 +218,10 @@ def show_days(found: dict[str, Any]) -> None:
         alt.Chart(data)
         .mark_bar(size=14)
         .encode(
-            x=alt.X("Day:T", title=None, axis=alt.Axis(format="%d %b", tickMinStep=86_400_000)),
+            x=alt.X("Day:O", title=None, axis=alt.Axis(labelAngle=-45, labelOverlap=True)),
             y=alt.Y("Votes:Q", title="Votes", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("By:N", legend=alt.Legend(title=None, orient="top")),
-            tooltip=[alt.Tooltip("Day:T", format="%d %b %Y"), "By", "Votes"],
+            tooltip=["Day", "By", "Votes"],
         )
         .properties(height=220)
     )
