@@ -33,7 +33,7 @@ from demo.prompts import PROMPTS
 
 OUT = Path(__file__).parent / "data.json"
 SEED = 20
-MAX_NEW_TOKENS = 120
+MAX_NEW_TOKENS = 100
 WAITING = 84  # pairs left for people
 # name, how sharply the judge sees quality, pull to the left
 JUDGES = (

@@ -142,7 +142,7 @@ def running(project_id: str) -> None:
 project = header("Overview")
 if project.demo:
     st.info(
-        "This is the demo project. Its responses come from the embedded model, and the votes in it so far are "
+        "This is the demo project. Its responses come from the very small embedded model (do not cook by them), and the votes in it so far are "
         "simulated and marked so. Delete it any time on the Settings page.",
         icon=":material/science:",
     )
