@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import data
 from core.services import database
-from pages.data_import import show_import
+from pages.data_import import narrow, show_import
 from pages.render import response_html
 from pages.shared import ago, empty, header, may, me, problems
 from storage.listing import Counts, PairRow
@@ -193,7 +193,8 @@ def show_export(project: Project, counts: Counts) -> None:
         return
     if page.rows:
         shown = [{name: flat(value) for name, value in row.items()} for row in page.rows]
-        st.dataframe(pd.DataFrame(shown).fillna(""), hide_index=True)
+        texts = ("input", "response_a", "response_b") if format_ == "comparisons" else ()
+        st.dataframe(pd.DataFrame(shown).fillna(""), hide_index=True, column_config=narrow(*texts))
     stamp = "".join(letter if letter.isalnum() else "-" for letter in project.name.lower())[:40]
     st.download_button(
         f"Download {page.total:,} rows",

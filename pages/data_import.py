@@ -22,12 +22,13 @@ STATE = "data_import"  # what this part keeps in the session, by project
 KIND_TITLES = {
     "examples": "Examples",
     "comparisons": "Comparisons",
-    "preferences": "Preferences (prompt, chosen, rejected)",
+    "preferences": "Preferences",
 }
 KIND_HELP = {
     "examples": "Inputs that prompts answer, with an optional reference and split.",
     "comparisons": "Two responses to one input, with who judged them and how; or waiting to be judged.",
-    "preferences": "TRL's format, plain or as messages. Every row becomes one vote for the chosen response.",
+    "preferences": "TRL's format (prompt, chosen, rejected), plain or as messages. Every row becomes one vote "
+    "for the chosen response.",
 }
 NONE = "—"
 
@@ -133,8 +134,9 @@ def _map(state: dict[str, Any], table: Table, kind: str, project: Project) -> li
 def _choosers(
     state: dict[str, Any], table: Table, kind: str, fields: list[mapping.Field], chosen: mapping.Mapping
 ) -> None:
-    columns = st.columns(3)
     for place, field in enumerate(fields):
+        if place % 3 == 0:
+            columns = st.columns(3)  # row by row, so that the order holds on a phone too
         key = f"map_{state['round']}_{kind}_{field.name}"
         label = field.title + (" (needed)" if field.required else "")
         with columns[place % 3]:
@@ -188,7 +190,8 @@ def _preview(
     _figures(planned, table, "would be taken")
     if state["shown"]:
         st.caption("The first rows, as they would be stored")
-        st.dataframe(pd.DataFrame(state["shown"]).astype(str).replace({"nan": "", "{}": ""}), hide_index=True)
+        shown = pd.DataFrame(state["shown"]).astype(str).replace({"nan": "", "{}": ""})
+        st.dataframe(shown, hide_index=True, column_config=narrow("input", "response_a", "response_b"))
     _untaken(data.not_taken(table, planned), "would not be taken", expanded=not planned.imported)
     with st.container(horizontal=True):
         if st.button(
@@ -261,6 +264,11 @@ def _forget(state: dict[str, Any]) -> None:
     number = state["round"] + 1
     state.clear()
     state["round"] = number
+
+
+def narrow(*columns: str) -> dict[str, Any]:
+    """Long texts in narrow columns, so that the others are in view."""
+    return {name: st.column_config.TextColumn(width=230) for name in columns}
 
 
 def plural(number: int, word: str) -> str:

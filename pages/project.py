@@ -137,22 +137,16 @@ def show_end(project: Project) -> None:
             f"{amounts.examples:,} examples, {amounts.pairs:,} pairs, {amounts.votes:,} votes, and all prompts, "
             "responses, runs and models of this project are deleted for good."
         )
-        if st.button("Delete …", icon=":material/delete_forever:"):
-            confirm_deletion(project)
-
-
-@st.dialog("Delete everything of this project?")
-def confirm_deletion(project: Project) -> None:
-    st.write("This cannot be undone. The audit log keeps that it was done, and by whom.")
-    sure = (
-        st.text_input(f"Type its name to confirm: {safe(project.name)}") == project.name
-        if not project.demo
-        else True
-    )
-    if st.button("Delete for good", type="primary", icon=":material/delete_forever:", disabled=not sure):
-        with problems(), st.spinner("Deleting …"):
-            projects.purge_project(database(), me(), project.id)
-            gone(f"{project.name} is deleted.")
+        st.caption("This cannot be undone. The audit log keeps that it was done, and by whom.")
+        if project.demo:
+            sure = st.checkbox("Yes, delete the demo", key=f"sure_{project.id}")
+        else:
+            typed = st.text_input(f"Type its name to confirm: {safe(project.name)}", key=f"sure_{project.id}")
+            sure = typed == project.name
+        if st.button("Delete for good", icon=":material/delete_forever:", disabled=not sure):
+            with problems(), st.spinner("Deleting …"):
+                projects.purge_project(database(), me(), project.id)
+                gone(f"{project.name} is deleted.")
 
 
 def gone(said: str) -> None:
