@@ -1,6 +1,444 @@
+"""Reward models: what there is to learn from, training, the registry, one model in detail."""
+
+from typing import Any
+
+import pandas as pd
 import streamlit as st
 
-from pages.shared import header
+from core.errors import Invalid
+from core.reward import registry
+from core.reward.data import Summary, summary
+from core.reward.presets import DEFAULT, PRESETS, estimate_seconds, schedule
+from core.reward.runs import check_enough, default_simulated
+from core.runs import service
+from core.services import database
+from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
+from pages.shared import ago, duration, empty, header, may, me, percent, problems
+from storage.tables import Project, RewardModel, Run
 
-project = header("reward_models")
-st.write("")
+ACTIVE = ("queued", "running")
+STOPPED = {
+    "failed": "The last training failed.",
+    "interrupted": "The last training was interrupted.",
+}
+VOTES = {"exclude": "People's votes only", "include": "Also simulated votes"}
+
+
+def line(text: str, icon: str = ":material/info:") -> None:
+    with st.container(horizontal=True, gap="xsmall"):
+        st.markdown(icon, width="content")
+        st.text(text, width="stretch")
+
+
+# --- what there is to learn from ----------------------------------------------------------
+
+
+def the_data(people: Summary, everything: Summary) -> None:
+    counts = people.splits
+    simulated = everything.votes - people.votes
+    cells = [
+        (
+            "To train on",
+            f"{counts['train'].decided:,}",
+            "Decided pairs of the train split, by people's votes.",
+        ),
+        ("To choose and calibrate", f"{counts['dev'].decided:,}", "Decided pairs of the dev split."),
+        (
+            "To judge by",
+            f"{counts['test'].decided:,}",
+            "Decided pairs of the test split, read once at the end of a training.",
+        ),
+        (
+            "Simulated votes",
+            f"{simulated:,}",
+            "On pairs that no person has voted on. Used only if you say so, or while there are too few "
+            "votes by people.",
+        ),
+    ]
+    for column, (label, value, help) in zip(st.columns(4), cells, strict=True):
+        column.metric(label, value, help=help, border=True)
+    with st.expander("By split, and what is left out"):
+        rows = []
+        for split, of in everything.splits.items():
+            own = people.splits[split]
+            rows.append(
+                {
+                    "Split": split,
+                    "Decided by people": own.decided,
+                    "Ties": own.ties,
+                    "Votes by people": own.votes,
+                    "Decided by simulation": of.decided - own.decided,
+                    "Both bad": of.both_bad,
+                    "Same text": of.identical,
+                }
+            )
+        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+        st.caption(
+            "A pair's split follows from its example, so no example is trained on and judged by. A tie "
+            "teaches that neither is better, and is not counted in the accuracy. Pairs that everybody "
+            "calls “both bad”, and pairs whose responses are the same text, are left out."
+        )
+
+
+# --- training -----------------------------------------------------------------------------
+
+
+def the_form(project: Project, people: Summary, everything: Summary) -> None:
+    with st.container(border=True):
+        st.subheader("Train a reward model", anchor=False)
+        name = st.segmented_control(
+            "How thorough",
+            list(PRESETS),
+            default=DEFAULT,
+            required=True,
+            format_func=str.capitalize,
+            key=f"preset_{project.id}",
+        )
+        preset = PRESETS[name or DEFAULT]
+        simulated = default_simulated(people, everything)
+        if everything.votes > people.votes:
+            simulated = (
+                st.segmented_control(
+                    "Votes to learn from",
+                    list(VOTES),
+                    default=simulated,
+                    required=True,
+                    format_func=VOTES.__getitem__,
+                    key=f"votes_{project.id}",
+                )
+                or simulated
+            )
+        used = everything if simulated == "include" else people
+        train = used.splits["train"].pairs
+        batch, epochs = schedule(preset, train)
+        held_out = used.splits["dev"].pairs + used.splits["test"].pairs
+        st.text(preset.words)
+        layers = f"{preset.frozen:.0%} of the layers frozen" if preset.frozen else "all layers trained"
+        passes = "one pass" if epochs == 1 else f"{epochs} passes"
+        st.caption(
+            f"{preset.max_length} tokens · {layers} · {passes} over {train:,} pairs, {batch} at a time · "
+            f"**about {duration(estimate_seconds(preset, train, held_out, used.characters))}** on two "
+            "processor cores"
+        )
+        if used.simulated_share > 0:
+            line(
+                f"{used.simulated_share:.0%} of these votes are simulated: the model will prefer what the "
+                "simulation prefers.",
+                ":material/science:",
+            )
+        reason = missing(used, everything if simulated == "exclude" else None)
+        if reason:
+            line(str(reason), ":material/block:")
+        elif used.splits["test"].decided < 20:
+            line(
+                f"Only {used.splits['test'].decided} decided pairs to judge by: the accuracy will have a "
+                "wide interval.",
+            )
+        pressed = st.button(
+            "Train",
+            type="primary",
+            icon=":material/model_training:",
+            disabled=bool(reason) or not may("run.start"),
+            help=None if may("run.start") else "Engineers and admins start trainings.",
+            key="train",
+        )
+        if pressed:
+            with problems():
+                service.start_run(
+                    database(),
+                    me(),
+                    project.id,
+                    "reward_model",
+                    {"preset": preset.name, "simulated": simulated},
+                )
+                st.rerun()
+
+
+def missing(used: Summary, with_simulated: Summary | None) -> Invalid | None:
+    try:
+        check_enough(used, with_simulated)
+    except Invalid as problem:
+        return problem
+    return None
+
+
+def the_training(run_id: str) -> None:
+    """The run at work. Its end reruns the page, so that the model appears below."""
+    run = service.get_run(database(), me(), run_id)
+    if run.status not in ACTIVE:
+        st.rerun()
+    with st.container(border=True):
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.subheader("Training" if run.status == "running" else "Waiting for its turn", anchor=False)
+        with right, problems():
+            asked = st.button(
+                "Stopping…" if run.cancel_requested else "Cancel",
+                icon=":material/cancel:",
+                disabled=run.cancel_requested or not may("run.control"),
+                key=f"cancel_{run.id}",
+                width="stretch",
+                help="The best state so far is kept.",
+            )
+            if asked:
+                service.cancel_run(database(), me(), run.id)
+                st.rerun()
+        parts = [f"{run.progress:.0%}"]
+        if run.message:
+            parts.append(run.message)
+        if run.eta_s is not None:
+            parts.append(f"about {duration(run.eta_s)} left")
+        if run.status == "queued":
+            parts = ["It starts when a slot is free."]
+        st.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(parts))
+        the_curve(run)
+        settings = run.config
+        st.caption(f"{str(settings.get('preset', '')).capitalize()} · seed {run.seed}")
+
+
+def the_curve(run: Run, steps: int | None = None) -> None:
+    events = service.events_after(database(), me(), run.id, types=["metric"])
+    points = loss_points(events)
+    if len(points) < 2:
+        st.caption("The loss curve appears after the first steps." if run.status in ACTIVE else "")
+        return
+    st.altair_chart(loss_chart(points, steps), width="stretch")
+
+
+def the_last_end(run: Run) -> None:
+    """A training that ended badly, until the next one."""
+    with st.container(border=True):
+        line(
+            f"{STOPPED[run.status]} {run.error or ''} {run.hint or ''}".strip(),
+            ":red[:material/error:]",
+        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if may("run.control") and st.button(
+                "Resume", icon=":material/play_arrow:", key=f"resume_{run.id}"
+            ):
+                with problems():
+                    service.resume_run(database(), me(), run.id)
+                    st.rerun()
+            st.page_link("runs.py", label="See its log", icon=":material/sync:", query_params={"run": run.id})
+
+
+# --- the registry -------------------------------------------------------------------------
+
+
+def the_models(project: Project, models: list[RewardModel]) -> RewardModel:
+    st.subheader("Models", anchor=False)
+    rows = []
+    for model in models:
+        found: dict[str, Any] = model.metrics
+        best = max(
+            (of["accuracy"] or 0.0 for of in (found.get("baselines") or {}).values() if of.get("n")),
+            default=None,
+        )
+        rows.append(
+            {
+                "": "Active" if model.id == project.reward_model_id else "",
+                "Model": model.name,
+                "Accuracy (95 % interval)": percent(
+                    found.get("accuracy"),
+                    found.get("accuracy_low"),
+                    found.get("accuracy_high"),
+                    found.get("n_test"),
+                ),
+                "Best baseline": percent(best),
+                "Trained on": f"{found.get('n_train', 0):,} pairs",
+                "Votes": simulated_words(model),
+                "Preset": str(found.get("preset", "")).capitalize(),
+                "Made": ago(model.created_at),
+            }
+        )
+    shown = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"models_{project.id}",
+        height="content" if len(rows) <= 8 else 320,
+    )
+    picked = shown.selection.rows  # type: ignore[attr-defined]
+    if picked and picked[0] < len(models):
+        return models[picked[0]]
+    if len(models) > 1:
+        st.caption("Select a row to see that model below.")
+    return next((model for model in models if model.id == project.reward_model_id), models[0])
+
+
+def simulated_words(model: RewardModel) -> str:
+    if model.simulated_share == 0:
+        return "by people"
+    if model.simulated_share >= 1:
+        return "all simulated"
+    return f"{model.simulated_share:.0%} simulated"
+
+
+def the_model(project: Project, model: RewardModel) -> None:
+    found: dict[str, Any] = model.metrics
+    active = model.id == project.reward_model_id
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(model.name, anchor=False, width="content")
+        if active:
+            st.badge("active", icon=":material/check:", color="green")
+        if model.simulated_share > 0:
+            st.badge(simulated_words(model), icon=":material/science:", color="orange")
+        if found.get("partial"):
+            st.badge("stopped early", icon=":material/cancel:", color="yellow")
+        offered = not active and may("reward.activate")
+        if offered and st.button(
+            "Make it the active one", icon=":material/check:", key=f"activate_{model.id}"
+        ):
+            with problems():
+                registry.activate(database(), me(), model.id)
+                st.rerun()
+    for note in found.get("notes") or []:
+        line(note)
+    cells = [
+        (
+            "Held-out accuracy",
+            percent(found.get("accuracy")),
+            interval(found, "accuracy", found.get("n_test")),
+            "Share of the decided test pairs of which the model scores the preferred response higher.",
+        ),
+        (
+            "Log-loss",
+            f"{found['log_loss']:.3f}" if found.get("log_loss") is not None else "—",
+            f"a coin has 0.693 · n {found.get('n_test_pairs', 0):,}",
+            "Mean surprise at the votes, in nats, with calibrated probabilities. Lower is better.",
+        ),
+        (
+            "Calibration error",
+            percent(found.get("ece")),
+            f"temperature {found.get('temperature', 1.0):.2f} from {found.get('n_dev', 0):,} dev pairs",
+            "How far the model's confidence is from how often it is right, on average over ten bins.",
+        ),
+        (
+            "Goes by length",
+            f"{found['length']['spearman']:+.2f}"
+            if (found.get("length") or {}).get("spearman") is not None
+            else "—",
+            f"rank correlation · n {found.get('n_test_pairs', 0):,}",
+            "Correlation of the differences in score and in length, on the test pairs. Far from zero means "
+            "that optimising against this model will drive length.",
+        ),
+    ]
+    for column, (label, value, detail, help) in zip(st.columns(4), cells, strict=True):
+        with column, st.container(border=True, height="stretch", gap="xxsmall"):
+            st.metric(label, value, help=help)
+            st.caption(detail)
+    left, right = st.columns(2)
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("**Accuracy beside choosing without reading**")
+        if found.get("accuracy") is not None:
+            st.altair_chart(accuracy_chart(found), width="stretch")
+            leaning(found)
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("**Is it as good as it believes?**")
+        if found.get("reliability"):
+            st.altair_chart(calibration_chart(found["reliability"]), width="stretch")
+            st.caption("Each dot is a bin of test pairs, its line the 95 % interval; larger dots hold more.")
+    with st.expander("How it was trained"):
+        chosen(model)
+        with problems():
+            run = service.get_run(database(), me(), model.run_id)
+            the_curve(run)
+            st.page_link(
+                "runs.py", label="See the run", icon=":material/sync:", query_params={"run": model.run_id}
+            )
+
+
+def interval(found: dict[str, Any], name: str, n: int | None) -> str:
+    low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
+    if low is None or high is None:
+        return ""
+    return f"{100 * low:.1f} to {100 * high:.1f} % · n {n or 0:,} · {found.get('n_test_ties', 0):,} ties left out"
+
+
+def leaning(found: dict[str, Any]) -> None:
+    length = found.get("length") or {}
+    longer, shorter = length.get("preferred_longer") or {}, length.get("preferred_shorter") or {}
+    if longer.get("n") and shorter.get("n"):
+        st.caption(
+            "Where people preferred the longer response it is right in "
+            + percent(longer["accuracy"], longer["low"], longer["high"], longer["n"])
+            + ", where the shorter one in "
+            + percent(shorter["accuracy"], shorter["low"], shorter["high"], shorter["n"])
+            + "."
+        )
+    human = found.get("human_test") or {}
+    if human.get("n") and human["n"] != found.get("n_test"):
+        st.caption(
+            "On test pairs judged by people alone: "
+            + percent(human["accuracy"], human["low"], human["high"], human["n"])
+            + "."
+        )
+
+
+def chosen(model: RewardModel) -> None:
+    found: dict[str, Any] = model.metrics
+    settings: dict[str, Any] = found.get("settings") or {}
+    cut = (found.get("cut") or {}).get("train") or {}
+    rows = [
+        ("Backbone", "all-MiniLM-L6-v2, embedded" if model.backbone == "embedded" else model.backbone),
+        ("Tokens read", f"{settings.get('max_length', '—')} of input and response together"),
+        (
+            "Too long for that",
+            f"{cut.get('input', 0):.1%} of the pairs lost the beginning of the input, "
+            f"{cut.get('response', 0):.1%} the end of a response",
+        ),
+        ("Layers", f"{settings.get('frozen_layers', '—')} of {settings.get('layers', '—')} frozen"),
+        (
+            "Training",
+            f"{settings.get('epochs', '—')} epochs of {settings.get('batch_size', '—')} pairs a step, "
+            f"{settings.get('steps', '—')} steps, learning rate {settings.get('learning_rate', '—')}",
+        ),
+        ("State kept", f"step {settings.get('best_step') or settings.get('steps', '—')}"),
+        ("Pairs", f"{found.get('n_train', 0):,} train, {found.get('n_dev', 0):,} dev, "
+                  f"{found.get('n_test_pairs', 0):,} test"),
+        ("Seed", str(settings.get("seed", "—"))),
+        ("Machine", f"{settings.get('device', '—')}, {settings.get('precision', '—')}"),
+        ("Took", duration(found.get("seconds"))),
+    ]  # fmt: skip
+    st.dataframe(
+        pd.DataFrame(rows, columns=["What", "Chosen"]),
+        hide_index=True,
+        height="content",
+        column_config={"Chosen": st.column_config.TextColumn(width="large")},
+    )
+
+
+def show() -> None:
+    project = header(
+        "Reward models",
+        "A reward model learns from votes which response people prefer, so that optimisers can ask it "
+        "where people cannot vote on everything.",
+    )
+    found = summary(database(), me(), project.id)
+    people, everything = found["exclude"], found["include"]
+    models = registry.list_models(database(), me(), project.id)
+    newest = service.list_runs(database(), me(), project.id, "reward_model", limit=1)
+    if not everything.votes and not models and not newest:
+        empty(
+            "There are no votes to learn from yet.",
+            "Compare some pairs, or import comparisons that people have made already. A first model "
+            "takes about 30 decided pairs, a useful one several hundred.",
+            "annotate.py",
+            "Annotate",
+        )
+        st.page_link("data.py", label="Import comparisons", icon=":material/upload:")
+        return
+    at_work = bool(newest) and newest[0].status in ACTIVE
+    if at_work:
+        st.fragment(the_training, run_every=1.0)(newest[0].id)
+    elif newest and newest[0].status in STOPPED:
+        the_last_end(newest[0])
+    the_data(people, everything)
+    if not at_work:
+        the_form(project, people, everything)
+    if models:
+        the_model(project, the_models(project, models))
+
+
+with problems():
+    show()

@@ -14,6 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# A thread that waits for the other one must sleep, not spin: beside other work on the
+# machine, spinning takes twice the processor time for the same training. To be set before
+# torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -99,7 +104,8 @@ def run(context: RunContext) -> dict[str, Any]:
     partial = trainer.state.global_step < watch.steps
     if watch.best_step is not None and watch.best_step < trainer.state.global_step:
         trainer.put_weights(trainer.kept_weights)
-    model = trainer.model.eval()
+    # Without the wrapper that computes in bf16: what is judged is what is saved.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
 
     def scores(pairs: Pairs, low: float, high: float, message: str) -> np.ndarray:
         """(n, 2) raw scores of a and b, with progress from `low` to `high`."""
@@ -114,7 +120,8 @@ def run(context: RunContext) -> dict[str, Any]:
 
     step = (JUDGED - TRAINED) / 3
     dev_scores = scores(dev, TRAINED, TRAINED + step, "calibrating on the dev split")
-    temperature = metrics.fit_temperature(dev_scores[:, 0] - dev_scores[:, 1], dev.q)
+    enough = len(dev) >= MIN_CHOOSING
+    temperature = metrics.fit_temperature(dev_scores[:, 0] - dev_scores[:, 1], dev.q) if enough else 1.0
     drawn = np.random.default_rng(context.seed).permutation(len(train))[:NORMALISED_PAIRS]
     some = Pairs([train.rows[i] for i in sorted(drawn)], encode)
     train_scores = scores(some, TRAINED + step, TRAINED + 2 * step, "scoring training responses")
@@ -157,10 +164,9 @@ def run(context: RunContext) -> dict[str, Any]:
         },
         "normalisation": {"mean": mean, "std": std, "n": 2 * len(some)},
         "model": "artifacts/model",
+        "partial": partial,
         "seconds": watch.seconds(),
     }
-    if partial:
-        result["partial"] = True
     result["notes"] = notes(result, context.config)
     card = {
         "format": 1,
@@ -374,15 +380,13 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
         )
     if result["n_dev"] < MIN_CHOOSING:
         said.append(
-            f"Only {result['n_dev']} dev pairs: the last state was kept, and the calibration is rough."
+            f"Only {result['n_dev']} dev pairs: too few to choose the best state by, or to calibrate."
         )
     if result["cut"]["train"]["response"] > 0.05:
         said.append(
             f"{result['cut']['train']['response']:.0%} of the pairs have a response longer than "
             f"{result['settings']['max_length']} tokens, of which the end was not read: a longer preset reads more."
         )
-    if result.get("partial"):
-        said.append("Stopped by a person: the best state until then was kept.")
     return said
 
 
