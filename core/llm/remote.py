@@ -76,7 +76,7 @@ class RemoteHost:
             # for: it has a moment to arrive.
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(futures, timeout=_LAST_MOMENT_S)
+            wait([future for future in futures if not future.cancelled()], timeout=_LAST_MOMENT_S)
             with self._lock:
                 closed = True
         return [answers[i] for i in range(len(requests))]

@@ -3,7 +3,8 @@
 import re
 from difflib import SequenceMatcher
 
-_PIECES = re.compile(r"\w+|\s+|[^\w\s]")
+# A word takes the white space after it along: else every blank is a match of its own.
+_PIECES = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 
 
 def word_diff(old: str, new: str) -> list[tuple[str, str]]:

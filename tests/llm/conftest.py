@@ -6,8 +6,8 @@ from core.llm.protocol import HostSpec
 from tests.llm.tiny import build
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+@pytest.fixture(scope="session")
+def one_thread() -> None:
     """A tiny model is all overhead: threads on a busy machine make it ten times slower."""
     import torch
 
@@ -15,12 +15,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     return build(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
-def tiny_plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_plain(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     """The same, without a chat template."""
     return build(tmp_path_factory.mktemp("tiny-plain"), chat=False)
 
