@@ -1,14 +1,17 @@
 """What runs beside the pages as long as the server does: the run supervisor, tokens asked
-for on the command line, and the garbage collector."""
+for on the command line, the garbage collector; and a socket option."""
 
 import gc
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import psutil
 
 from core.services import database
 from core.settings import get_settings
@@ -31,6 +34,7 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         async with anyio.create_task_group() as tasks:
             # Streamlit would collect after every rerun, which is half of all its time.
             tasks.start_soon(_every, _GC_EVERY_S, gc.collect)
+            tasks.start_soon(_no_delay)
             tasks.start_soon(_every, _REQUESTS_EVERY_S, lambda: answer_requests(db, settings.data_dir))
             try:
                 yield {}
@@ -56,3 +60,23 @@ async def _every(seconds: float, work: Callable[[], object]) -> None:
             await anyio.to_thread.run_sync(work)
         except Exception:
             _log.exception("a background task failed, and will be tried again")
+
+
+async def _no_delay() -> None:
+    """Send small answers at once. Streamlit makes its listening socket in a way that
+    asyncio does not recognise as TCP, and leaves Nagle's algorithm on: an answer of two
+    small parts then waits some 40 ms for the client's delayed acknowledgement. Accepted
+    sockets take the option over from the listening one."""
+    for _ in range(100):
+        await anyio.sleep(0.1)  # the server listens only after the lifespan has started
+        with suppress(psutil.Error, OSError):
+            listening = [
+                item.fd
+                for item in psutil.Process().net_connections(kind="tcp")
+                if item.status == psutil.CONN_LISTEN and item.fd >= 0
+            ]
+            for handle in listening:
+                with socket.socket(fileno=os.dup(handle)) as server:
+                    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if listening:
+                return

@@ -49,6 +49,9 @@ OPEN_PATHS = frozenset(
     }
 )
 OPEN_PREFIXES = ("/auth/", f"{API}/docs/")
+# Streamlit's own frontend, the same files for everybody: it loads parts of itself when they
+# are first needed, and a page whose sign-in has just ended must still be able to say so.
+FRONTEND = ("/static/js/", "/static/css/", "/static/media/")
 _NOT_PAGES = ("/_stcore/", "/static/", "/media/", "/component/", "/app/static/", "/api/")
 
 
@@ -67,7 +70,8 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = _without_claims(scope)
         path = scope["path"]
-        if path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
+        frontend = path.startswith(FRONTEND) and scope["method"] in ("GET", "HEAD")
+        if frontend or path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
             await self.app(scope, receive, send)
         elif path == API or path.startswith(API + "/"):
             await self._program(scope, receive, send)

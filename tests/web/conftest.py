@@ -10,14 +10,25 @@ from pathlib import Path
 import httpx
 import oidc_provider_mock
 import pytest
+from argon2 import PasswordHasher
 
 from core import accounts
 from core.access import Role
 from core.settings import Settings
+from core.signin import passwords
 from storage.database import Database
 from tests.server import Prefloop
 
 PASSWORD = "a few words in a row"
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process only: the server under test hashes as in earnest."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._hash_of_nothing.cache_clear()
+
+
 _numbers = count(1)
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from core import accounts, invitations
-from core.access import Principal, Role
+from core.access import ACTIONS, Principal, Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound, NotSignedIn
 from storage.tables import User
+from tests.conftest import ROOT
 
 OLD, NEW = "the old long one", "the new long one"
 
@@ -96,3 +97,10 @@ def test_both_kinds_of_database(any_db):
     assert accounts.last_seen(any_db, who)[user.id] == started.created_at
     accounts.sign_out(any_db, started.id)
     gone(any_db, started.id)
+
+
+def test_the_page_about_access_says_what_the_code_does():
+    text = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
+    for name, action in ACTIONS.items():
+        cells = " | ".join("yes" if role in action.roles else "" for role in Role)
+        assert f"| `{name}` | {cells} | {action.scope} |" in text, f"docs/access.md is out of date on {name}"

@@ -1,7 +1,11 @@
 """The gate, over real HTTP and a real socket: nobody reaches anything without a sign-in."""
 
+import time
+from pathlib import Path
+
 import httpx
 import pytest
+import streamlit
 from websockets.exceptions import InvalidStatus
 
 from tests.web.sockets import open_socket, rerun
@@ -10,7 +14,9 @@ CLOSED = [
     "/_stcore/host-config",
     "/_stcore/metrics",
     "/_stcore/agent/openapi.json",
-    "/static/js/index.js",
+    "/static/anything.html",
+    "/staticx/js/index.js",
+    "/index.html",
     "/media/anything.png",
     "/app/static/icon.svg",
     "/component/x/index.html",
@@ -41,6 +47,20 @@ def test_uploads_and_pages_are_closed_too(site):
 )
 def test_what_is_open_is_open(site, path):
     assert httpx.get(site.url + path).status_code == 200
+
+
+def test_streamlits_own_frontend_is_open_for_reading_only(site):
+    """A page whose sign-in has just ended loads what it needs to say so."""
+    files = list((Path(streamlit.__file__).parent / "static/static/js").iterdir())
+    assert httpx.get(f"{site.url}/static/js/{files[0].name}").status_code == 200
+    assert httpx.post(f"{site.url}/static/js/{files[0].name}").status_code == 401
+    for path in (
+        "/static/js/../../index.html",
+        "/static/js/%2e%2e/%2e%2e/%2e%2e/web/server/server.py",
+        "/static/js//etc/passwd",
+    ):
+        answer = httpx.get(site.url + path)
+        assert "def " not in answer.text and "root:" not in answer.text
 
 
 def test_the_api_is_described_without_anything_from_elsewhere(site):
@@ -128,3 +148,14 @@ def test_static_files_do_not_ask_the_database(monkeypatch, db, person):
     cache.check(db, who.sign_in_id)
     cache.forget()
     assert cache.known(who.sign_in_id) is None
+
+
+def test_small_answers_do_not_wait_for_an_acknowledgement(site):
+    """With Nagle's algorithm on, none of these is faster than some 40 ms."""
+    with site.browser() as client:
+        took = []
+        for _ in range(40):
+            begin = time.perf_counter()
+            assert client.get("/auth/icon.svg").status_code == 200
+            took.append(time.perf_counter() - begin)
+    assert sorted(took)[10] < 0.025
