@@ -5,7 +5,7 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Forbidden, Invalid
@@ -162,6 +162,7 @@ def test_a_preview_lays_out_the_budget_without_starting(db, admin, project, exam
 # --- the plan --------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 3_000), st.integers(2, 150), st.integers(2, 60), st.integers(2, 200),
     st.sampled_from(["labels", "reward_model"]),

@@ -42,15 +42,11 @@ def test_the_best_two_become_versions_against_the_champion(db, admin, project, c
     assert said.count("prompt.create") == 2
 
 
-def test_sending_again_adds_nothing(db, admin, done, started):
+def test_sending_again_adds_nothing_and_a_failed_generation_is_started_anew(db, admin, done, started):
     first = queue_candidates(db, admin, done.id)
     again = queue_candidates(db, admin, done.id)
     assert [p.id for p in again["prompts"]] == [p.id for p in first["prompts"]]
     assert again["run"].id == first["run"].id and len(started()) == 1
-
-
-def test_a_failed_generation_is_started_anew(db, admin, done, started):
-    first = queue_candidates(db, admin, done.id)
 
     def fail(session):
         run = session.get(Run, first["run"].id)
@@ -58,9 +54,9 @@ def test_a_failed_generation_is_started_anew(db, admin, done, started):
         session.add(run)
 
     db.write(fail)
-    again = queue_candidates(db, admin, done.id)
-    assert again["run"].id != first["run"].id
-    assert [p.id for p in again["prompts"]] == [p.id for p in first["prompts"]]
+    third = queue_candidates(db, admin, done.id)
+    assert third["run"].id != first["run"].id
+    assert [p.id for p in third["prompts"]] == [p.id for p in first["prompts"]]
 
 
 def test_named_candidates(db, admin, done, started):

@@ -91,7 +91,7 @@ def test_events_tell_the_story(tmp_path, host):
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.integers(80, 700), seed=st.integers(0, 50), edits=st.integers(1, 2))
 def test_the_budget_is_never_overrun_and_the_end_is_always_paid(tmp_path_factory, host, calls, seed, edits):
     fake = host()
