@@ -48,16 +48,12 @@ def test_the_opening_is_not_said_twice():
 
 
 def test_word_diff_marks_words():
-    assert (
-        word_diff("Answer in one sentence.", "Answer in two short sentences.")
-        == [
-            ("equal", "Answer in "),
-            ("delete", "one sentence"),
-            ("insert", "two short sentences"),
-            ("equal", "."),
-        ]
-        or "".join(t for k, t in word_diff("a b", "a c") if k != "delete") == "a c"
-    )
+    assert word_diff("Answer in one sentence.", "Answer in two short sentences.") == [
+        ("equal", "Answer in "),
+        ("delete", "one sentence"),
+        ("insert", "two short sentences"),
+        ("equal", "."),
+    ]
     assert word_diff("same", "same") == [("equal", "same")]
     assert word_diff("", "new") == [("insert", "new")]
 
