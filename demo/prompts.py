@@ -5,8 +5,7 @@ GUIDELINES = """Which answer would help a home cook more, standing at the stove?
 - **Right first.** Advice that is wrong, or unsafe, loses to advice that is not.
 - **To the point.** An answer that says what to do beats one that talks about it.
 - **Short enough.** Two to five sentences are plenty. A list is fine for steps.
-- If both are good enough and you cannot choose, say **tie**. If neither would help
-  anybody, say **both bad**.
+- If both are good enough and you cannot choose, say **tie**. If neither would help anybody, say **both bad**.
 """
 
 CRITERIA = ["correct", "to the point", "clear"]

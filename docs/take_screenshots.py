@@ -68,7 +68,7 @@ def sign_up(browser: Browser, server: Prefloop) -> dict:
     page = browser.new_page()
     page.goto(server.first_admin_link)
     page.get_by_label("Name").fill("Ada")
-    page.get_by_label("Email").fill("ada@example.org")
+    page.get_by_label("E-mail").fill("ada@example.org")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button").click()
     page.get_by_role("heading", name="Overview").wait_for(timeout=60_000)

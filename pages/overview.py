@@ -25,6 +25,7 @@ BADGES = {
     "running": ("running", "blue", ":material/sync:"),
 }
 ADMITS = {page.file: page.action for page in PAGES}
+TITLES = {page.file: page.title for page in PAGES}
 
 
 def next_thing(step: Step | None) -> None:
@@ -55,9 +56,7 @@ def the_loop(steps: list[Step]) -> None:
                     st.badge(word, color=color, icon=icon)
                 st.text(step.text)
                 if allowed(me(), ADMITS[step.page]):
-                    st.page_link(
-                        step.page, label=f"Open {step.title.lower()}", icon=":material/arrow_forward:"
-                    )
+                    st.page_link(step.page, label=TITLES[step.page], icon=":material/arrow_forward:")
 
 
 def figures(state: LoopState) -> None:

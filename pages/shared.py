@@ -56,8 +56,8 @@ def header(title: str, caption: str = "") -> Project:
         st.stop()
     everything = {item.id: item.name for item in projects.list_projects(database(), me())}
     left, right = st.columns([4, 1.4], vertical_alignment="bottom")
-    with left:
-        st.caption(project.name + (" · simulated demo" if project.demo else ""))
+    with left, st.container(gap=None):
+        st.caption(project.name + (" · votes simulated" if project.demo else ""))
         st.title(title, anchor=False)
         if caption:
             st.caption(caption)

@@ -51,7 +51,7 @@ def admin_page(server: Prefloop, browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     page.goto(server.first_admin_link)
     page.get_by_label("Name").fill("Ada")
-    page.get_by_label("Email").fill("ada@example.org")
+    page.get_by_label("E-mail").fill("ada@example.org")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button").click()
     page.get_by_role("heading", name="Overview").wait_for(timeout=30_000)
