@@ -7,7 +7,7 @@ overtake the screen. The lease itself makes a second vote impossible.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
@@ -32,6 +32,16 @@ CHOICES = {
 }
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What a vote that was taken back said: it stands there again with its pair."""
+
+    lease: str = ""
+    strength: str | None = None
+    reason: str = ""
+    marks: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Desk:
     """One person's work on one project, in one window."""
@@ -43,6 +53,7 @@ class Desk:
     progress_at: float = 0.0
     message: str = ""
     guidelines: bool = False
+    draft: Draft = Draft()
 
 
 def desk_of(project: Project) -> Desk:
@@ -114,8 +125,7 @@ def on_undo(desk: Desk, project: Project, vote_id: str) -> None:
     desk.last_vote_id = last.id if last else None
     desk.progress_at = 0.0
     if desk.claim and before and before.id == vote_id and desk.claim.pair_id == before.pair_id:
-        st.session_state[f"strength_{desk.claim.lease}"] = before.strength
-        st.session_state[f"reason_{desk.claim.lease}"] = before.reason
+        desk.draft = Draft(desk.claim.lease, before.strength, before.reason, votes.marks_of(before))
 
 
 def on_skip(desk: Desk, pair_id: str, lease: str) -> None:
@@ -205,6 +215,7 @@ def show_pair(claim: votes.Claim) -> None:
 
 def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
     mine = (claim.pair_id, claim.lease)
+    draft = desk.draft if desk.draft.lease == claim.lease else Draft()
     with st.container(horizontal=True):
         for choice, (label, icon, key) in CHOICES.items():
             # Keys of their own for each lease: a press meant for the pair before finds
@@ -223,6 +234,7 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
             "How much better? (optional)",
             list(STRENGTHS),
             format_func=STRENGTHS.__getitem__,
+            default=draft.strength,
             key=f"strength_{claim.lease}",
             label_visibility="collapsed",
             on_change="ignore",
@@ -230,8 +242,9 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
         with st.popover("Note", key=f"note_{claim.lease}"):
             st.text_input(
                 "Why? (optional: goes with your vote or skip)",
+                draft.reason,
                 key=f"reason_{claim.lease}",
-                max_chars=votes.MAX_REASON,
+                live=True,  # kept while typing: closing the note by Escape must not lose it
                 on_change="ignore",
             )
             for name in project.criteria:
@@ -239,6 +252,7 @@ def show_bar(desk: Desk, project: Project, claim: votes.Claim) -> None:
                     name,
                     list(SIDES),
                     format_func=SIDES.__getitem__,
+                    default=draft.marks.get(name),
                     key=f"mark_{claim.lease}_{name}",
                     on_change="ignore",
                 )

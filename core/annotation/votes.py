@@ -254,6 +254,12 @@ def choice_of(vote: Vote) -> str:
     return "left" if vote.winner == vote.left else "right"
 
 
+def marks_of(vote: Vote) -> dict[str, str]:
+    """The vote's criteria as they were marked: left, same, right."""
+    sides = {vote.left: "left", "same": "same"}
+    return {name: sides.get(value, "right") for name, value in vote.criteria.items()}
+
+
 def _annotator_id(project_id: str, who: Principal) -> str:
     return id_of("annotator", project_id, "user", who.user_id)
 
@@ -320,11 +326,10 @@ def _side_to_response(mark: str, left: str, right: str) -> str:
 
 def _check_same(before: Vote, choice: str, strength: str | None, marks: dict[str, str], reason: str) -> None:
     """The same vote again, but for its duration; anything else would be lost silently."""
-    sides = {name: _response_to_side(value, before) for name, value in before.criteria.items()}
     was = {
         "choice": choice_of(before),
         "strength": before.strength,
-        "criteria": sides,
+        "criteria": marks_of(before),
         "reason": before.reason,
     }
     now_ = {"choice": choice, "strength": strength, "criteria": marks, "reason": reason}
@@ -335,12 +340,6 @@ def _check_same(before: Vote, choice: str, strength: str | None, marks: dict[str
                 f"{now_[name] or 'none'}.",
                 f"The first one stands. To change it, take it back (vote {before.id}) and claim again.",
             )
-
-
-def _response_to_side(value: str, vote: Vote) -> str:
-    if value == "same":
-        return value
-    return "left" if value == vote.left else "right"
 
 
 def _write(db: Database, work: Callable[[Session], T]) -> T:

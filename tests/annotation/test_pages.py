@@ -92,6 +92,7 @@ def test_undo_brings_the_vote_back_and_skip_passes_on(db, desk):
     _made, _who, at = desk(pairs=3, votes=1)
     assert button(at, "Undo").disabled
     at.text_input[0].set_value("first thought")
+    at.get("button_group")[1].set_value("right")
     shown = html(at)
     at = press(at, "A is better")
     at = press(at, "Undo")
@@ -99,6 +100,7 @@ def test_undo_brings_the_vote_back_and_skip_passes_on(db, desk):
     assert html(at) in shown or shown.endswith(html(at))
     assert at.text_input[0].value == "first thought"
     at = press(at, "B is better")
+    assert votes.marks_of(table(db, Vote)[0]) == {"helpful": "right"}
     at = press(at, "Skip")
     assert len(table(db, Vote)) == 1 and len(table(db, Skip)) == 1
     at = press(at, "Tie")
