@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -33,45 +34,51 @@ def pair_id_of(response_x: str, response_y: str) -> str:
 def add_pairs(session: Session, project: Project, wanted: list[NewPair]) -> tuple[list[str], int]:
     """Add what is not there yet; answers the ids of the new pairs, and how many were
     there already. A response paired with itself is refused (ValueError)."""
-    rows: dict[str, tuple[Pair, int]] = {}
+    # Plain dicts: making an instance of each costs more than storing it.
+    rows: dict[str, tuple[dict[str, Any], int]] = {}
     for new in wanted:
         if new.response_x == new.response_y:
             raise ValueError("a pair needs two different responses")
         first, second = sorted((new.response_x, new.response_y))
-        pair = Pair(
-            id=pair_id_of(first, second),
-            project_id=project.id,
-            example_id=new.example_id,
-            response_a=first,
-            response_b=second,
-            priority=new.priority,
-            source=new.source,
-            run_id=new.run_id,
-            external_id=new.external_id,
-        )
-        rows.setdefault(pair.id, (pair, project.votes_per_pair if new.votes is None else new.votes))
-    ids = list(rows)
+        pair_id = pair_id_of(first, second)
+        pair = {
+            "id": pair_id,
+            "project_id": project.id,
+            "example_id": new.example_id,
+            "response_a": first,
+            "response_b": second,
+            "priority": new.priority,
+            "source": new.source,
+            "run_id": new.run_id,
+            "external_id": new.external_id,
+        }
+        rows.setdefault(pair_id, (pair, project.votes_per_pair if new.votes is None else new.votes))
     there: set[str] = set()
-    for part in chunks(ids):
+    for part in chunks(rows):
         there |= set(session.exec(select(Pair.id).where(col(Pair.id).in_(part))))
-    added = [(pair, votes) for pair, votes in rows.values() if pair.id not in there]
-    insert_many(session, Pair, [pair for pair, _ in added])
-    insert_many(session, Slot, [slot for pair, votes in added for slot in slots_for(pair, range(votes))])
-    return [pair.id for pair, _ in added], len(wanted) - len(added)
+    added = {pair_id: row for pair_id, row in rows.items() if pair_id not in there}
+    insert_many(session, Pair, [pair for pair, _ in added.values()])
+    slots = [
+        slot
+        for pair_id, (pair, votes) in added.items()
+        for slot in slots_for(project.id, pair_id, pair["priority"], range(votes))
+    ]
+    insert_many(session, Slot, slots)
+    return list(added), len(wanted) - len(added)
 
 
-def slots_for(pair: Pair, ordinals: range) -> list[Slot]:
-    """Slots in the order they should be claimed: higher priority first, then every
+def slots_for(project_id: str, pair_id: str, priority: float, ordinals: range) -> list[dict[str, Any]]:
+    """Rows of slots in the order they should be claimed: higher priority first, then every
     pair's first vote before any pair's second, in an order that mixes the examples."""
-    digest = hashlib.sha256(pair.id.encode()).digest()
+    digest = hashlib.sha256(pair_id.encode()).digest()
     place = int.from_bytes(digest[:6], "big") / 2**48
     return [
-        Slot(
-            id=id_of("slot", pair.id, str(ordinal)),
-            project_id=pair.project_id,
-            pair_id=pair.id,
-            position=ordinal + place - 1000.0 * pair.priority,
-        )
+        {
+            "id": id_of("slot", pair_id, str(ordinal)),
+            "project_id": project_id,
+            "pair_id": pair_id,
+            "position": ordinal + place - 1000.0 * priority,
+        }
         for ordinal in ordinals
     ]
 

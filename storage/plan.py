@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, func, select
 
 from storage.bulk import chunks, insert_many
@@ -48,11 +49,13 @@ class Plan:
         self.session, self.project = session, project
         self.examples: dict[str, Example] = {}  # what is new, by id
         self.prompts: dict[str, Prompt] = {}
-        self.responses: dict[str, Response] = {}
+        self.responses: dict[str, dict[str, Any]] = {}
         self.pairs: dict[str, NewPair] = {}
         self.votes: list[tuple[str, dict[str, Any]]] = []  # the annotator's name, the vote
         self.judges: dict[str, bool] = {}  # new annotators: name, simulated
         self.added: Counter[str] = Counter()  # new votes by pair
+        self.wants: dict[int, Wanted] = {}  # by the row's place in memory: the rows outlive this
+        self.pair_ids: dict[tuple[str, str], str] = {}
         self._find_names()
         self._find_texts({row.input.hash for row in rows})
         self._find_pairs(rows)
@@ -95,20 +98,27 @@ class Plan:
                 self.texts[example_id, prompt_id, digest].append(id_)
 
     def _find_pairs(self, rows: list[ComparisonRow]) -> None:
-        possible = {pair_id_of(x, y) for row in rows for x, y in self._options(self._wanted(row))}
+        possible = {self._pair_id(x, y) for row in rows for x, y in self._options(self._wanted(row))}
         self.there: set[str] = set()
         for part in chunks(possible):
             self.there |= set(self.session.exec(select(Pair.id).where(col(Pair.id).in_(part))))
         self.before: Counter[str] = Counter()  # votes of the pairs that are there
         self.given: dict[tuple[str, str], Judgement] = {}  # by pair and annotator's name
+        columns: list[Any] = [Vote.pair_id, Vote.annotator_id]
+        columns += [getattr(Vote, name) for name in Judgement._fields]
         for part in chunks(self.there):
-            for vote in self.session.exec(select(Vote).where(col(Vote.pair_id).in_(part))):
-                self.before[vote.pair_id] += 1
-                self.given[vote.pair_id, self.names[vote.annotator_id]] = Judgement(
-                    vote.outcome, vote.winner, vote.strength, vote.left, vote.reason, vote.criteria
-                )
+            # Columns, not instances: this may be every vote of a project.
+            votes = self.session.exec(sa.select(*columns).where(col(Vote.pair_id).in_(part)))  # type: ignore[call-overload]
+            for pair_id, annotator_id, *judgement in votes:
+                self.before[pair_id] += 1
+                self.given[pair_id, self.names[annotator_id]] = Judgement(*judgement)
 
     def _wanted(self, row: ComparisonRow) -> Wanted:
+        if id(row) not in self.wants:
+            self.wants[id(row)] = self._look_up(row)
+        return self.wants[id(row)]
+
+    def _look_up(self, row: ComparisonRow) -> Wanted:
         hash_ = row.input.hash
         if hash_ not in self.ids_of_hashes:
             self.ids_of_hashes[hash_] = id_of("example", self.project.id, hash_)
@@ -125,6 +135,11 @@ class Plan:
             self.ids_of_names[name] = id_of("prompt", self.project.id, "imported", name)
         return self.ids_of_names[name]
 
+    def _pair_id(self, first: str, second: str) -> str:
+        if (first, second) not in self.pair_ids:
+            self.pair_ids[first, second] = pair_id_of(first, second)
+        return self.pair_ids[first, second]
+
     def _options(self, want: Wanted) -> list[tuple[str, str]]:
         return [(x, y) for x in want.found[0] for y in want.found[1] if x != y]
 
@@ -140,10 +155,10 @@ class Plan:
                 return f"annotator: “{row.annotator}” is {here} here, and {says} in the row"
         want = self._wanted(row)
         options = self._options(want)
-        sides = next((both for both in options if pair_id_of(*both) in self.there), None)
+        sides = next((both for both in options if self._pair_id(*both) in self.there), None)
         first = sides[0] if sides else self._response(row, want, 0)
         second = sides[1] if sides else self._response(row, want, 1)
-        pair_id = pair_id_of(first, second)
+        pair_id = self._pair_id(first, second)
         is_new = pair_id not in self.there and pair_id not in self.pairs
         if is_new:
             external_id = row.external_id if row.choice is None else None
@@ -200,14 +215,14 @@ class Plan:
             self.prompts[prompt_id] = Prompt(
                 id=prompt_id, project_id=self.project.id, name=name, operation="imported"
             )
-        self.responses[id_] = Response(
-            id=id_,
-            project_id=self.project.id,
-            example_id=want.example_id,
-            prompt_id=prompt_id,
-            text=text,
-            cache_key=f"import:{id_}",
-        )
+        self.responses[id_] = {
+            "id": id_,
+            "project_id": self.project.id,
+            "example_id": want.example_id,
+            "prompt_id": prompt_id,
+            "text": text,
+            "cache_key": f"import:{id_}",
+        }
         return id_
 
     def write(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, func, select
@@ -23,7 +24,7 @@ def adjust_slots(session: Session, change: Mapping[str, int]) -> tuple[int, int]
     first."""
     to_open: list[str] = []
     to_close: list[str] = []
-    new: list[Slot] = []
+    new: list[dict[str, Any]] = []
     moving = [pair_id for pair_id, number in change.items() if number]
     for part in chunks(moving):
         slots: dict[str, list[Slot]] = defaultdict(list)
@@ -39,7 +40,9 @@ def adjust_slots(session: Session, change: Mapping[str, int]) -> tuple[int, int]
                 continue
             closed = [slot.id for slot in own if slot.status == "closed"][:number]
             to_open += closed
-            new += slots_for(pair, range(len(own), len(own) + number - len(closed)))
+            new += slots_for(
+                pair.project_id, pair.id, pair.priority, range(len(own), len(own) + number - len(closed))
+            )
     for ids, before, after in ((to_open, "closed", "open"), (to_close, "open", "closed")):
         for part in chunks(ids):
             session.exec(
