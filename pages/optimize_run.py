@@ -128,8 +128,8 @@ def _headline(result: dict[str, Any]) -> str:
         return f"Candidate {result['best']['number']} is the best so far, on train only"
     if gain["low"] > 0:
         return f"Candidate {result['best']['number']} is better than the start"
-    if gain["high"] < 0:
-        return f"Candidate {result['best']['number']} looked better, but is worse on test"
+    if gain["score"] <= 0:
+        return f"Candidate {result['best']['number']} did better on train and dev, but not on test"
     return f"Candidate {result['best']['number']} looks better; the test set is too small to be sure"
 
 

@@ -139,6 +139,7 @@ class HostEvaluator:
             if answer.error:
                 self.failed += 1
             spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
-            return answer.text, spent
+            cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
+            return answer.text + ("…" if cut else ""), spent
 
         return self.answers.pay_for_saying(key, make)

@@ -280,7 +280,9 @@ def read_paraphrase(answer: str, phrase: str) -> tuple[str, str]:
     new = _LABEL.sub("", lines[0]).strip(_QUOTES + " ")
     if not any(letter.isalnum() for letter in new) or "{{" in new or "}}" in new or _TALK.match(new):
         return "", "unparseable"
-    if len(new.split()) > 2 * len(phrase.split()) + 3:
+    if "same meaning" in new.lower() or "other words" in new.lower():  # it talks about the request
+        return "", "unparseable"
+    if new.endswith("…") or len(new.split()) > 2 * len(phrase.split()) + 3:
         return "", "too long"
     tail = phrase[len(phrase.rstrip(_STOPS)) :]
     new = new.rstrip(_STOPS) + tail

@@ -65,8 +65,8 @@ class Evaluator(Protocol):
 
     def ask(self, key: str, messages: Messages, sampling: Sampling) -> str:
         """Ask the language model to help the optimiser: one call, answered from the
-        cache when the same `key` was asked before. Raises OutOfBudget when the answer
-        could not be scored any more."""
+        cache when the same `key` was asked before; an only line that was cut off ends
+        in “…”. Raises OutOfBudget when the answer could not be scored any more."""
         ...
 
     @property

@@ -54,9 +54,10 @@ def _optimize(result: dict[str, Any]) -> list[Figure]:
     figures = []
     for split in ("train", "dev", "test"):
         score = (best or {}).get(split)
-        if isinstance(score, dict) and isinstance(score.get("mean"), int | float):
+        value = score.get("score", score.get("mean")) if isinstance(score, dict) else None
+        if isinstance(score, dict) and _is_number(value):
             detail = _interval(score.get("low"), score.get("high"), score.get("n"))
-            figures.append(Figure(f"Best, on {split}", _number(score["mean"]), detail))
+            figures.append(Figure(f"Best, on {split}", _number(value), detail))
     if _is_number(result.get("calls")):
         tried = result.get("candidates")
         detail = f"{tried:,} candidates tried" if _is_number(tried) else ""

@@ -212,6 +212,8 @@ def test_slots_are_never_damaged(parts, seed, granularity):
         ("", "the movie", ("", "unparseable")),
         ("...", "the movie", ("", "unparseable")),
         ("I'm sorry, I cannot help.", "the movie", ("", "unparseable")),
+        ("With the same meaning, but shorter", "the long movie", ("", "unparseable")),
+        ("one that was cut…", "the long movie", ("", "too long")),
         ("{{input}} now", "the movie", ("", "unparseable")),
         ("a very long way of saying what was short before", "the movie", ("", "too long")),
     ],
