@@ -13,6 +13,7 @@ BASELINES = {
     "shorter": "Always the shorter one",
     "left": "Always the left one",
 }
+GRAY = "#8a9396"  # readable on light and dark
 TRAIN, DEV = "training batches", "dev split"
 
 
@@ -45,8 +46,8 @@ def loss_chart(points: pd.DataFrame, steps: int | None = None) -> alt.LayerChart
     dev = base.transform_filter(alt.datum.series == DEV)
     coin = alt.Chart(pd.DataFrame({"loss": [COIN], "label": ["a coin"]}))
     return alt.layer(
-        coin.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(y="loss:Q"),
-        coin.mark_text(align="right", dx=-4, dy=-7, opacity=0.7).encode(
+        coin.mark_rule(strokeDash=[4, 4], color=GRAY).encode(y="loss:Q"),
+        coin.mark_text(align="right", dx=-4, dy=-7, color=GRAY).encode(
             y="loss:Q", x=alt.value("width"), text="label:N"
         ),
         train.mark_line(opacity=0.85).encode(x=x, y=y, color=color, tooltip=tooltip),
@@ -86,22 +87,18 @@ def accuracy_chart(metrics: dict[str, Any]) -> alt.LayerChart:
     ]
     table["at"] = [f"{row['what']} · n {row['n']:,}" for row in rows]
     y = alt.Y("at:N", sort=list(table["at"]), title=None, axis=alt.Axis(labelLimit=260, ticks=False))
-    share = alt.Axis(format="%", tickCount=5)
-    base = alt.Chart(table)
+    title = "accuracy on the test split, with its 95 % interval"
+    whole = alt.Scale(domain=[0, 1])
+    x = alt.X("accuracy:Q", title=title, scale=whole, axis=alt.Axis(format="%", tickCount=5))
+    color = alt.Color("kind:N", scale=alt.Scale(domain=["model", "baseline"]), legend=None)
+    tooltip = [alt.Tooltip("what", title="choice"), alt.Tooltip("said", title="accuracy")]
+    base = alt.Chart(table).encode(y=y, color=color, tooltip=tooltip)
+    coin = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[4, 4], color=GRAY)
     return alt.layer(
-        base.mark_bar(height=18, opacity=0.85).encode(
-            y=y,
-            x=alt.X(
-                "accuracy:Q", title="accuracy on the test split", scale=alt.Scale(domain=[0, 1]), axis=share
-            ),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=["model", "baseline"]), legend=None),
-            tooltip=[alt.Tooltip("what", title="choice"), alt.Tooltip("said", title="accuracy")],
-        ),
-        base.mark_rule(strokeWidth=2).encode(y=y, x="low:Q", x2="high:Q"),
-        base.mark_tick(thickness=2, size=10).encode(y=y, x="low:Q"),
-        base.mark_tick(thickness=2, size=10).encode(y=y, x="high:Q"),
-        alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x="x:Q"),
-    ).properties(height=40 * len(rows) + 30)
+        coin.encode(x=alt.X("x:Q", scale=whole)),
+        base.mark_rule(strokeWidth=4, opacity=0.45).encode(x=alt.X("low:Q", scale=whole), x2="high:Q"),
+        base.mark_point(filled=True, size=140, opacity=1).encode(x=x),
+    ).properties(height=44 * len(rows) + 40)
 
 
 def calibration_chart(bins: list[dict[str, Any]]) -> alt.LayerChart:
@@ -115,8 +112,10 @@ def calibration_chart(bins: list[dict[str, Any]]) -> alt.LayerChart:
     )
     base = alt.Chart(table)
     return alt.layer(
-        alt.Chart(line).mark_line(strokeDash=[4, 4], opacity=0.6, color="gray").encode(x=x, y=y),
-        base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x, y="low:Q", y2="high:Q"),
+        alt.Chart(line).mark_line(strokeDash=[4, 4], color=GRAY).encode(x=x, y=y),
+        base.mark_rule(strokeWidth=4, opacity=0.45).encode(
+            x=x, y="low:Q", y2="high:Q", color=alt.Color(datum="model", legend=None)
+        ),
         base.mark_circle(opacity=1).encode(
             x=x,
             y=y,

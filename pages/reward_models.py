@@ -25,9 +25,8 @@ VOTES = {"exclude": "People's votes only", "include": "Also simulated votes"}
 
 
 def line(text: str, icon: str = ":material/info:") -> None:
-    with st.container(horizontal=True, gap="xsmall"):
-        st.markdown(icon, width="content")
-        st.text(text, width="stretch")
+    """A sentence of ours behind an icon."""
+    st.markdown(f"{icon} {text}")
 
 
 # --- what there is to learn from ----------------------------------------------------------
@@ -115,8 +114,11 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
         st.text(preset.words)
         layers = f"{preset.frozen:.0%} of the layers frozen" if preset.frozen else "all layers trained"
         passes = "one pass" if epochs == 1 else f"{epochs} passes"
+        if epochs > preset.epochs:
+            passes += " (as there are few)"
         st.caption(
-            f"{preset.max_length} tokens · {layers} · {passes} over {train:,} pairs, {batch} at a time · "
+            f"{preset.max_length} tokens · {layers} · {passes} over {train:,} pairs, {batch} at a time, "
+            "keeping the state that does best on the dev split · "
             f"**about {duration(estimate_seconds(preset, train, held_out, used.characters))}** on two "
             "processor cores"
         )
@@ -207,10 +209,9 @@ def the_curve(run: Run, steps: int | None = None) -> None:
 def the_last_end(run: Run) -> None:
     """A training that ended badly, until the next one."""
     with st.container(border=True):
-        line(
-            f"{STOPPED[run.status]} {run.error or ''} {run.hint or ''}".strip(),
-            ":red[:material/error:]",
-        )
+        line(f"**{STOPPED[run.status]}**", ":red[:material/error:]")
+        if said := f"{run.error or ''} {run.hint or ''}".strip():
+            st.text(said)  # a library's own words may be in it
         with st.container(horizontal=True, vertical_alignment="center"):
             if may("run.control") and st.button(
                 "Resume", icon=":material/play_arrow:", key=f"resume_{run.id}"
@@ -262,7 +263,7 @@ def the_models(project: Project, models: list[RewardModel]) -> RewardModel:
     if picked and picked[0] < len(models):
         return models[picked[0]]
     if len(models) > 1:
-        st.caption("Select a row to see that model below.")
+        st.caption("Select a row to see that model below, and to make it the active one.")
     return next((model for model in models if model.id == project.reward_model_id), models[0])
 
 

@@ -38,21 +38,20 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "quick",
-            "Reads the last 128 tokens (about 90 words) and trains the upper half of the model, once "
-            "over the data. For a first look, and for short responses.",
+            "Reads 128 tokens (about 90 words) and trains the upper half of the model. For a first look, "
+            "and for short responses.",
             max_length=128, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "standard",
-            "Reads 256 tokens (about 190 words) and trains the upper half of the model, once over the "
-            "data. More passes were measured to make its probabilities worse, not its choices better.",
+            "Reads 256 tokens (about 190 words) and trains the upper half of the model: what was measured "
+            "to be as accurate as training all of it, in a third of the time.",
             max_length=256, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "thorough",
-            "Reads 512 tokens (about 380 words), trains the whole model, up to twice over the data, and "
-            "keeps the state that did best on the dev split. For long responses, and when minutes do not "
-            "matter.",
+            "Reads 512 tokens (about 380 words), trains the whole model, and goes over the data twice. For "
+            "long responses, and when minutes do not matter.",
             max_length=512, frozen=0.0, batch_size=16, epochs=2, learning_rate=5e-5, tokens_per_s=2500.0,
         ),
     )
