@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import data
+from core import accounts, data
 from core.services import database
 from pages.data_import import narrow, show_import
 from pages.render import response_html
@@ -196,9 +196,10 @@ def show_export(project: Project, counts: Counts) -> None:
         texts = ("input", "response_a", "response_b") if format_ == "comparisons" else ()
         st.dataframe(pd.DataFrame(shown).fillna(""), hide_index=True, column_config=narrow(*texts))
     stamp = "".join(letter if letter.isalnum() else "-" for letter in project.name.lower())[:40]
+    sign_in_id = me().sign_in_id
     st.download_button(
         f"Download {page.total:,} rows",
-        data=lambda: encoded(project, format_, simulated, split, encoding),
+        data=lambda: encoded(sign_in_id, project, format_, simulated, split, encoding),
         file_name=f"{stamp}-{format_}.{encoding}",
         type="primary",
         icon=":material/download:",
@@ -206,9 +207,13 @@ def show_export(project: Project, counts: Counts) -> None:
     )
 
 
-def encoded(project: Project, format_: str, simulated: bool, split: str | None, encoding: str) -> bytes:
-    """The file, made when the button is pressed."""
-    rows = data.export_stream(database(), me(), project.id, format_, simulated, split)
+def encoded(
+    sign_in_id: str | None, project: Project, format_: str, simulated: bool, split: str | None, encoding: str
+) -> bytes:
+    """The file, made when the button is pressed. That happens outside the page, which
+    therefore says whose sign-in it is; it is checked anew."""
+    who = accounts.principal_of_sign_in(database(), sign_in_id)
+    rows = data.export_stream(database(), who, project.id, format_, simulated, split)
     if encoding == "csv":
         return data.as_csv(list(rows)).encode("utf-8-sig")
     lines: Iterator[str] = data.as_lines(rows) if encoding == "jsonl" else data.as_list(rows)
