@@ -220,6 +220,11 @@ def _number(values: dict[str, Any], name: str, default: float, low: float, high:
 # --- testing ---------------------------------------------------------------------------------
 
 
+def model_name(host: Host) -> str:
+    """The model's name as people know it."""
+    return LANGUAGE_MODEL_NAME if host.model == EMBEDDED else host.model
+
+
 def key_state(host: Host) -> str:
     """`none` (no key is asked for), `set` or `missing`; never the key."""
     if not host.api_key_env:

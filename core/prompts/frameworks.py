@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Invalid
-from core.prompts.templates import slots
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,3 @@ def structure_of(framework: str, sections: Mapping[str, str]) -> dict[str, Any]:
         "framework": framework,
         "sections": {key: text.strip() for key, text in sections.items() if text.strip()},
     }
-
-
-def missing_input(user: str) -> bool:
-    """Whether the user message has no slot: then every example is asked the same."""
-    return not slots(user)

@@ -15,7 +15,7 @@ from core.prompts.frameworks import build, framework_of
 from core.prompts.templates import messages, slots
 from storage.database import Database
 from storage.ids import now
-from storage.tables import Example, Project, Prompt, Response, Run
+from storage.tables import Example, Project, Prompt, Response
 
 MAX_TEXT = 100_000  # characters of a template
 _FIELDS_LOOKED_AT = 500  # examples read to learn which fields there are
@@ -222,18 +222,17 @@ def some_examples(db: Database, who: Principal, project_id: str, limit: int = 50
         return list(session.exec(query.limit(limit)))
 
 
+def check_template(db: Database, who: Principal, project_id: str, system: str, user: str) -> Template:
+    """A draft as `create_prompt` would take it. Raises Invalid as that would."""
+    require(who, "project.view")
+    with db.read() as session:
+        return checked_template(session, project_id, system, user)
+
+
 def fields_there(db: Database, who: Principal, project_id: str) -> list[str]:
     require(who, "project.view")
     with db.read() as session:
         return project_fields(session, project_id)
-
-
-def run_name(db: Database, who: Principal, run_id: str) -> str | None:
-    """The name of the run that made a prompt, if it is still there."""
-    require(who, "run.view")
-    with db.read() as session:
-        run = session.get(Run, run_id)
-        return run.name if run else None
 
 
 # --- changing --------------------------------------------------------------------------------
