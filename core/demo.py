@@ -47,7 +47,7 @@ def read(path: Path = DATA) -> dict[str, Any]:
 
 def seed(session: Session, data: dict[str, Any]) -> str:
     """Add the project with everything in it to the session; answers its id."""
-    project = Project(name=NAME, guidelines=GUIDELINES, criteria=CRITERIA, votes_per_pair=2, demo=True)
+    project = Project(name=NAME, guidelines=GUIDELINES, criteria=CRITERIA, votes_per_pair=1, demo=True)
     prompts = {
         values["name"]: Prompt(project_id=project.id, **values, created_at=now() - timedelta(days=DAYS))
         for values in PROMPTS

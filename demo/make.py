@@ -1,4 +1,5 @@
-"""Regenerate demo/data.json: `make demo-data` (about five minutes on two cores).
+"""Regenerate demo/data.json: `make demo-data` (some ten minutes on two cores), or only
+the votes for the answers that are there: `python -m demo.make --keep-answers`.
 
 Answers come from the embedded model. Votes are SIMULATED, by a rule that anybody can
 read below, and are marked as simulated wherever they appear. The rule is not a claim
@@ -16,6 +17,7 @@ pull), k and the pull to the left side differing by judge; near-equal pairs are 
 import json
 import math
 import random
+import sys
 import tempfile
 import time
 from itertools import combinations
@@ -111,7 +113,7 @@ def faults(text: str) -> float:
 
 
 def votes(found: dict[str, list[dict]], quality: dict[str, np.ndarray]) -> list[dict]:
-    """Two votes on each pair but the WAITING ones."""
+    """Three votes on each pair but the WAITING ones."""
     rng = random.Random(SEED)
     pairs = [
         (index, x, y)
@@ -122,7 +124,7 @@ def votes(found: dict[str, list[dict]], quality: dict[str, np.ndarray]) -> list[
     rng.shuffle(pairs)
     cast = []
     for index, x, y in pairs[WAITING:]:
-        for name, sharpness, pull in rng.sample(JUDGES, 2):
+        for name, sharpness, pull in rng.sample(JUDGES, 3):
             gap = float(quality[x][index] - quality[y][index])
             x_left = rng.random() < 0.5
             logit = sharpness * gap + (pull if x_left else -pull)
@@ -149,7 +151,11 @@ def votes(found: dict[str, list[dict]], quality: dict[str, np.ndarray]) -> list[
 
 
 def main() -> None:
-    found, sampling = answers()
+    if "--keep-answers" in sys.argv:
+        before = json.loads(OUT.read_text(encoding="utf-8"))
+        found, sampling = before["responses"], before["sampling"]
+    else:
+        found, sampling = answers()
     cast = votes(found, qualities(found))
     data = {
         "about": "Answers by the embedded SmolLM2-135M-Instruct; votes simulated by demo/make.py.",
