@@ -103,7 +103,7 @@ def accuracy_chart(metrics: dict[str, Any]) -> alt.LayerChart:
 
 def calibration_chart(bins: list[dict[str, Any]]) -> alt.LayerChart:
     """Reliability diagram: on the dashed line the model is right as often as it believes."""
-    table = pd.DataFrame(bins)
+    table = pd.DataFrame(bins).assign(kind="model")  # for the first colour of the theme
     half = alt.Scale(domain=[0.5, 1])
     line = pd.DataFrame({"confidence": [0.5, 1.0], "accuracy": [0.5, 1.0]})
     x = alt.X("confidence:Q", title="how sure the model is", scale=half, axis=alt.Axis(format="%"))
@@ -114,7 +114,7 @@ def calibration_chart(bins: list[dict[str, Any]]) -> alt.LayerChart:
     return alt.layer(
         alt.Chart(line).mark_line(strokeDash=[4, 4], color=GRAY).encode(x=x, y=y),
         base.mark_rule(strokeWidth=4, opacity=0.45).encode(
-            x=x, y="low:Q", y2="high:Q", color=alt.Color(datum="model", legend=None)
+            x=x, y="low:Q", y2="high:Q", color=alt.Color("kind:N", legend=None)
         ),
         base.mark_circle(opacity=1).encode(
             x=x,
