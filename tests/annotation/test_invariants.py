@@ -158,7 +158,7 @@ class Labelling(RuleBasedStateMachine):
 def test_invariants(db):
     Labelling.database = db
     Labelling.TestCase.settings = settings(
-        max_examples=10,
+        max_examples=8,
         stateful_step_count=20,
         deadline=None,
         suppress_health_check=list(HealthCheck),
