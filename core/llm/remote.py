@@ -240,7 +240,8 @@ def _names_model(spec: HostSpec, problem: openai.APIError) -> bool:
     code = str(getattr(problem, "code", "") or "").lower()
     named = spec.model.lower() in text or "model" in text
     missing = any(
-        word in text for word in ("not found", "does not exist", "unknown", "not exist", "invalid model")
+        word in text
+        for word in ("not found", "does not exist", "unknown", "requested", "not exist", "invalid model")
     )
     return "model_not_found" in code or (named and missing)
 
