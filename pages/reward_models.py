@@ -9,7 +9,7 @@ from core.errors import Invalid
 from core.reward import registry
 from core.reward.data import Summary, summary
 from core.reward.presets import DEFAULT, PRESETS, estimate_seconds, schedule
-from core.reward.runs import check_enough, default_simulated
+from core.reward.runs import check_enough, default_simulated, length_for
 from core.runs import service
 from core.services import database
 from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
@@ -111,15 +111,17 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
         train = used.splits["train"].pairs
         batch, epochs = schedule(preset, train)
         held_out = used.splits["dev"].pairs + used.splits["test"].pairs
+        length = length_for(preset, used)
         st.text(preset.words)
+        shorter = " (shortened, to take less long)" if length < preset.max_length else ""
         layers = f"{preset.frozen:.0%} of the layers frozen" if preset.frozen else "all layers trained"
         passes = "one pass" if epochs == 1 else f"{epochs} passes"
         if epochs > preset.epochs:
             passes += " (as there are few)"
         st.caption(
-            f"{preset.max_length} tokens · {layers} · {passes} over {train:,} pairs, {batch} at a time, "
+            f"{length} tokens{shorter} · {layers} · {passes} over {train:,} pairs, {batch} at a time, "
             "keeping the state that does best on the dev split · "
-            f"**about {duration(estimate_seconds(preset, train, held_out, used.characters))}** on two "
+            f"**about {duration(estimate_seconds(preset, train, held_out, used.characters, length))}** on two "
             "processor cores"
         )
         if used.simulated_share > 0:

@@ -22,7 +22,9 @@ MAX_EPOCHS = 4
 class Preset:
     name: str
     words: str  # what it trades, for the page
-    max_length: int  # tokens of input and response together
+    max_length: int  # tokens of input and response together, at most
+    shorter: tuple[int, ...]  # tried in turn where that would take longer than `patience_s`
+    patience_s: float
     frozen: float  # share of the layers, from below, that stay as they are; 0 trains all
     batch_size: int  # pairs a step
     epochs: int
@@ -38,21 +40,21 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "quick",
-            "Reads 128 tokens (about 90 words) and trains the upper half of the model. For a first look, "
+            "Reads up to 128 tokens (about 90 words) and trains the upper half of the model. For a first look, "
             "and for short responses.",
-            max_length=128, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
+            max_length=128, shorter=(), patience_s=90.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "standard",
-            "Reads 256 tokens (about 190 words) and trains the upper half of the model. Training all of it "
+            "Reads up to 256 tokens (about 190 words) and trains the upper half of the model. Training all of it "
             "was measured to take longer and to be no more accurate.",
-            max_length=256, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
+            max_length=256, shorter=(192, 128), patience_s=180.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "thorough",
-            "Reads 512 tokens (about 380 words), trains the whole model, and goes over the data twice. For "
+            "Reads up to 512 tokens (about 380 words), trains the whole model, and goes over the data twice. For "
             "long responses, and when minutes do not matter.",
-            max_length=512, frozen=0.0, batch_size=16, epochs=2, learning_rate=5e-5, tokens_per_s=2500.0,
+            max_length=512, shorter=(), patience_s=900.0, frozen=0.0, batch_size=16, epochs=2, learning_rate=5e-5, tokens_per_s=2500.0,
         ),
     )
 }  # fmt: skip
@@ -76,9 +78,21 @@ def schedule(preset: Preset, pairs: int) -> tuple[int, int]:
     return batch, epochs
 
 
-def estimate_seconds(preset: Preset, n_train: int, n_held_out: int, characters: float) -> float:
-    """How long a training will take on two cores, from the mean number of characters of a
-    pair's two inputs with their responses. Scoring a pair costs about half of training on it."""
-    tokens = min(2 * preset.max_length, characters / CHARACTERS_PER_TOKEN)
+def estimate_seconds(
+    preset: Preset, n_train: int, n_held_out: int, characters: float, max_length: int | None = None
+) -> float:
+    """How long a training will take on two free cores, from the mean number of characters
+    of a pair's two inputs with their responses. Scoring a pair costs half of training on it,
+    and the dev split is asked now and then."""
+    tokens = min(2 * (max_length or preset.max_length), characters / CHARACTERS_PER_TOKEN)
     _, epochs = schedule(preset, n_train)
     return STARTUP_S + tokens * (n_train * epochs * 1.2 + n_held_out * 0.5) / preset.tokens_per_s
+
+
+def choose_length(preset: Preset, n_train: int, n_held_out: int, characters: float) -> int:
+    """The most tokens that end within the preset's patience. Half the length was measured to
+    cost no accuracy that could be told apart, and the time is what people notice."""
+    for length in (preset.max_length, *preset.shorter):
+        if estimate_seconds(preset, n_train, n_held_out, characters, length) <= preset.patience_s:
+            return length
+    return min((preset.max_length, *preset.shorter))

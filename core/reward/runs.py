@@ -9,7 +9,7 @@ from sqlmodel import Session, col, func, select
 from core import audit
 from core.errors import Invalid
 from core.reward.data import Summary, VotedPair, summarise, training_row, voted_pairs
-from core.reward.presets import DEFAULT, preset_named
+from core.reward.presets import DEFAULT, Preset, choose_length, preset_named
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
 from core.settings import get_settings
@@ -49,11 +49,17 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "simulated": simulated,
             "simulated_by_default": asked is None,
             "backbone": backbone,
+            "max_length": length_for(preset, used),
         },
         tables={"pairs": _rows(pairs, simulated == "include")},
         documents={"preset": preset.as_dict()},
         name=f"Reward model, {preset.name}",
     )
+
+
+def length_for(preset: Preset, used: Summary) -> int:
+    held_out = used.splits["dev"].pairs + used.splits["test"].pairs
+    return choose_length(preset, used.splits["train"].pairs, held_out, used.characters)
 
 
 def _rows(pairs: list[VotedPair], include_simulated: bool) -> list[dict[str, Any]]:

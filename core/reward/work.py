@@ -34,9 +34,10 @@ from core.runs.folder import write_json
 
 CHECKPOINT_S = 30.0  # between checkpoints; more where writing one takes long
 CHECKS_AN_EPOCH = 4
-CHECKED_PAIRS = 200  # of the dev split, while training
+CHECKED_PAIRS = 120  # of the dev split, while training
+CALIBRATED_PAIRS = 300
 MIN_CHOOSING = 20  # dev pairs needed to choose a state by them
-NORMALISED_PAIRS = 400  # training pairs whose scores give mean and spread
+NORMALISED_PAIRS = 150  # training pairs whose scores give mean and spread
 FEW_TEST = 20
 # Shares of all the work, for the progress bar.
 READ, TRAINED, JUDGED = 0.03, 0.88, 0.99
@@ -81,7 +82,9 @@ def run(context: RunContext) -> dict[str, Any]:
     context.progress(0.0, "loading the backbone")
     set_seed(context.seed)  # the score head is drawn
     model, tokenizer = load(context.config["backbone"], head=True)
-    encode = Encoder(tokenizer, longest(model, tokenizer, preset.max_length))
+    encode = Encoder(
+        tokenizer, longest(model, tokenizer, context.config.get("max_length") or preset.max_length)
+    )
     context.progress(READ / 2, "reading the pairs")
     rows = pq.read_table(context.inputs / "pairs.parquet").to_pylist()
     train, dev, test = (
@@ -89,6 +92,7 @@ def run(context: RunContext) -> dict[str, Any]:
     )
 
     frozen = freeze(model, preset.frozen)
+    n_dev = len(dev)
     batch_size, epochs = schedule(preset, len(train))
     trainer, watch = _trainer(context, preset, model, tokenizer, train, dev, batch_size, epochs, started)
     checkpoint = last_checkpoint(context.state)
@@ -106,6 +110,9 @@ def run(context: RunContext) -> dict[str, Any]:
         trainer.put_weights(trainer.kept_weights)
     # Without the wrapper that computes in bf16: what is judged is what is saved.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+
+    if len(dev) > CALIBRATED_PAIRS:
+        dev = Pairs(dev.rows[:CALIBRATED_PAIRS], encode)
 
     def scores(pairs: Pairs, low: float, high: float, message: str) -> np.ndarray:
         """(n, 2) raw scores of a and b, with progress from `low` to `high`."""
@@ -146,7 +153,7 @@ def run(context: RunContext) -> dict[str, Any]:
     result: dict[str, Any] = {
         **judged,
         "n_train": len(train),
-        "n_dev": len(dev),
+        "n_dev": n_dev,
         "n_test_pairs": len(test),
         "temperature": temperature,
         "settings": settings,

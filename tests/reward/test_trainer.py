@@ -75,9 +75,13 @@ def test_few_pairs_get_smaller_batches_then_more_epochs_up_to_a_limit():
     assert presets.schedule(quick, 20) == (4, presets.MAX_EPOCHS)
 
 
-def test_the_estimate_grows_with_the_work_and_keeps_the_promise():
-    estimate = presets.estimate_seconds
-    short = estimate(presets.PRESETS["standard"], 1400, 600, characters=400)
-    long = estimate(presets.PRESETS["standard"], 1400, 600, characters=4000)
-    assert short < long < 300  # the default on 2,000 pairs of any length: within 5 minutes
-    assert estimate(presets.PRESETS["thorough"], 1400, 600, 4000) > 2 * long
+def test_the_default_keeps_its_promise_whatever_the_texts(tmp_path):
+    standard, thorough = presets.PRESETS["standard"], presets.PRESETS["thorough"]
+    for characters, length in ((400, 256), (1500, 256), (8000, 192)):
+        assert presets.choose_length(standard, 1400, 600, characters) == length
+        # Five minutes are promised for 2,000 pairs: half is left for a slower machine.
+        assert presets.estimate_seconds(standard, 1400, 600, characters, length) <= 180
+    assert presets.choose_length(standard, 20_000, 2_000, 8000) == 128
+    assert presets.choose_length(thorough, 20_000, 2_000, 8000) == 512
+    short, long = (presets.estimate_seconds(standard, 1400, 600, c) for c in (400, 4000))
+    assert short < long < presets.estimate_seconds(thorough, 1400, 600, 4000)

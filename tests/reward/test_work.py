@@ -113,7 +113,8 @@ def test_scores_are_normalised_and_tokenised_as_in_training(trained):
     b = scorer.score(inputs, [row["response_b"] for row in rows])
     both = np.concatenate([a, b])
     assert both.shape == (2 * len(rows),)
-    assert abs(both.mean()) < 1e-3 and abs(both.std() - 1) < 1e-3  # all 280 pairs were drawn
+    # Half of the responses were drawn to fit this, so not exactly.
+    assert abs(both.mean()) < 0.1 and abs(both.std() - 1) < 0.1
     test = [row for row in pair_rows(400) if row["split"] == "test"]
     p = scorer.preference(
         [row["input"] for row in test],
@@ -231,3 +232,33 @@ def test_kill_minus_nine_of_the_worker(tmp_path, backbone):
     numbers = [e["n"] for e in folder.read_events()[0]]
     assert numbers == list(range(1, len(numbers) + 1))
     assert folder.result["result"]["settings"]["steps"] == -(-280 // 4)
+
+
+@pytest.mark.slow
+def test_the_embedded_backbone_learns_something_that_words_mean(tmp_path, monkeypatch):
+    """MiniLM on pairs of polite and rude answers: words it has never been told apart by
+    here decide the test split, so only what it knew before can help."""
+    import torch
+
+    monkeypatch.undo()  # the real presets
+    torch.set_num_threads(2)
+    polite = ["thank you so much", "I am glad to help", "with pleasure", "you are very welcome",
+              "happy to assist you", "my apologies, let me fix that"]  # fmt: skip
+    rude = ["go away", "that is a stupid question", "I do not care", "stop wasting my time",
+            "figure it out yourself", "you are an idiot"]  # fmt: skip
+    rows = pair_rows(100)
+    for i, row in enumerate(rows):
+        known = slice(0, 4) if row["split"] == "train" else slice(4, 6)
+        good, bad = polite[known][i % len(polite[known])], rude[known][(i // 2) % len(rude[known])]
+        first = row["q"] == 1.0
+        row["input"] = "Can you help me?"
+        row["response_a"], row["response_b"] = (good, bad) if first else (bad, good)
+    folder = run_folder(tmp_path / "run", rows, "embedded", max_length=64)
+    result = train(folder)
+    assert result["accuracy"] >= 0.9, result
+    assert result["settings"]["frozen_layers"] == 3 and result["settings"]["layers"] == 6
+    from core.reward.score import RewardScorer
+
+    scorer = RewardScorer(folder.artifacts / "model")
+    kind, unkind = scorer.score(["Where is my parcel?"] * 2, ["I am so sorry, I will look", "Not my problem"])
+    assert kind > unkind
