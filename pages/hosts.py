@@ -9,6 +9,7 @@ from core.llm import registry
 from core.llm.embedded import EMBEDDED
 from core.llm.registry import HostTest
 from core.services import database
+from pages.render import heading
 from pages.shared import header, may, me, problems
 from storage.tables import Host
 
@@ -23,7 +24,7 @@ KEYS = {
 def show_host(host: Host) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.text(host.name, width="content")
+            st.html(heading(host.name), width="content")
             if host.id == EMBEDDED:
                 st.badge("always there", icon=":material/inventory_2:", color="gray")
             remote = host.kind == "openai"

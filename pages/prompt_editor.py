@@ -71,6 +71,7 @@ def _fields(parent: Prompt | None) -> tuple[str, str, str, dict[str, Any] | None
         [FREE, *FRAMEWORKS],
         format_func=lambda key: "Free text" if key == FREE else FRAMEWORKS[key].title,
         key=_DRAFT + "framework",
+        wrap=True,
         persist_state="session",
         required=True,
         on_change=_to_free_text,
@@ -96,7 +97,7 @@ def _fields(parent: Prompt | None) -> tuple[str, str, str, dict[str, Any] | None
             section.title + ("" if section.required else " (optional)"),
             key=key,
             height=90,
-            help=section.help,
+            placeholder=section.help,
             persist_state="session",
         )
     structure = structure_of(framework, texts)
@@ -139,9 +140,11 @@ def _preview(project: Project, system: str, user: str, structure: dict[str, Any]
     else:
         chosen = Example(project_id=project.id, content_hash="", input="(an example's text)")
         st.caption("This project has no examples yet: slots are checked when it has.")
+    missing = _missing(structure)
+    if missing:
+        st.info(f"Fill in: {', '.join(missing)}.", icon=":material/edit_note:")
+        return f"These sections are empty: {', '.join(missing)}."
     try:
-        if structure and not (system or user):
-            build(structure)  # says which section is missing
         template = versions.check_template(database(), me(), project.id, system, user)
         for message in versions.rendered(template, chosen):
             st.caption(message["role"].capitalize())
@@ -155,6 +158,15 @@ def _preview(project: Project, system: str, user: str, structure: dict[str, Any]
     if template.system != system and not slots(system, user):
         st.caption("Without a slot, the text is taken as an instruction: the example follows it.")
     return ""
+
+
+def _missing(structure: dict[str, Any] | None) -> list[str]:
+    """Titles of the required sections that are empty."""
+    found = framework_of(structure)
+    if found is None:
+        return []
+    framework, texts = found
+    return [section.title for section in framework.sections if section.required and not texts[section.key]]
 
 
 def _save(

@@ -7,9 +7,9 @@ import streamlit as st
 from core.errors import PrefloopError
 from core.llm.generate import SEED, Estimate, estimate
 from core.llm.protocol import Sampling
-from core.llm.registry import list_hosts
+from core.llm.registry import list_hosts, model_name
 from core.prompts import versions
-from core.runs.service import list_runs, start_run
+from core.runs.service import cancel_run, list_runs, start_run
 from core.services import database
 from pages.shared import ago, duration, empty, may, me, problems
 from storage.tables import Project, Prompt, Run
@@ -21,6 +21,7 @@ PAIRS = {
     "none": "No pairs",
 }
 DEFAULT_LIMIT = 60
+ACTIVE = ("queued", "running")
 STATES = {
     "queued": "waiting",
     "running": "at work",
@@ -78,7 +79,7 @@ def _form(project: Project, usable: dict[str, Prompt]) -> dict[str, Any]:
     host = st.selectbox(
         "Host",
         list(hosts),
-        format_func=lambda key: f"{hosts[key].name} · {hosts[key].model}" if key in hosts else key,
+        format_func=lambda key: f"{hosts[key].name} · {model_name(hosts[key])}" if key in hosts else key,
         key="generate_host",
         help="Where the language model runs. More are added on the page Hosts.",
     )
@@ -175,22 +176,51 @@ def _figures(plan: Estimate) -> None:
 
 
 def _earlier(project: Project) -> None:
-    """The newest runs, so that nobody starts one twice."""
-    runs = list_runs(database(), me(), project.id, "generate", limit=3)
-    started = st.session_state.get("generate_started")
-    for run in runs:
-        if run.status in ("queued", "running") or run.id == started:
+    """The newest runs, so that nobody starts one twice; kept up to date while one is at work."""
+    runs = _shown(project)
+    if any(run.status in ACTIVE for run in runs):
+        st.fragment(_follow, run_every=2.0)(project)
+    else:
+        for run in runs:
             _one(run)
 
 
+def _shown(project: Project) -> list[Run]:
+    started = st.session_state.get("generate_started")
+    runs = list_runs(database(), me(), project.id, "generate", limit=3)
+    return [run for run in runs if run.status in ACTIVE or run.id == started]
+
+
+def _follow(project: Project) -> None:
+    runs = _shown(project)
+    for run in runs:
+        _one(run)
+    if not any(run.status in ACTIVE for run in runs):
+        st.rerun()  # the estimate changes, too: there is more to reuse
+
+
 def _one(run: Run) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        left = f" · about {duration(run.eta_s)} left" if run.eta_s else ""
+    with st.container(border=True):
         done = run.result or {}
-        what = run.message or STATES[run.status]
+        what = STATES[run.status]
         if run.status == "succeeded":
             what = f"{done.get('responses', 0):,} responses, {done.get('pairs', 0):,} new pairs"
-        st.text(f"{run.name} · {ago(run.created_at)} · {what}{left}")
-        st.page_link("runs.py", label="Follow it", icon=":material/sync:", query_params={"run": run.id})
-        if run.status == "succeeded" and done.get("pairs"):
-            st.page_link("annotate.py", label="Label pairs", icon=":material/compare:")
+            if done.get("failed"):
+                what += f", {done['failed']:,} requests failed"
+        st.text(f"{run.name} · {ago(run.created_at)} · {what}")
+        if run.status in ACTIVE:
+            left = f" · about {duration(run.eta_s)} left" if run.eta_s else ""
+            st.progress(run.progress, text=f"{run.message or 'Waiting for a free slot'}{left}")
+        with st.container(horizontal=True):
+            st.page_link("runs.py", label="The run", icon=":material/sync:", query_params={"run": run.id})
+            if done.get("pairs"):
+                st.page_link("annotate.py", label="Label pairs", icon=":material/compare:")
+            if run.status in ACTIVE and may("run.control"):
+                label = "Stopping …" if run.cancel_requested else "Stop and keep what is there"
+                if st.button(
+                    label, icon=":material/stop:", type="tertiary", disabled=run.cancel_requested,
+                    key=f"generate_stop_{run.id}",
+                ):  # fmt: skip
+                    with problems():
+                        cancel_run(database(), me(), run.id)
+                        st.rerun()

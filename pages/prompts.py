@@ -13,7 +13,8 @@ from core.prompts.frameworks import FRAMEWORKS
 from core.services import database
 from pages.prompt_editor import edit_version, show_editor, start_new
 from pages.prompt_generate import show_generate
-from pages.shared import ago, empty, header, may, me, percent, problems
+from pages.render import heading
+from pages.shared import empty, header, may, me, percent, problems
 from storage.tables import Project, Prompt
 
 VIEWS = {"versions": "Versions", "write": "Write", "generate": "Generate responses"}
@@ -90,15 +91,16 @@ def _table(project: Project, prompts: list[Prompt]) -> Prompt | None:
             "Created": [prompt.created_at for prompt in prompts],
         }
     )
-    wanted = st.session_state.get(f"prompt_of_{project.id}")
-    place = next((i for i, prompt in enumerate(prompts) if prompt.id == wanted), None)
+    table = table.drop(columns=[name for name in ("State", "From") if not table[name].astype(bool).any()])
+    wanted = st.session_state.get(f"prompt_of_{project.id}") or project.champion_prompt_id
+    place = next((i for i, prompt in enumerate(prompts) if prompt.id == wanted), 0)
     picked = st.dataframe(
         table,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key=f"prompts_{project.id}_{len(prompts)}_{wanted}",
-        selection_default={"selection": {"rows": [place], "columns": []}} if place is not None else None,
+        selection_default={"selection": {"rows": [place], "columns": []}},
         column_config={
             "Prompt": st.column_config.TextColumn(width="medium"),
             "Responses": st.column_config.NumberColumn(format="localized"),
@@ -146,7 +148,7 @@ def _rate(item: dict | None) -> str:
 def show_version(project: Project, prompt: Prompt, known: dict[str, Prompt]) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.text(versions.label(prompt), width="content")
+            st.html(heading(versions.label(prompt)), width="content")
             if project.champion_prompt_id == prompt.id:
                 st.badge("Champion", icon=":material/star:", color="primary")
             if prompt.archived_at is not None:
@@ -176,7 +178,7 @@ def _lineage(prompt: Prompt, known: dict[str, Prompt]) -> None:
         one = above
     said = [versions.label(chain[-1])]
     said += [f"{versions.label(step)} ({step.operation})" for step in reversed(chain[:-1])]
-    st.text(" → ".join(said) + f" · {ago(prompt.created_at)}")
+    st.text(" → ".join(said) + f" · {prompt.created_at:%Y-%m-%d %H:%M} UTC")
     if prompt.run_id:
         st.page_link(
             "runs.py", label="The run that made it", icon=":material/sync:",
