@@ -71,7 +71,7 @@ def table_of(board: dict[str, Any]) -> pd.DataFrame:
 def ranking(table: pd.DataFrame) -> alt.LayerChart:
     order = alt.EncodingSortField("Position", order="ascending")
     data = table.assign(Position=range(len(table)))
-    y = alt.Y("Prompt:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
+    y = alt.Y("Prompt:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False))
     tooltip = [
         alt.Tooltip("Prompt"),
         alt.Tooltip("Rank"),
@@ -88,7 +88,7 @@ def ranking(table: pd.DataFrame) -> alt.LayerChart:
         x2="High:Q",
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x=alt.X("Rating:Q", scale=scale))
-    return (bars + points).properties(height=max(140, 26 * len(data)))
+    return (bars + points).properties(height=alt.Step(30))
 
 
 def matrix(board: dict[str, Any]) -> alt.LayerChart:
@@ -101,7 +101,7 @@ def matrix(board: dict[str, Any]) -> alt.LayerChart:
     ]  # fmt: skip
     base = alt.Chart(pd.DataFrame(cells)).encode(
         x=alt.X("Against:N", sort=names, title="against", axis=alt.Axis(labelAngle=-45, labelLimit=140)),
-        y=alt.Y("Prompt:N", sort=names, title=None, axis=alt.Axis(labelLimit=220)),
+        y=alt.Y("Prompt:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
         tooltip=[
             alt.Tooltip("Prompt"),
             alt.Tooltip("Against"),

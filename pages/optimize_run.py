@@ -268,6 +268,18 @@ def _candidates(run: Run, candidates: list[Candidate]) -> None:
     else:
         _diff(f"Candidate {chosen.number} ({chosen.operation}), against its parent {parent.number}",
               parent.text, chosen.text)  # fmt: skip
+        _send_one(run, chosen)
+
+
+def _send_one(run: Run, chosen: Candidate) -> None:
+    """A person may want to see what annotators say of any candidate, whatever its score."""
+    if chosen.prompt_id or run.status not in ("succeeded", "cancelled") or not may("run.start"):
+        return
+    label = f"Send candidate {chosen.number} to the annotators"
+    if st.button(label, icon=":material/send:", key=f"optimize_send_{chosen.number}"):
+        with problems():
+            queue_candidates(database(), me(), run.id, [chosen.number])
+            st.rerun()
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from core.access import PAGES, allowed
 from core.loop import Step, loop_steps, next_step
 from core.overview import LoopState, loop_state
 from core.services import database
-from pages.shared import ago, duration, header, me, percent, problems
+from pages.shared import ago, duration, header, me, problems
 
 ICONS = {
     "data": ":material/table_view:",
@@ -65,6 +65,9 @@ def figures(state: LoopState) -> None:
     one.metric(
         "Votes by people",
         f"{human:,}",
+        delta=f"by {state.annotators:,}" if human else None,
+        delta_color="off",
+        delta_arrow="off",
         help=f"By {state.annotators:,} annotators. {state.votes_simulated:,} simulated votes are not counted here.",
         border=True,
     )
@@ -78,32 +81,29 @@ def figures(state: LoopState) -> None:
     three.metric(
         "Reward model accuracy",
         f"{100 * metrics['accuracy']:.1f} %" if metrics.get("accuracy") is not None else "—",
-        help="Held-out pairs where the model scores the preferred response higher: "
-        + percent(
-            metrics.get("accuracy"),
-            metrics.get("accuracy_low"),
-            metrics.get("accuracy_high"),
-            metrics.get("n_test"),
-        ),
+        delta=_interval(metrics.get("accuracy_low"), metrics.get("accuracy_high"), metrics.get("n_test")),
+        delta_color="off",
+        delta_arrow="off",
+        help="Held-out pairs where the active model scores the preferred response higher, with the 95 % interval.",
         border=True,
     )
-    best = state.head_to_head[0] if state.head_to_head else None
+    best = next((row for row in state.head_to_head if row.n), None)
     four.metric(
         "Best found prompt against the champion",
-        f"{100 * best.rate:.0f} %" if best and best.n else "—",
-        help="Share of votes it wins, a tie counting half: "
-        + (percent(best.rate, best.low, best.high, best.n) if best and best.n else "no votes yet."),
+        f"{100 * best.rate:.1f} %" if best else "—",
+        delta=_interval(best.low, best.high, best.n, best.n_simulated) if best else None,
+        delta_color="off",
+        delta_arrow="off",
+        help="Share of votes it wins, a tie counting half, with the 95 % interval.",
         border=True,
     )
-    if metrics.get("accuracy_low") is not None:
-        three.caption(
-            f"{100 * metrics['accuracy_low']:.1f} to {100 * metrics['accuracy_high']:.1f}, n {metrics['n_test']:,}"
-        )
-    if best and best.n:
-        four.caption(
-            f"{100 * best.low:.0f} to {100 * best.high:.0f}, n {best.n:,}"
-            + (f", {best.n_simulated:,} simulated" if best.n_simulated else "")
-        )
+
+
+def _interval(low: float | None, high: float | None, n: int | None, simulated: int = 0) -> str | None:
+    if low is None or high is None:
+        return None
+    text = f"{100 * low:.1f} to {100 * high:.1f}, n {n or 0:,}"
+    return text + (f", {simulated:,} simulated" if simulated else "")
 
 
 def votes_chart(state: LoopState) -> None:

@@ -55,24 +55,22 @@ def header(title: str, caption: str = "") -> Project:
             empty("There is no project yet.", "An engineer or a lead can make one. Come back when there is.")
         st.stop()
     everything = {item.id: item.name for item in projects.list_projects(database(), me())}
-    left, right = st.columns([4, 1.4], vertical_alignment="bottom")
+    left, right = st.columns([3, 1.3], vertical_alignment="bottom")
     with left, st.container(gap=None):
-        st.caption(project.name + (" · votes simulated" if project.demo else ""))
         st.title(title, anchor=False)
         if caption:
             st.caption(caption)
-    if len(everything) > 1:
-        with right:
-            st.selectbox(
-                "Project",
-                list(everything),
-                index=list(everything).index(project.id),
-                format_func=everything.__getitem__,
-                key=f"project_of_{title}_{project.id}",
-                on_change=_switch_project,
-                args=(f"project_of_{title}_{project.id}",),
-                label_visibility="collapsed",
-            )
+    with right:
+        key = f"project_of_{title}_{project.id}"
+        st.selectbox(
+            "Project · its votes so far are simulated" if project.demo else "Project",
+            list(everything),
+            index=list(everything).index(project.id),
+            format_func=everything.__getitem__,
+            key=key,
+            on_change=_switch_project,
+            args=(key,),
+        )
     return project
 
 
