@@ -30,12 +30,6 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder of converted models for all servers of the session."""
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Prefloop]:
     prefloop = Prefloop(tmp_path_factory.mktemp("prefloop") / "data", PREFLOOP_MODELS=str(models_dir))

@@ -69,8 +69,7 @@ def test_a_conversion_that_breaks_off_leaves_nothing_that_looks_whole(monkeypatc
 
 @needs_package
 @pytest.mark.slow
-def test_the_real_model_is_converted_and_answers(tmp_path_factory):
-    models_dir = tmp_path_factory.mktemp("models")
+def test_the_real_model_is_converted_and_answers(models_dir):
     host = open_host(HostSpec(params={"dtype": "float32"}), models_dir)
     assert {path.name for path in models_dir.iterdir() if path.is_dir()} == {"smollm2-135m-instruct"}
     capital = [{"role": "user", "content": "What is the capital of France?"}]
