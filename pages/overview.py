@@ -70,12 +70,14 @@ def figures(state: LoopState) -> None:
         delta_arrow="off",
         help=f"By {state.annotators:,} annotators. {state.votes_simulated:,} simulated votes are not counted here.",
         border=True,
+        height="stretch",
     )
     two.metric(
         "Votes wanted",
         f"{state.open_slots:,}",
         help="Room for votes on the project's pairs, until each has what it asks for.",
         border=True,
+        height="stretch",
     )
     metrics = state.model.metrics if state.model else {}
     three.metric(
@@ -86,6 +88,7 @@ def figures(state: LoopState) -> None:
         delta_arrow="off",
         help="Held-out pairs where the active model scores the preferred response higher, with the 95 % interval.",
         border=True,
+        height="stretch",
     )
     best = next((row for row in state.head_to_head if row.n), None)
     four.metric(
@@ -96,6 +99,7 @@ def figures(state: LoopState) -> None:
         delta_arrow="off",
         help="Share of votes it wins, a tie counting half, with the 95 % interval.",
         border=True,
+        height="stretch",
     )
 
 

@@ -2,7 +2,6 @@
 functions and through the API."""
 
 import json
-import time
 
 import krippendorff
 import numpy as np
@@ -17,7 +16,6 @@ from tests.data import llmfao
 pytestmark = pytest.mark.skipif(
     not llmfao.FOLDER.is_dir(), reason="the crowd's comparisons (shared/data/llmfao) are not here"
 )
-SECONDS = 15
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +65,12 @@ def check_figures(db, who, project):
 
 def test_through_the_pages_functions(db, admin, project, rows):
     file = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
-    start = time.monotonic()
     table = data.read_upload("crowd.jsonl", file)
     planned = data.import_comparisons(db, admin, project.id, table.rows, dry_run=True)
     report = data.import_comparisons(db, admin, project.id, table.rows)
-    seconds = time.monotonic() - start
     assert planned == report
     assert (report.imported, report.duplicates, report.skipped) == (8931, 0, [])
     check_figures(db, admin, project)
-    assert seconds < SECONDS, f"{seconds:.1f} s"
     again = data.import_comparisons(db, admin, project.id, table.rows)
     assert (again.imported, again.duplicates, again.skipped) == (0, 8931, [])
     check_figures(db, admin, project)
@@ -85,13 +80,10 @@ def test_through_the_pages_functions(db, admin, project, rows):
 def test_through_the_api(db, admin, project, api, rows, batch):
     client = api(admin)
     total = 0
-    start = time.monotonic()
     for first in range(0, len(rows), batch):
         answer = client.post(f"/projects/{project.id}/comparisons", json=rows[first : first + batch])
         assert answer.status_code == 200, answer.text
         assert (answer.json()["duplicates"], answer.json()["skipped"]) == (0, [])
         total += answer.json()["imported"]
-    seconds = time.monotonic() - start
     assert total == 8931
     check_figures(db, admin, project)
-    assert seconds < SECONDS, f"{seconds:.1f} s"
