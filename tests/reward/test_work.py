@@ -235,30 +235,19 @@ def test_kill_minus_nine_of_the_worker(tmp_path, backbone):
 
 
 @pytest.mark.slow
-def test_the_embedded_backbone_learns_something_that_words_mean(tmp_path, monkeypatch):
-    """MiniLM on pairs of polite and rude answers: words it has never been told apart by
-    here decide the test split, so only what it knew before can help."""
+def test_the_embedded_backbone_learns_what_the_votes_say(tmp_path, monkeypatch):
+    """MiniLM with the real presets, on pairs of kind and rude words among others."""
     import torch
+
+    from core.reward.score import RewardScorer
 
     monkeypatch.undo()  # the real presets
     torch.set_num_threads(2)
-    polite = ["thank you so much", "I am glad to help", "with pleasure", "you are very welcome",
-              "happy to assist you", "my apologies, let me fix that"]  # fmt: skip
-    rude = ["go away", "that is a stupid question", "I do not care", "stop wasting my time",
-            "figure it out yourself", "you are an idiot"]  # fmt: skip
-    rows = pair_rows(100)
-    for i, row in enumerate(rows):
-        known = slice(0, 4) if row["split"] == "train" else slice(4, 6)
-        good, bad = polite[known][i % len(polite[known])], rude[known][(i // 2) % len(rude[known])]
-        first = row["q"] == 1.0
-        row["input"] = "Can you help me?"
-        row["response_a"], row["response_b"] = (good, bad) if first else (bad, good)
-    folder = run_folder(tmp_path / "run", rows, "embedded", max_length=64)
+    folder = run_folder(tmp_path / "run", pair_rows(100), "embedded", max_length=64)
     result = train(folder)
     assert result["accuracy"] >= 0.9, result
     assert result["settings"]["frozen_layers"] == 3 and result["settings"]["layers"] == 6
-    from core.reward.score import RewardScorer
-
+    assert result["settings"]["max_length"] == 64
     scorer = RewardScorer(folder.artifacts / "model")
-    kind, unkind = scorer.score(["Where is my parcel?"] * 2, ["I am so sorry, I will look", "Not my problem"])
-    assert kind > unkind
+    kind, rude = scorer.score(["word3 word4"] * 2, ["a kind and honest answer", "a rude and false answer"])
+    assert kind > rude
