@@ -203,15 +203,16 @@ def _one(run: Run) -> None:
     with st.container(border=True):
         done = run.result or {}
         what = STATES[run.status]
-        if run.status == "succeeded":
-            what = f"{done.get('responses', 0):,} responses, {done.get('pairs', 0):,} new pairs"
+        if done:
+            what = "" if run.status == "succeeded" else f"{what}: "
+            what += f"{done.get('responses', 0):,} responses, {done.get('pairs', 0):,} new pairs"
             if done.get("failed"):
                 what += f", {done['failed']:,} requests failed"
         st.text(f"{run.name} · {ago(run.created_at)} · {what}")
         if run.status in ACTIVE:
             left = f" · about {duration(run.eta_s)} left" if run.eta_s else ""
             st.progress(run.progress, text=f"{run.message or 'Waiting for a free slot'}{left}")
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link("runs.py", label="The run", icon=":material/sync:", query_params={"run": run.id})
             if done.get("pairs"):
                 st.page_link("annotate.py", label="Label pairs", icon=":material/compare:")

@@ -48,14 +48,14 @@ def run(context: RunContext) -> dict[str, Any]:
     work.recover()
     left = [request for request in requests if request["key"] not in work.answered]
     if left:
-        context.progress(
-            work.fraction(len(requests)), f"Loading {spec.model}" if spec.kind == "local" else ""
-        )
+        loading = f"Loading the model ({spec.model})" if spec.kind == "local" else ""
+        context.progress(work.fraction(len(requests)), loading)
         context.check_cancelled()
         host: Any = open_host(spec, context.models_dir)
         if spec.kind == "local":
             host.stop = lambda: context.cancelled
         sampling = Sampling(**context.config["params"], seed=context.seed)
+        work.say(len(requests))
         for batch in _batches(left, host):
             if context.cancelled:
                 break
@@ -143,7 +143,7 @@ class _Work:
                 return  # a whole batch comes at once
             if time.monotonic() - last > 1.0:
                 last = time.monotonic()
-                self._say(total, len(rows))
+                self.say(total, len(rows))
             self.context.check_cancelled()
 
         self.ledger.charge(self.spec.name, PURPOSE, len(batch))
@@ -158,7 +158,7 @@ class _Work:
                 self._write(rows)
             self._keep_books()
             self.ledger.emit(self.context)
-            self._say(total)
+            self.say(total)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         self.files += 1
@@ -172,7 +172,7 @@ class _Work:
             if row["error"]:
                 self.context.log(f"Failed: {row['error']}")
 
-    def _say(self, total: int, more: int = 0) -> None:
+    def say(self, total: int, more: int = 0) -> None:
         done = len(self.answered) + more
         out = self.ledger.total.tokens_out
         speed = f", {out / self.seconds:,.0f} tokens/s" if self.seconds > 0 and out else ""
