@@ -59,7 +59,9 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as problem:
             if problem.errno == errno.EADDRINUSE:
-                stop(f"port {port} on {host} is taken. Stop what uses it, or set PREFLOOP_PORT to another port.")
+                stop(
+                    f"port {port} on {host} is taken. Stop what uses it, or set PREFLOOP_PORT to another port."
+                )
             stop(f"cannot listen on {host}:{port} ({problem.strerror}). Set PREFLOOP_HOST and PREFLOOP_PORT.")
 
 

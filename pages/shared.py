@@ -146,7 +146,7 @@ def number(
 
 
 def duration(seconds: float | None) -> str:
-    """`3 min 20 s`"""
+    """`3 min 20 s`, `5 h 10 min`, `12 days`"""
     if seconds is None:
         return "—"
     seconds = round(seconds)
@@ -154,7 +154,9 @@ def duration(seconds: float | None) -> str:
         return f"{seconds} s"
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86400} days"
 
 
 def ago(moment: datetime | None) -> str:
