@@ -18,27 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core.access import PAGES  # noqa: E402
+from tests.chromium import CHROMIUM, FLAGS, first_admin  # noqa: E402
 from tests.server import Prefloop  # noqa: E402
 
 OUT = ROOT / "docs" / "screenshots"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LOOKS = {  # suffix: (width, height, colour scheme)
     "": (1440, 900, "light"),
     "-dark": (1440, 900, "dark"),
     "-narrow": (400, 860, "light"),
     "-narrow-dark": (400, 860, "dark"),
 }
-PASSWORD = "correct horse battery"  # noqa: S105 (of a server that lives for a minute)
 
 
 def once_round_the_loop(server: Prefloop) -> None:
@@ -53,7 +42,7 @@ def once_round_the_loop(server: Prefloop) -> None:
         wait(api, run)
         sent = api.post(f"/runs/{run}/promote-candidates", json={})
         if sent.status_code < 300:
-            wait(api, sent.json()["run"])
+            wait(api, sent.json()["run_id"])
 
 
 def wait(api, run: str) -> None:
@@ -66,12 +55,7 @@ def wait(api, run: str) -> None:
 def sign_up(browser: Browser, server: Prefloop) -> dict:
     """The first admin, by the printed link; answers the browser's cookies."""
     page = browser.new_page()
-    page.goto(server.first_admin_link)
-    page.get_by_label("Name").fill("Ada")
-    page.get_by_label("E-mail").fill("ada@example.org")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button").click()
-    page.get_by_role("heading", name="Overview").wait_for(timeout=60_000)
+    first_admin(page, server)
     return page.context.storage_state()
 
 
@@ -98,7 +82,7 @@ def take(browser: Browser, server: Prefloop, state: dict) -> None:
         page = context.new_page()
         for entry in PAGES:
             name = entry.file.removesuffix(".py")
-            page.goto(f"{server.url}/{'' if name == 'overview' else name}")
+            page.goto(f"{server.url}/{name}")
             page.get_by_test_id("stMain").wait_for(timeout=30_000)
             settle(page)
             save(page.screenshot(), OUT / f"{name}{suffix}.png")

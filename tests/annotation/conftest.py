@@ -1,47 +1,16 @@
-"""What labelling needs: a database of either kind, and projects with pairs to label."""
+"""What labelling needs: projects with pairs to label."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
 from core.access import Principal, Role
 from storage.database import Database
-from storage.ids import id_of, new_id, now
+from storage.ids import id_of, now
 from storage.pairs import NewPair, add_pairs
 from storage.tables import Example, Project, Prompt, Response, SignIn, User
-
-POSTGRES = "PREFLOOP_TEST_POSTGRES_URL"
-
-
-@pytest.fixture(params=["duckdb", "postgresql"])
-def any_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A migrated database of the test's own, once on DuckDB and once on PostgreSQL."""
-    if request.param == "duckdb":
-        database = Database(f"duckdb:///{tmp_path / 'any.duckdb'}")
-        database.migrate()
-        yield database
-        database.dispose()
-        return
-    if POSTGRES not in os.environ:
-        pytest.skip(f"{POSTGRES} names no server")
-    server = make_url(os.environ[POSTGRES])
-    name = "annotation_" + new_id().replace("-", "")
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    database = Database(server.set(database=name).render_as_string(hide_password=False))
-    database.migrate()
-    yield database
-    database.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 def make_person(db: Database, name: str = "annotator", role: str = "annotator") -> Principal:

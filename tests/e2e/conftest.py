@@ -6,20 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.chromium import CHROMIUM, FLAGS, first_admin
 from tests.server import Prefloop
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +31,6 @@ def admin_page(server: Prefloop, browser: Browser) -> Iterator[Page]:
     """A browser in which the first admin has just signed in by the printed link."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(server.first_admin_link)
-    page.get_by_label("Name").fill("Ada")
-    page.get_by_label("E-mail").fill("ada@example.org")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button").click()
-    page.get_by_role("heading", name="Overview").wait_for(timeout=30_000)
+    first_admin(page, server)
     yield page
     context.close()

@@ -1,0 +1,19 @@
+"""Chromium as the journeys, the key-press benchmark and the screenshots start it."""
+
+from playwright.sync_api import Page
+
+from tests.server import Prefloop
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PASSWORD = "correct horse battery"
+
+
+def first_admin(page: Page, server: Prefloop) -> None:
+    """Make the first admin by the link the server printed; ends on the overview."""
+    page.goto(server.first_admin_link)
+    page.get_by_label("Name").fill("Ada")
+    page.get_by_label("E-mail").fill("ada@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button").click()
+    page.get_by_role("heading", name="Overview").wait_for(timeout=60_000)
