@@ -54,8 +54,19 @@ def the_data(people: Summary, everything: Summary) -> None:
             "votes by people.",
         ),
     ]
-    for column, (label, value, help) in zip(st.columns(4), cells, strict=True):
-        column.metric(label, value, help=help, border=True)
+    splits = ("train", "dev", "test", None)
+    for column, split, (label, value, help) in zip(st.columns(4), splits, cells, strict=True):
+        more = everything.splits[split].decided - counts[split].decided if split else 0
+        column.metric(
+            label,
+            value,
+            delta=f"+ {more:,} by simulation" if more else None,
+            delta_color="off",
+            delta_arrow="off",
+            help=help,
+            border=True,
+            height="stretch",
+        )
     with st.expander("By split, and what is left out"):
         rows = []
         for split, of in everything.splits.items():
