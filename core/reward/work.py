@@ -26,7 +26,7 @@ from datasets import Dataset
 from transformers import TrainerCallback, set_seed
 
 from core.reward import metrics
-from core.reward.encode import Encoder, device, load, longest, score_ids
+from core.reward.encode import Encoder, device, fast_bf16, load, longest, score_ids
 from core.reward.presets import PRESETS, Preset, schedule
 from core.reward.trainer import SoftPreferenceCollator, SoftRewardTrainer, last_checkpoint, training_config
 from core.runs.context import RunContext, WorkError
@@ -108,7 +108,7 @@ def run(context: RunContext) -> dict[str, Any]:
     partial = trainer.state.global_step < watch.steps
     if watch.best_step is not None and watch.best_step < trainer.state.global_step:
         trainer.put_weights(trainer.kept_weights)
-    # Without the wrapper that computes in bf16: what is judged is what is saved.
+    # Without the trainer's wrapper: what is judged is what is saved.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
 
     if len(dev) > CALIBRATED_PAIRS:
@@ -302,15 +302,6 @@ class Watch(TrainerCallback):
             self.trainer.kept_weights = {
                 name: value.detach().cpu().clone() for name, value in self.trainer.trainable().items()
             }
-
-
-def fast_bf16() -> bool:
-    """Whether bfloat16 is faster than float32 here, and not just emulated."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available():
-        return False
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def freeze(model: Any, share: float) -> tuple[int, int]:
