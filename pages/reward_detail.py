@@ -1,0 +1,172 @@
+"""One reward model: how good it is beside choosing without reading, whether its confidence
+can be believed, and how it was trained."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.reward import registry
+from core.runs import service
+from core.services import database
+from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
+from pages.shared import duration, may, me, percent, problems
+from storage.tables import Project, RewardModel, Run
+
+ACTIVE = ("queued", "running")
+
+
+def line(text: str, icon: str = ":material/info:") -> None:
+    """A sentence of ours behind an icon."""
+    st.markdown(f"{icon} {text}")
+
+
+def the_curve(run: Run, steps: int | None = None) -> None:
+    events = service.events_after(database(), me(), run.id, types=["metric"])
+    points = loss_points(events)
+    if len(points) < 2:
+        st.caption("The loss curve appears after the first steps." if run.status in ACTIVE else "")
+        return
+    st.altair_chart(loss_chart(points, steps), width="stretch")
+
+
+def simulated_words(model: RewardModel) -> str:
+    if model.simulated_share == 0:
+        return "by people"
+    if model.simulated_share >= 1:
+        return "all simulated"
+    return f"{model.simulated_share:.0%} simulated"
+
+
+def the_model(project: Project, model: RewardModel) -> None:
+    found: dict[str, Any] = model.metrics
+    active = model.id == project.reward_model_id
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(model.name, anchor=False, width="content")
+        if active:
+            st.badge("active", icon=":material/check:", color="green")
+        if model.simulated_share > 0:
+            st.badge(simulated_words(model), icon=":material/science:", color="orange")
+        if found.get("partial"):
+            st.badge("stopped early", icon=":material/cancel:", color="yellow")
+        offered = not active and may("reward.activate")
+        if offered and st.button(
+            "Make it the active one", icon=":material/check:", key=f"activate_{model.id}"
+        ):
+            with problems():
+                registry.activate(database(), me(), model.id)
+                st.rerun()
+    for note in found.get("notes") or []:
+        line(note)
+    cells = [
+        (
+            "Held-out accuracy",
+            percent(found.get("accuracy")),
+            interval(found, "accuracy", found.get("n_test")),
+            "Share of the decided test pairs of which the model scores the preferred response higher.",
+        ),
+        (
+            "Log-loss",
+            f"{found['log_loss']:.3f}" if found.get("log_loss") is not None else "—",
+            f"a coin has 0.693 · n {found.get('n_test_pairs', 0):,}",
+            "Mean surprise at the votes, in nats, with calibrated probabilities. Lower is better.",
+        ),
+        (
+            "Calibration error",
+            percent(found.get("ece")),
+            f"temperature {found.get('temperature', 1.0):.2f} from {found.get('n_dev', 0):,} dev pairs",
+            "How far the model's confidence is from how often it is right, on average over ten bins.",
+        ),
+        (
+            "Goes by length",
+            f"{found['length']['spearman']:+.2f}"
+            if (found.get("length") or {}).get("spearman") is not None
+            else "—",
+            f"rank correlation · n {found.get('n_test_pairs', 0):,}",
+            "Correlation of the differences in score and in length, on the test pairs. Far from zero means "
+            "that optimising against this model will drive length.",
+        ),
+    ]
+    for column, (label, value, detail, help) in zip(st.columns(4), cells, strict=True):
+        with column, st.container(border=True, height="stretch", gap="xxsmall"):
+            st.metric(label, value, help=help)
+            st.caption(detail)
+    left, right = st.columns(2)
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("**Accuracy beside choosing without reading**")
+        if found.get("accuracy") is not None:
+            st.altair_chart(accuracy_chart(found), width="stretch")
+            leaning(found)
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("**Is it as good as it believes?**")
+        if found.get("reliability"):
+            st.altair_chart(calibration_chart(found["reliability"]), width="stretch")
+            st.caption("Each dot is a bin of test pairs, its line the 95 % interval; larger dots hold more.")
+    with st.expander("How it was trained"):
+        chosen(model)
+        with problems():
+            run = service.get_run(database(), me(), model.run_id)
+            the_curve(run)
+            st.page_link(
+                "runs.py", label="See the run", icon=":material/sync:", query_params={"run": model.run_id}
+            )
+
+
+def interval(found: dict[str, Any], name: str, n: int | None) -> str:
+    low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
+    if low is None or high is None:
+        return ""
+    return f"{100 * low:.1f} to {100 * high:.1f} % · n {n or 0:,} · {found.get('n_test_ties', 0):,} ties left out"
+
+
+def leaning(found: dict[str, Any]) -> None:
+    length = found.get("length") or {}
+    longer, shorter = length.get("preferred_longer") or {}, length.get("preferred_shorter") or {}
+    if longer.get("n") and shorter.get("n"):
+        st.caption(
+            "Where people preferred the longer response it is right in "
+            + percent(longer["accuracy"], longer["low"], longer["high"], longer["n"])
+            + ", where the shorter one in "
+            + percent(shorter["accuracy"], shorter["low"], shorter["high"], shorter["n"])
+            + "."
+        )
+    human = found.get("human_test") or {}
+    if human.get("n") and human["n"] != found.get("n_test"):
+        st.caption(
+            "On test pairs judged by people alone: "
+            + percent(human["accuracy"], human["low"], human["high"], human["n"])
+            + "."
+        )
+
+
+def chosen(model: RewardModel) -> None:
+    found: dict[str, Any] = model.metrics
+    settings: dict[str, Any] = found.get("settings") or {}
+    cut = (found.get("cut") or {}).get("train") or {}
+    rows = [
+        ("Backbone", "all-MiniLM-L6-v2, embedded" if model.backbone == "embedded" else model.backbone),
+        ("Tokens read", f"{settings.get('max_length', '—')} of input and response together"),
+        (
+            "Too long for that",
+            f"{cut.get('input', 0):.1%} of the pairs lost the beginning of the input, "
+            f"{cut.get('response', 0):.1%} the end of a response",
+        ),
+        ("Layers", f"{settings.get('frozen_layers', '—')} of {settings.get('layers', '—')} frozen"),
+        (
+            "Training",
+            f"{settings.get('epochs', '—')} epochs of {settings.get('batch_size', '—')} pairs a step, "
+            f"{settings.get('steps', '—')} steps, learning rate {settings.get('learning_rate', '—')}",
+        ),
+        ("State kept", f"step {settings.get('best_step') or settings.get('steps', '—')}"),
+        ("Pairs", f"{found.get('n_train', 0):,} train, {found.get('n_dev', 0):,} dev, "
+                  f"{found.get('n_test_pairs', 0):,} test"),
+        ("Seed", str(settings.get("seed", "—"))),
+        ("Machine", f"{settings.get('device', '—')}, {settings.get('precision', '—')}"),
+        ("Took", duration(found.get("seconds"))),
+    ]  # fmt: skip
+    st.dataframe(
+        pd.DataFrame(rows, columns=["What", "Chosen"]),
+        hide_index=True,
+        height="content",
+        column_config={"Chosen": st.column_config.TextColumn(width="large")},
+    )
