@@ -21,6 +21,7 @@ from core.signin.secrets import hashed, new_secret
 from storage.database import Database
 from storage.ids import new_id, now
 from storage.tables import Invitation, User
+from storage.updating import update_one
 
 LASTS = timedelta(days=7)
 
@@ -101,19 +102,15 @@ def use_up(session: Session, secret: str, **fields: Any) -> User:
     and the invitation's role."""
     invitation = _usable(session, secret)
     user_id = new_id()
-    claimed = session.execute(
-        update(Invitation)
-        .where(col(Invitation.id) == invitation.id, col(Invitation.used_at).is_(None))
-        .values(used_at=now(), used_by=user_id)
-        .returning(col(Invitation.id))
-    ).scalar_one_or_none()
-    if claimed is None:
+    unused = (col(Invitation.id) == invitation.id, col(Invitation.used_at).is_(None))
+    statement = update(Invitation).where(*unused).values(used_at=now(), used_by=user_id)
+    if update_one(session, statement, col(Invitation.id)) is None:
         raise _gone()
     check_email_is_free(session, fields.get("email"))
     user = User(id=user_id, role=invitation.role, **fields)
     session.add(user)
     who = Principal(user.id, user.name, Role(user.role))
-    audit.record(session, who, "invitation.use", "user", user.id, role=user.role, invitation=claimed)
+    audit.record(session, who, "invitation.use", "user", user.id, role=user.role, invitation=invitation.id)
     return user
 
 

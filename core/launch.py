@@ -79,6 +79,7 @@ def open_database(settings: Settings) -> Database:
     try:
         db = Database(settings.sqlalchemy_url)
         db.migrate()
+        db.checkpoint()
         return db
     except DatabaseTooNew as problem:
         stop(

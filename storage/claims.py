@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, delete, select
 
 from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
+from storage.updating import update_one
 
 _COLUMNS = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
 
@@ -246,4 +247,4 @@ def _one(session: Session, statement: Any) -> Held | None:
 
 
 def _returned(session: Session, statement: Any, *columns: Any) -> Any:
-    return session.execute(statement.returning(*columns).execution_options(synchronize_session=False)).first()
+    return update_one(session, statement, *columns)

@@ -24,6 +24,7 @@ from sqlmodel import Session
 T = TypeVar("T")
 _TRIES = 6
 _CONFLICTS = ("conflict", "could not serialize", "deadlock detected", "write-write")
+_INVALIDATED = "database has been invalidated"  # DuckDB, after a fatal error: open it anew
 
 
 class DatabaseTooNew(Exception):
@@ -67,6 +68,11 @@ class Database:
             except DBAPIError as error:
                 # Two who make the same row at once: the second finds it when it tries again.
                 again = _is_conflict(error) or (isinstance(error, IntegrityError) and attempt == 1)
+                if _INVALIDATED in str(error):
+                    # The file is whole; only this process's view of it is lost. It is opened
+                    # anew as soon as the last connection to it is closed.
+                    self.engine.dispose()
+                    again = True
                 if attempt == _TRIES or not again:
                     raise
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))
@@ -89,6 +95,12 @@ class Database:
                 raise DatabaseTooNew(current)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def checkpoint(self) -> None:
+        """Fold DuckDB's log into its file, so that the server that follows replays nothing."""
+        if self.is_duckdb:
+            with self.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
 
     def ping(self) -> bool:
         with self.engine.connect() as connection:

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select, update
 from core.runs.context import RunContext
 from core.runs.folder import RunFolder
 from storage.tables import Run, RunEvent
+from storage.updating import update_one
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("failed", "cancelled", "interrupted")
@@ -24,14 +25,8 @@ AUTOMATIC_RESUMES = 2
 def move(session: Session, run_id: str, out_of: tuple[str, ...], **values: Any) -> bool:
     """Change a run if it is still in one of these states; False if it is not any more.
     One statement, so that of two writers only one moves it."""
-    moved = session.execute(
-        update(Run)
-        .where(col(Run.id) == run_id, col(Run.status).in_(out_of))
-        .values(**values)
-        .returning(col(Run.id))
-        .execution_options(synchronize_session=False)
-    )
-    return moved.first() is not None
+    statement = update(Run).where(col(Run.id) == run_id, col(Run.status).in_(out_of)).values(**values)
+    return update_one(session, statement, col(Run.id)) is not None
 
 
 def requeued() -> dict[str, Any]:
