@@ -63,7 +63,7 @@ def header(title: str, caption: str = "") -> Project:
     with right:
         key = f"project_of_{title}_{project.id}"
         st.selectbox(
-            "Project · its votes so far are simulated" if project.demo else "Project",
+            "Demo project · has simulated votes" if project.demo else "Project",
             list(everything),
             index=list(everything).index(project.id),
             format_func=everything.__getitem__,

@@ -183,16 +183,16 @@ def test_6_an_optimiser_searches_in_the_background(
     go(admin_page, server, f"optimize?project={project()}")
     admin_page.get_by_text("Own", exact=True).click()
     calls = admin_page.get_by_label("Calls", exact=True)
-    calls.fill("36")
+    calls.fill("20")
     calls.press("Enter")
     admin_page.wait_for_timeout(1500)
     admin_page.get_by_role("button", name="Start the search").click()
     result = wait_for_run(api, project(), "optimize")["result"]
-    assert result["calls"] <= 36 and result["finish_reason"]
+    assert result["calls"] <= 20 and result["finish_reason"]
     assert {"train", "dev", "test"} <= set(result["best"])
     go(admin_page, server, f"optimize?project={project()}")
     expect(admin_page.get_by_role("heading", name="Candidates")).to_be_visible()
-    expect(admin_page.get_by_text(re.compile(r"\d+ of 36 calls")).first).to_be_visible()
+    expect(admin_page.get_by_text(re.compile(r"\d+ of 20 calls")).first).to_be_visible()
     no_traceback(admin_page)
 
 
