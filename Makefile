@@ -38,7 +38,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev check
 	@sh tests/install_services.sh
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check --quiet .

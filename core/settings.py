@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     oidc_role: str = Field(
         "annotator", description="role of people who sign in by OpenID Connect for the first time"
     )
+    currency: str = Field(
+        "EUR", pattern="^[A-Z]{3}$", description="currency of new plans, as an ISO 4217 code"
+    )
     max_upload_mb: int = Field(200, ge=1, description="largest file the import page takes")
 
     @field_validator("data_dir", "models")

@@ -421,6 +421,39 @@ class Signal(SQLModel, table=True):
     created_at: datetime = _time()
 
 
+# --- planning ----------------------------------------------------------------------------
+
+
+class Plan(SQLModel, table=True):
+    """A lead's document: a scenario, a decision, milestones, a team, build or buy. What it
+    says is in its versions."""
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    kind: str  # scenario, decision, milestones, team, sourcing, units
+    name: str = ""
+    created_by: str | None = None
+    created_at: datetime = _time()
+    archived_at: datetime | None = _time(optional=True)
+
+
+class PlanVersion(SQLModel, table=True):
+    """One saved state of a plan; never changed afterwards."""
+
+    __tablename__ = "plan_version"
+    __table_args__ = (UniqueConstraint("plan_id", "number"),)
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    plan_id: str
+    number: int
+    body: dict[str, Any] = _json(dict)
+    note: str = ""
+    author_id: str | None = None
+    author: str = ""
+    created_at: datetime = _time()
+
+
 # A preference is what a pair's votes add up to. It is a view (made by the migrations),
 # so it cannot disagree with the votes: pair_id, project_id, example_id, response_a,
 # response_b, n, q (soft label: the share for response_a, a tie counting half),

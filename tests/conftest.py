@@ -30,10 +30,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys first: they take longest, and two files run at a time."""
+    items.sort(key=lambda item: "/e2e/" not in item.nodeid.replace(os.sep, "/"))
+
+
 @pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder of converted models for the whole session: converting takes half a minute."""
-    return tmp_path_factory.mktemp("models")
+def models_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One folder of converted models for the whole session, also for tests that run beside
+    this one: converting takes half a minute (and the one who does it holds a lock)."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "models"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

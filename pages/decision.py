@@ -1,0 +1,5 @@
+"""Decision."""
+
+from pages.shared import header
+
+project = header("Decision")

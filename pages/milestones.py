@@ -1,0 +1,5 @@
+"""Milestones."""
+
+from pages.shared import header
+
+project = header("Milestones")

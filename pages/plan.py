@@ -1,0 +1,5 @@
+"""Brief."""
+
+from pages.shared import header
+
+project = header("Brief")

@@ -1,0 +1,5 @@
+"""Return."""
+
+from pages.shared import header
+
+project = header("Return")

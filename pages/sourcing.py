@@ -1,0 +1,5 @@
+"""Build or buy."""
+
+from pages.shared import header
+
+project = header("Build or buy")

@@ -1,0 +1,5 @@
+"""Team."""
+
+from pages.shared import header
+
+project = header("Team")
