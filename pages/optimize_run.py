@@ -12,7 +12,7 @@ from core.optimize.view import candidates_of, ledger_of, prompts_made
 from core.prompts.diff import word_diff
 from core.runs.service import cancel_run, get_run, resume_run
 from core.services import database
-from pages.shared import ago, duration, may, me, number, percent, problems
+from pages.shared import ago, duration, may, me, number, percent, problems, say_problem
 from storage.tables import Candidate, Project, Run
 
 ACTIVE = ("queued", "running")
@@ -76,7 +76,7 @@ def _state(run: Run) -> None:
         left = f" · about {duration(run.eta_s)} left" if run.eta_s is not None else ""
         st.progress(run.progress, text=f"{run.message or 'Waiting'}{left}")
     if run.error:
-        st.error(f"{run.error} {run.hint or ''}", icon=":material/error:")
+        say_problem(run.error, run.hint or "")
 
 
 # --- what it found ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import streamlit as st
 from core import data, projects
 from core.services import database
 from pages.render import response_html
-from pages.shared import choose_project, header, may, me, problems
+from pages.shared import choose_project, header, may, me, plain, problems
 from storage.tables import Project
 
 MOST_VOTES = projects.MAX_VOTES_PER_PAIR
@@ -15,7 +15,8 @@ def create_form(first: bool) -> None:
     if not may("project.create"):
         st.info("There is no project yet. An engineer or a lead makes one.", icon=":material/info:")
         return
-    with st.form("new_project", clear_on_submit=False):
+    made_before = st.session_state.get("projects_made", 0)  # another key: an empty form again
+    with st.form(f"new_project_{made_before}", clear_on_submit=False):
         name = st.text_input("Name", max_chars=120, placeholder="Support answers")
         guidelines = st.text_area(
             "Guidelines",
@@ -40,6 +41,8 @@ def create_form(first: bool) -> None:
                     votes_per_pair=votes,
                 )
                 st.session_state["project_id"] = made.id
+                st.session_state["projects_made"] = made_before + 1
+                st.session_state["settings_tab_next"] = TABS[0]
                 st.query_params.pop("project", None)
                 st.session_state["project_said"] = (
                     f"{made.name} is there. Next: import examples or comparisons, on the page Data."
@@ -141,7 +144,9 @@ def show_end(project: Project) -> None:
         if project.demo:
             sure = st.checkbox("Yes, delete the demo", key=f"sure_{project.id}")
         else:
-            typed = st.text_input(f"Type its name to confirm: {safe(project.name)}", key=f"sure_{project.id}")
+            typed = st.text_input(
+                f"Type its name to confirm: {plain(project.name)}", key=f"sure_{project.id}"
+            )
             sure = typed == project.name
         if st.button("Delete for good", icon=":material/delete_forever:", disabled=not sure):
             with problems(), st.spinner("Deleting …"):
@@ -156,11 +161,7 @@ def gone(said: str) -> None:
     st.rerun()
 
 
-def safe(text: str) -> str:
-    """Without the signs that Markdown reads."""
-    return "".join("\\" + letter if letter in "\\`*_{}[]()#+-.!:$~|<>" else letter for letter in text)
-
-
+TABS = ["This project", "New project", "Archive or delete"]
 VOTES_HELP = (
     "How many annotators judge each pair. More votes show how far they agree; one vote covers more pairs."
 )
@@ -178,7 +179,9 @@ if choose_project() is None:
     create_form(first=True)
 else:
     project = header("Settings", "Guidelines, criteria and votes per pair; new projects.")
-    settings, new, end = st.tabs(["This project", "New project", "Archive or delete"])
+    if tab := st.session_state.pop("settings_tab_next", ""):
+        st.session_state["settings_tab"] = tab
+    settings, new, end = st.tabs(TABS, key="settings_tab", on_change="rerun")
     with settings:
         show_settings(project)
     with new:

@@ -1,6 +1,7 @@
 """What every page needs: who is here, which project, the header, and how numbers,
 problems and empty states are shown."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -79,6 +80,8 @@ def _switch_project(key: str) -> None:
     st.query_params.pop("project", None)
 
 
+# What Markdown, or Streamlit in it (:red[…], :smile:, $formula$, ->), would read within a line.
+_SIGNS = re.compile(r"[\\`*_\[\]$~|]|:(?=\w)|-(?=>)")
 _BUTTON = (
     "display:inline-block;width:100%;padding:.42rem .9rem;border:1px solid rgba(128,128,128,.4);border-radius:8px;"
     "background:transparent;color:inherit;font:inherit;text-align:center;text-decoration:none;cursor:pointer"
@@ -113,7 +116,17 @@ def problems() -> Iterator[None]:
     try:
         yield
     except PrefloopError as problem:
-        st.error(f"**{problem.message}** {problem.hint}", icon=":material/error:")
+        say_problem(problem.message, problem.hint)
+
+
+def say_problem(message: str, hint: str = "") -> None:
+    """What went wrong, and what to do. Both may quote a host or a file: not Markdown."""
+    st.error(f"**{plain(message)}** {plain(hint)}", icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SIGNS.sub(r"\\\g<0>", text)
 
 
 def percent(

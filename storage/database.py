@@ -53,8 +53,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
+        try:
+            with Session(self.engine, expire_on_commit=False) as session:
+                yield session
+        except DBAPIError as error:
+            if _INVALIDATED in str(error):
+                self._open_anew()  # for the next one: what this one had read is half a picture
+            raise
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction and commit it. `work` may run again after a
@@ -69,14 +74,17 @@ class Database:
                 # Two who make the same row at once: the second finds it when it tries again.
                 again = _is_conflict(error) or (isinstance(error, IntegrityError) and attempt == 1)
                 if _INVALIDATED in str(error):
-                    # The file is whole; only this process's view of it is lost. It is opened
-                    # anew as soon as the last connection to it is closed.
-                    self.engine.dispose()
+                    self._open_anew()
                     again = True
                 if attempt == _TRIES or not again:
                     raise
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
+
+    def _open_anew(self) -> None:
+        """The file is whole; only this process's view of it is lost. It is opened anew as
+        soon as the last connection to it is closed."""
+        self.engine.dispose()
 
     def _once(self, work: Callable[[Session], T]) -> T:
         with Session(self.engine, expire_on_commit=False) as session:

@@ -22,6 +22,8 @@ def test_a_relative_data_folder_is_meant_from_here(tmp_path, monkeypatch):
 def test_the_address_of_links(monkeypatch):
     monkeypatch.setenv("PREFLOOP_PORT", "9000")
     assert Settings().url == "http://127.0.0.1:9000"
+    monkeypatch.setenv("PREFLOOP_HOST", "0.0.0.0")
+    assert Settings().url == "http://127.0.0.1:9000"
     monkeypatch.setenv("PREFLOOP_PUBLIC_URL", "https://prefloop.example.org/")
     assert Settings().url == "https://prefloop.example.org"
 

@@ -69,7 +69,7 @@ def test_a_running_and_a_failed_search(db, admin, project, open_page, examples, 
 
     db.write(fail)
     at = open_page(admin, "optimize.py", project)
-    assert not at.exception and "The host is gone. Start it again." in texts(at)
+    assert not at.exception and "**The host is gone.** Start it again." in texts(at)
     assert any(button.key == "optimize_resume" for button in at.button)
 
 

@@ -1,11 +1,14 @@
 """The schema and the write helper, on both databases."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, SQLModel, select
 
 from core.projects import create_project
@@ -142,3 +145,55 @@ def test_what_is_done_is_written_down_with_it(any_db: Database, settings):
     with any_db.read() as session:
         entry = session.exec(select(AuditEntry)).one()
     assert (entry.action, entry.entity_id, entry.user_name) == ("project.create", project.id, "Ada")
+
+
+FATAL = "FATAL Error: Failed: database has been invalidated because of a previous fatal error."
+
+
+def fails_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the next unit of work meet an invalidated database; answers what was then done."""
+    done: list[str] = []
+    once, dispose = db._once, db.engine.dispose
+
+    def first(work):
+        monkeypatch.setattr(db, "_once", once)
+        raise DBAPIError("COMMIT", None, Exception(FATAL))
+
+    def reopen():
+        done.append("opened anew")
+        dispose()
+
+    monkeypatch.setattr(db, "_once", first)
+    monkeypatch.setattr(db.engine, "dispose", reopen)
+    return done
+
+
+def test_a_write_opens_an_invalidated_database_anew(db: Database, monkeypatch):
+    done = fails_once(db, monkeypatch)
+    db.write(lambda s: s.add(Project(name="kept")))
+    assert done == ["opened anew"]
+    with db.read() as session:
+        assert [project.name for project in session.exec(select(Project))] == ["kept"]
+
+
+def test_a_read_opens_it_anew_for_the_next(db: Database, monkeypatch):
+    done = fails_once(db, monkeypatch)
+    with pytest.raises(DBAPIError), db.read():
+        raise DBAPIError("SELECT", None, Exception(FATAL))
+    assert done == ["opened anew"]
+    with pytest.raises(DBAPIError), db.read():
+        raise DBAPIError("SELECT", None, Exception("a syntax error"))
+    assert done == ["opened anew"]
+    assert db.ping()
+
+
+def test_closing_every_connection_lets_go_of_the_file(db: Database):
+    """What opening anew rests on: DuckDB keeps one view of a file as long as anybody of this
+    process is connected to it."""
+    path = db.engine.url.database
+    open_it = [sys.executable, "-c", f"import duckdb; duckdb.connect({path!r}).close()"]
+    with db.read() as session:
+        session.exec(select(Project)).all()
+        assert subprocess.run(open_it, capture_output=True).returncode != 0
+    db.engine.dispose()
+    assert subprocess.run(open_it, capture_output=True).returncode == 0
