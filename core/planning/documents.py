@@ -21,6 +21,7 @@ from storage.ids import now
 from storage.tables import Plan, PlanVersion
 
 MAX_NAME = 120
+MAX_NOTE = 2000
 
 
 class Body(BaseModel):
@@ -57,6 +58,7 @@ class Listed:
     number: int
     author: str
     at: datetime
+    kind: str
 
 
 def checked(model: type[T], values: Any) -> T:
@@ -85,10 +87,13 @@ def save(
 ) -> Saved[T]:
     """A new version; without `plan_id`, of a new plan. The same body again is the version
     that is there. Raises Conflict when `based_on` is given and is not the newest any more,
-    NotFound, and Invalid for the name."""
+    NotFound, and Invalid for the name, the note, and text that no database keeps."""
     require(who, "plan.edit")
     wanted = None if name is None else _name(name)
     values = body.model_dump(mode="json")
+    _keepable({"note": note, **values})
+    if len(note) > MAX_NOTE:
+        raise Invalid(f"note: at most {MAX_NOTE:,} characters.")
 
     def work(session: Session) -> Saved[T]:
         find_project(session, project_id)
@@ -127,8 +132,9 @@ def save(
     return db.write(work)
 
 
-def list_plans(db: Database, who: Principal, project_id: str, kind: str) -> list[Listed]:
-    """Oldest first, with the newest version of each; archived ones left out."""
+def list_plans(db: Database, who: Principal, project_id: str, kind: str | None = None) -> list[Listed]:
+    """Oldest first, with the newest version of each; archived ones left out. Of every kind
+    unless one is asked for."""
     require(who, "plan.view")
     with db.read() as session:
         find_project(session, project_id)
@@ -145,10 +151,20 @@ def list_plans(db: Database, who: Principal, project_id: str, kind: str) -> list
                 PlanVersion,
                 (col(PlanVersion.plan_id) == newest.c.plan_id) & (col(PlanVersion.number) == newest.c.number),
             )
-            .where(Plan.project_id == project_id, Plan.kind == kind, col(Plan.archived_at).is_(None))
+            .where(Plan.project_id == project_id, col(Plan.archived_at).is_(None))
+            .where(*([] if kind is None else [Plan.kind == kind]))
             .order_by(col(Plan.created_at), col(Plan.id))
         ).all()
-        return [Listed(plan.id, plan.name, number, author, at) for plan, number, author, at in rows]
+        return [
+            Listed(plan.id, plan.name, number, author, at, plan.kind) for plan, number, author, at in rows
+        ]
+
+
+def kind_of(db: Database, who: Principal, project_id: str, plan_id: str) -> str:
+    """What kind a plan is of. Raises NotFound."""
+    require(who, "plan.view")
+    with db.read() as session:
+        return _find(session, project_id, plan_id, None).kind
 
 
 def load(
@@ -221,7 +237,16 @@ def _name(name: str) -> str:
     clean = " ".join(name.split())
     if not 1 <= len(clean) <= MAX_NAME:
         raise Invalid(f"name: 1 to {MAX_NAME} characters.")
+    _keepable({"name": clean})
     return clean
+
+
+def _keepable(values: dict[str, Any]) -> None:
+    """Raise Invalid for text that databases refuse: a null character, half a character."""
+    for field, value in _flat(values).items():
+        text = field + value if isinstance(value, str) else field
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise Invalid(f"{field.encode('ascii', 'replace').decode()}: a character that is none.")
 
 
 def _find(session: Session, project_id: str, plan_id: str, kind: str | None) -> Plan:

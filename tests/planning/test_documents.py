@@ -98,3 +98,19 @@ def test_units_have_a_default_and_are_saved(db, person, project):
 )
 def test_money(value, currency, short, shown):
     assert money(value, currency, short=short) == shown
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_text_that_no_database_keeps_is_refused(any_db, person_on, text):
+    lead, project = person_on(any_db, "lead")
+    for asked in ({"name": text}, {"note": text}):
+        with pytest.raises(Invalid, match=next(iter(asked))):
+            documents.save(any_db, lead, project.id, Note(), **asked)
+    with pytest.raises(Invalid, match=r"tags.1"):
+        documents.save(any_db, lead, project.id, Note(tags=["fine", text]))
+    with pytest.raises(Invalid, match="note"):
+        documents.save(any_db, lead, project.id, Note(), note="x" * 2001)
+    assert documents.list_plans(any_db, lead, project.id) == []
+    kept = documents.save(any_db, lead, project.id, Note(tags=["日本 🎉"]), name="Ünïcode 🎉")
+    assert documents.load(any_db, lead, project.id, Note, kept.plan_id) == kept
+    assert documents.kind_of(any_db, lead, project.id, kept.plan_id) == "note"
