@@ -90,7 +90,7 @@ def test_what_is_wrong_is_named(plans, sent, field):
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_numbers_that_are_none_are_refused(plans, number):
     client, base = plans
-    text = '{"kind": "units", "body": {"hours_per_week": %s}}' % number
+    text = '{"kind": "units", "body": {"hours_per_week": NUMBER}}'.replace("NUMBER", number)
     refused = client.post(base, content=text, headers={"Content-Type": "application/json"})
     assert refused.status_code == 422 and "hours_per_week" in refused.json()["detail"]
 
