@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from math import ceil
 
 from core.access import Principal, require
+from core.planning.milestones.schedule import phase_weeks
 from core.planning.phases import PHASES
 from core.planning.team.model import phase_title
 from storage.database import Database
@@ -40,12 +41,8 @@ def usual_windows(start: date) -> list[Window]:
 
 
 def windows_of(db: Database, who: Principal, project_id: str) -> list[Window]:
-    """The phases of the milestones plan, or the usual ones from today."""
+    """The phases as the milestones page plans them, earliest first."""
     require(who, "plan.view")
-    try:
-        from core.planning.milestones.schedule import phase_weeks
-    except ImportError:
-        return usual_windows(today())
 
     found = [
         Window(key, _day(start), _day(end)) for key, start, end in phase_weeks(db, who, project_id) if end > start
