@@ -197,14 +197,11 @@ class Scenario(Body):
     hourly_rate: Quantity = _input("hourly_rate", between(25, 35, 60, "a guess"))
 
     searches_per_month: Quantity = _input("searches_per_month", between(0.5, 2, 4, "a guess"))
-    compute: Annotated[
-        list[Compute],
-        Field(
-            default_factory=lambda: [Compute(name="GPU: train and search")],
-            max_length=12,
-            description="machine hours by kind (hours, money per hour)",
-        ),
-    ]
+    compute: list[Compute] = Field(
+        default_factory=lambda: [Compute(name="GPU: train and search")],
+        max_length=12,
+        description="machine hours by kind (hours, money per hour)",
+    )
 
     calls_basis: Annotated[
         Literal["tokens", "calls"],
@@ -225,14 +222,11 @@ class Scenario(Body):
     people_months: Annotated[
         int, Field(ge=0, le=120, description="how long `people_per_month` is paid (months)")
     ] = 6
-    people_team: Annotated[
-        list[Annotated[float, Field(ge=0)]],
-        Field(
-            default_factory=list,
-            max_length=120,
-            description="from the team plan, as of saving (money, for each month from the first)",
-        ),
-    ]
+    people_team: list[Annotated[float, Field(ge=0)]] = Field(
+        default_factory=list,
+        max_length=120,
+        description="from the team plan, as of saving (money, for each month from the first)",
+    )
     people_factor: Quantity = _input(
         "people_factor", between(0.9, 1.0, 1.3, "plans are more often exceeded than undercut")
     )

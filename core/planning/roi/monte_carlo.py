@@ -123,6 +123,4 @@ def quantiles_by_month(cumulative: np.ndarray) -> np.ndarray:
 def swings(scenario: Scenario) -> list[Swing]:
     """The tornado of the scenario's net present value, widest first."""
     factors = discount_factors(scenario.discount_rate, scenario.horizon_months)
-    return tornado(
-        scenario, [path for path in used(scenario)], lambda draws: net_flows(scenario, draws) @ factors
-    )
+    return tornado(scenario, used(scenario), lambda draws: net_flows(scenario, draws) @ factors)

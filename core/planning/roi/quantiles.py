@@ -4,7 +4,7 @@ from math import exp, log, sqrt
 
 from scipy.special import betaincinv, ndtri
 
-from core.planning.quantity import Z, Quantity
+from core.planning.quantity import Quantity, Z
 
 
 def quantile(quantity: Quantity, p: float) -> float:

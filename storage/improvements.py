@@ -1,0 +1,157 @@
+"""What lies between one champion and the next: votes, machine time and money, and how the
+two did against each other. Aggregated in the database, a row for each period."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from storage.judgements import Which
+from storage.tables import AuditEntry, LedgerEntry, Pair, Response, Run, Vote
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A prompt became the champion; `before` was it until then, if any was."""
+
+    at: datetime
+    prompt_id: str
+    before: str | None
+    by: str
+
+
+def promotions(session: Session, project_id: str, newest: int) -> list[Promotion]:
+    """The newest promotions of a project, oldest first."""
+    entry = AuditEntry
+    query = (
+        select(col(entry.at), col(entry.entity_id), col(entry.detail), col(entry.user_name))
+        .where(col(entry.project_id) == project_id, col(entry.action) == "prompt.promote")
+        .order_by(col(entry.at).desc(), col(entry.id).desc())
+        .limit(newest)
+    )
+    rows = session.execute(query).all()
+    return [Promotion(at, prompt, (detail or {}).get("before"), by) for at, prompt, detail, by in rows][::-1]
+
+
+def _period(when: Any, ends: list[datetime]) -> ColumnElement[int]:
+    """0 up to and with the first end, 1 up to the second, …, len(ends) after the last."""
+    if not ends:
+        return case((when.is_(None), 0), else_=0)
+    return case(*((when <= end, i) for i, end in enumerate(ends)), else_=len(ends))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Votes of a period: of people, simulated, and the seconds that people took; `timed`
+    are the people's votes that have a time."""
+
+    people: int
+    simulated: int
+    timed: int
+    seconds: float
+
+
+def labels_by_period(session: Session, project_id: str, ends: list[datetime]) -> dict[int, Labels]:
+    by_person = col(Vote.simulated).is_(False)
+    time = case((by_person, col(Vote.duration_ms)), else_=None)
+    period = _period(col(Vote.created_at), ends).label("period")
+    rows = (
+        select(
+            period,
+            func.sum(case((by_person, 1), else_=0)),
+            func.sum(case((by_person, 0), else_=1)),
+            func.count(time),
+            func.coalesce(func.sum(time), 0),
+        )
+        .where(col(Vote.project_id) == project_id)
+        .group_by(period)
+    )
+    return {
+        int(i): Labels(int(people), int(machine), int(timed), float(ms) / 1000)
+        for i, people, machine, timed, ms in session.execute(rows)
+    }
+
+
+def seconds_by_period(
+    session: Session, project_id: str, ends: list[datetime]
+) -> dict[int, tuple[int, float]]:
+    """period -> (runs, seconds from their start to their end), whatever came of them."""
+    seconds = func.extract("epoch", col(Run.finished_at)) - func.extract("epoch", col(Run.started_at))
+    period = _period(col(Run.finished_at), ends).label("period")
+    rows = (
+        select(period, func.count(), func.coalesce(func.sum(seconds), 0.0))
+        .where(
+            col(Run.project_id) == project_id,
+            col(Run.finished_at).is_not(None),
+            col(Run.started_at).is_not(None),
+        )
+        .group_by(period)
+    )
+    return {int(i): (int(runs), float(total)) for i, runs, total in session.execute(rows)}
+
+
+def calls_by_period(session: Session, project_id: str, ends: list[datetime]) -> dict[int, tuple[int, float]]:
+    """period -> (language-model calls, what they cost by the ledger)."""
+    period = _period(func.coalesce(col(Run.finished_at), col(LedgerEntry.updated_at)), ends).label("period")
+    rows = (
+        select(period, func.sum(col(LedgerEntry.calls)), func.sum(col(LedgerEntry.cost)))
+        .join(Run, col(Run.id) == col(LedgerEntry.run_id))
+        .where(col(LedgerEntry.project_id) == project_id)
+        .group_by(period)
+    )
+    return {int(i): (int(calls), float(cost)) for i, calls, cost in session.execute(rows)}
+
+
+def head_to_head(
+    session: Session, which: Which, prompt_ids: list[str]
+) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """(prompt, other) -> (wins, even, losses, simulated) of votes on pairs of the two, for
+    every two of these prompts that met, both ways around."""
+    if len(prompt_ids) < 2:
+        return {}
+    a, b = aliased(Response), aliased(Response)
+    met = (
+        select(
+            col(Pair.id).label("pair_id"),
+            col(Pair.response_a).label("response_a"),
+            col(a.prompt_id).label("left"),
+            col(b.prompt_id).label("right"),
+        )
+        .join(a, col(a.id) == col(Pair.response_a))
+        .join(b, col(b.id) == col(Pair.response_b))
+        .where(
+            col(Pair.project_id) == which.project_id,
+            col(a.prompt_id).in_(prompt_ids),
+            col(b.prompt_id).in_(prompt_ids),
+            col(a.prompt_id) != col(b.prompt_id),
+        )
+        .subquery()
+    )
+    won = col(Vote.outcome) == "win"
+    count = lambda condition: func.sum(case((condition, 1), else_=0))  # noqa: E731
+    query = (
+        select(
+            met.c.left,
+            met.c.right,
+            count(won & (col(Vote.winner) == met.c.response_a)),
+            count(~won),
+            count(won & (col(Vote.winner) != met.c.response_a)),
+            count(col(Vote.simulated)),
+        )
+        .select_from(Vote)
+        .join(met, met.c.pair_id == col(Vote.pair_id))
+        .where(*which.where())
+        .group_by(met.c.left, met.c.right)
+    )
+    found: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+    for left, right, wins, even, losses, simulated in session.execute(query):
+        for key, row in (
+            ((left, right), (wins, even, losses, simulated)),
+            ((right, left), (losses, even, wins, simulated)),
+        ):
+            before = found.get(key, (0, 0, 0, 0))
+            found[key] = tuple(int(x) + y for x, y in zip(row, before, strict=True))  # type: ignore[assignment]
+    return found
