@@ -76,10 +76,6 @@ class Ledger:
     def _spent(self) -> int:
         return sum(line.calls for line in self._lines.values())
 
-    def fits(self, calls: int) -> bool:
-        remaining = self.remaining
-        return remaining is None or calls <= remaining
-
     def charge(self, host: str, purpose: str, calls: int) -> None:
         """Count calls that are about to be made. Raises BudgetSpent, and counts
         nothing, when they do not all fit."""
