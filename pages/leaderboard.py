@@ -117,7 +117,8 @@ def matrix(board: dict[str, Any]) -> alt.LayerChart:
             legend=alt.Legend(title="Win share", format=".0%", orient="top"),
         )
     )
-    height = max(180, (44 if len(names) <= CELLS_WITH_TEXT else 18) * len(names))
+    # Streamlit's height holds the axes and the legend too.
+    height = 200 + (44 if len(names) <= CELLS_WITH_TEXT else 18) * len(names)
     if len(names) > CELLS_WITH_TEXT:
         return alt.layer(heat).properties(height=height)
     ink = alt.condition("datum.Share > 0.8 || datum.Share < 0.15", alt.value("white"), alt.value("#1d2528"))

@@ -178,7 +178,7 @@ def intervals(
     )
     scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", orient="top")
     base = alt.Chart(data).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
+        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
         tooltip=[
             alt.Tooltip("name", title="Annotator"),
             alt.Tooltip("value", title="Share", format=".1%"),
@@ -199,7 +199,7 @@ def intervals(
             .mark_rule(strokeDash=[4, 4], color="#888888")
             .encode(x="x:Q")
         )
-    return alt.layer(*layers).properties(height=max(90, 22 * len(data)))
+    return alt.layer(*layers).properties(height=60 + 22 * len(data))  # 60: the axis
 
 
 def show_days(found: dict[str, Any]) -> None:
