@@ -15,7 +15,8 @@ ROLE_COLOURS = ("#23908a", "#c8632b", "#7478c9", "#a3a83a", "#b8527a", "#7b898e"
 
 
 def coverage_map(found: Results) -> Any:
-    """Phase by role: which part of the needed time is there, with available / needed FTE."""
+    """Phase by role: which part of the needed time is there, with available / needed FTE.
+    Empty when nothing is needed."""
     rows = []
     for row in found.found.roles:
         if row.needed > 0:
@@ -32,9 +33,9 @@ def coverage_map(found: Results) -> Any:
         x=alt.X("Phase:N", sort=phases, title=None, axis=alt.Axis(labelAngle=0, orient="top", labelLimit=130)),
         y=alt.Y("Role:N", sort=roles, title=None, axis=alt.Axis(labelLimit=170)),
         tooltip=[
-            alt.Tooltip("Phase"), alt.Tooltip("Role"), alt.Tooltip("Needed", title="Needed FTE", format=".2f"),
-            alt.Tooltip("Available", title="Available FTE", format=".2f"),
-            alt.Tooltip("Covered", format=".0%"),
+            alt.Tooltip("Phase:N"), alt.Tooltip("Role:N"), alt.Tooltip("Needed:Q", title="Needed FTE", format=".2f"),
+            alt.Tooltip("Available:Q", title="Available FTE", format=".2f"),
+            alt.Tooltip("Covered:Q", format=".0%"),
         ],
     )  # fmt: skip
     cells = base.mark_rect(cornerRadius=3).encode(
@@ -110,7 +111,7 @@ def cost_chart(found: Results) -> Any:
                 legend=alt.Legend(title=None, orient="top", columns=2, labelLimit=200),
             ),
             order="Place:Q",
-            tooltip=[alt.Tooltip("Month"), alt.Tooltip("Role"), alt.Tooltip("Cost", format=",.0f")],
+            tooltip=[alt.Tooltip("Month"), alt.Tooltip("Role:N"), alt.Tooltip("Cost", format=",.0f")],
         )
         .properties(height=260)
     )

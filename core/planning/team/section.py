@@ -36,6 +36,9 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
     }
     if rows := suggestion_rows(found):
         tables["Suggested additions"] = rows
+    drawn = {"Cost by month": charts.cost_chart(found)}
+    if any(row.needed > 0 for row in found.found.roles):
+        drawn = {"Coverage by phase and role": charts.coverage_map(found)} | drawn
     return Section(
         "team",
         "Team",
@@ -43,10 +46,7 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
         why=reasons(found),
         figures=figures(found),
         tables=tables,
-        charts={
-            "Coverage by phase and role": charts.coverage_map(found),
-            "Cost by month": charts.cost_chart(found),
-        },
+        charts=drawn,
     )
 
 

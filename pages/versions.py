@@ -1,0 +1,90 @@
+"""The versions of a plan, on its page: who saved what when, what changed, and the way back."""
+
+import pandas as pd
+import streamlit as st
+
+from core.planning import documents
+from core.planning.documents import Body, Saved, T
+from core.services import database
+from pages.shared import me, plain, problems
+from storage.tables import Project
+
+MOST_CHANGES = 200
+
+
+def opened(project: Project, model: type[T], submitted: bool) -> Saved[T] | None:
+    """The version in hand: the newest, except in the run in which a form made from an older
+    one comes in: then that one, so that saving can tell that somebody else was faster."""
+    newest = documents.current(database(), me(), project.id, model)
+    key = f"open_{model.KIND}_{project.id}"
+    held = st.session_state.get(key)
+    if submitted and held is not None and newest is not None and held != newest.number:
+        return documents.load(database(), me(), project.id, model, newest.plan_id, held)
+    st.session_state[key] = newest.number if newest else None
+    return newest
+
+
+def show_history(project: Project, model: type[T], saved: Saved[T], may_edit: bool) -> None:
+    versions = documents.history(database(), me(), project.id, model, saved.plan_id)
+    before: list[Body | None] = [*(item.body for item in versions[1:]), None]
+    changes = [
+        documents.differences(old, item.body) if old else []
+        for item, old in zip(versions, before, strict=True)
+    ]
+    table = pd.DataFrame(
+        [
+            {
+                "Version": item.number,
+                "Saved": pd.Timestamp(item.at),
+                "By": item.author,
+                "Note": item.note,
+                "Values changed": len(changed) if item.number > 1 else None,
+            }
+            for item, changed in zip(versions, changes, strict=True)
+        ]
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "Saved": st.column_config.DatetimeColumn(format="distance"),
+            "Values changed": st.column_config.NumberColumn(format="%d"),
+        },
+    )
+    if len(versions) < 2:
+        return
+    by_number = {item.number: place for place, item in enumerate(versions)}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        number = st.selectbox("What changed in version", [n for n in by_number if n > 1], width=220)
+        back = st.selectbox("Bring back version", [n for n in by_number if n != saved.number], width=220)
+        press = st.button("Bring back", icon=":material/history:", disabled=not may_edit)
+    rows = [
+        {"Field": field, "Before": _said(old), "After": _said(new)}
+        for field, old, new in changes[by_number[number]][:MOST_CHANGES]
+    ]
+    st.dataframe(pd.DataFrame(rows, columns=["Field", "Before", "After"]), hide_index=True, width="stretch")
+    if press and may_edit:
+        with problems():
+            documents.save(
+                database(),
+                me(),
+                project.id,
+                versions[by_number[back]].body,
+                plan_id=saved.plan_id,
+                based_on=saved.number,
+                note=f"Version {back} brought back",
+            )
+            st.rerun()
+
+
+def saved_line(saved: Saved) -> str:
+    """`Version 3, saved by Ada · raised the licence`, as Markdown."""
+    note = f" · {saved.note}" if saved.note else ""
+    return plain(f"Version {saved.number}, saved by {saved.author}{note}")
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "—"
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
