@@ -37,7 +37,9 @@ def decided_pairs(session: Session, which: Which) -> tuple[int, int]:
 def labelled_examples(session: Session, project_id: str) -> int:
     """Examples with a reference answer."""
     query = select(func.count()).where(
-        col(Example.project_id) == project_id, col(Example.reference).is_not(None), Example.reference != ""
+        col(Example.project_id) == project_id,
+        col(Example.reference).is_not(None),
+        col(Example.reference) != "",
     )
     return int(session.execute(query).scalar_one())
 
@@ -154,9 +156,7 @@ def found_against_written(session: Session, which: Which) -> list[FoundOn]:
     won = col(Vote.outcome) == "win"
     mine = won & (col(Vote.winner) == pairs.c.response)
     query = (
-        select(
-            pairs.c.host_id, _count(mine), _count(~won), _count(won & ~mine), _count(col(Vote.simulated))
-        )
+        select(pairs.c.host_id, _count(mine), _count(~won), _count(won & ~mine), _count(col(Vote.simulated)))
         .select_from(Vote)
         .join(pairs, pairs.c.id == col(Vote.pair_id))
         .where(*which.where())

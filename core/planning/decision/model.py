@@ -12,7 +12,8 @@ from core.planning.quantity import Quantity, at_least
 Access = Literal["text", "label_logprobs", "gradients"]
 Origin = Literal["proposed", "overridden"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
-Sentence = Annotated[str, StringConstraints(strip_whitespace=True, max_length=400)]
+LONGEST_REASON = 600
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_REASON)]
 MOST = 15  # factors, and alternatives: Saaty's random indices end there
 
 

@@ -88,10 +88,9 @@ def judge(meetings: Sequence[Meeting], first: int, last: int, margin: float, alp
         return max(0, ceil(missing * inflation / (p * (1 - p))))
 
     power = float(ndtr(bar / error - z))
-    points = [_points(x) for x in (value, low, high)]
     seen = wanted(value) if outcome == "undecided" else 0
     more = (wanted(0.0) or 0) if outcome == "undecided" else 0
-    return Verdict(outcome, *points, margin, alpha, n, power, more, seen)
+    return Verdict(outcome, _points(value), _points(low), _points(high), margin, alpha, n, power, more, seen)
 
 
 def gain(meetings: Sequence[Meeting], first: int, last: int) -> tuple[float, float, float] | None:
@@ -116,9 +115,10 @@ def gain(meetings: Sequence[Meeting], first: int, last: int) -> tuple[float, flo
     strength = _fit(x, n, wins)
     p = 1 / (1 + np.exp(-x @ strength))
     information = np.linalg.inv(x.T @ ((n * p * (1 - p))[:, None] * x))
-    spread = np.array(
-        [m.ss - 2 * q * m.sm + q * q * m.mm for m, q in zip(used, p, strict=True)]
-    ) + np.maximum(0, n - [m.n for m in used]) * (0.5 - p) ** 2  # the added ties' own
+    spread = (
+        np.array([m.ss - 2 * q * m.sm + q * q * m.mm for m, q in zip(used, p, strict=True)])
+        + np.maximum(0, n - [m.n for m in used]) * (0.5 - p) ** 2
+    )  # the added ties' own
     groups = sum(meeting.pairs for meeting in used)
     spread *= groups / max(1, groups - 1)
     sandwich = information @ (x.T @ (spread[:, None] * x)) @ information

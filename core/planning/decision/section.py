@@ -1,0 +1,82 @@
+"""What the decision says, for the brief."""
+
+from core.access import Principal, require
+from core.planning.decision import charts
+from core.planning.decision.results import (
+    Result,
+    compute,
+    ranking_rows,
+    saved_or_default,
+    weight_rows,
+)
+from core.planning.section import Section
+from storage.database import Database
+
+TITLE = "How to go on with prompts"
+
+
+def section(db: Database, who: Principal, project_id: str) -> Section:
+    """The recommendation, its conditions, and what it rests on."""
+    require(who, "plan.view")
+    body, saved = saved_or_default(db, who, project_id)
+    result = compute(db, who, project_id, body)
+    found = result.found
+    if saved is None and not found.preferences and not found.searches:
+        return Section(
+            "decision",
+            TITLE,
+            "No evidence yet: nobody has voted, and no search has finished. Label pairs and run a search, "
+            "or save a decision with scores of your own.",
+            why=list(found.missing.values()),
+            empty=True,
+        )
+    return section_of(result)
+
+
+def section_of(result: Result) -> Section:
+    told = result.recommendation
+    later = [f"{title}: {when}." for title, when in told.later]
+    drawn = {"Contributions": charts.contributions(result), "Ranking": charts.ranking(result)}
+    plateau = charts.plateau(result.found.history)
+    if plateau is not None:
+        drawn["Manual versions"] = plateau
+    return Section(
+        "decision",
+        TITLE,
+        told.answer,
+        why=[*told.why, *later, *(f"Missing: {text}" for text in told.missing)],
+        figures=figures(result),
+        tables={"Ranking": ranking_rows(result), "Weights": weight_rows(result)},
+        charts=drawn,
+    )
+
+
+def figures(result: Result) -> list[tuple[str, str, str]]:
+    """Label, value, detail: the few figures a lead would quote."""
+    found, rows = result.found, ranking_rows(result)
+    verdict = found.history.verdict
+    shown = {"plateaued": "Plateaued", "improving": "Still improving", "undecided": "Cannot tell yet"}
+    detail = "no manual versions to compare"
+    if verdict is not None and verdict.gain is not None and verdict.low is not None:
+        detail = f"{verdict.gain:+.1f} points ({verdict.low:+.1f} to {verdict.high:+.1f}), n {verdict.n:,}"
+        detail += found.history.by_whom()
+    elif found.history.versions:
+        detail = f"{verdict.more:,} votes would tell" if verdict else "one manual version only"
+    alpha = found.agreement
+    agreed = f"alpha {alpha.value:.2f} ({alpha.low:.2f} to {alpha.high:.2f})" if alpha else "alpha not known"
+    whose = " · all simulated" if found.simulated_only else ""
+    first = rows[0]
+    return [
+        (
+            "Recommended",
+            first["Alternative"] if first["Possible here"] == "yes" else "None is possible",
+            f"wins with {100 * first['Wins, weights near these']:.0f} % of weights near these",
+        ),
+        (
+            "Weighted sum",
+            f"{first['Weighted sum']:.1f} of 10",
+            f"{first['Low']:.1f} to {first['High']:.1f} · TOPSIS {first['TOPSIS']:.2f}, rank {first['TOPSIS rank']}",
+        ),
+        ("Manual work", shown[found.history.outcome], detail),
+        ("Preferences", f"{found.preferences:,}", agreed + whose),
+    ]
