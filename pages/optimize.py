@@ -196,7 +196,7 @@ def _budget(reward: str) -> int:
     presets = BUDGETS[reward]
     left, right = st.columns(2, vertical_alignment="bottom")
     with left:
-        preset = st.segmented_control(
+        preset = st.pills(  # they wrap where the page is narrow
             "Budget",
             [*presets, "Own"],
             format_func=lambda name: f"{name} · {presets[name]:,}" if name in presets else name,

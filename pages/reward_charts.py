@@ -87,7 +87,7 @@ def accuracy_chart(metrics: dict[str, Any]) -> alt.LayerChart:
     ]
     table["at"] = [f"{row['what']} · n {row['n']:,}" for row in rows]
     y = alt.Y("at:N", sort=list(table["at"]), title=None, axis=alt.Axis(labelLimit=260, ticks=False))
-    title = "accuracy on the test split, with its 95 % interval"
+    title = "held-out accuracy, 95 % interval"
     whole = alt.Scale(domain=[0, 1])
     x = alt.X("accuracy:Q", title=title, scale=whole, axis=alt.Axis(format="%", tickCount=5))
     color = alt.Color("kind:N", scale=alt.Scale(domain=["model", "baseline"]), legend=None)

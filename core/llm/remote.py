@@ -225,6 +225,8 @@ def said(problem: openai.APIError) -> str:
     line = re.sub(r"(sk|pk|hf|gsk|key)[-_][\w*.-]{6,}", "(key)", line)
     if line.startswith("<"):
         line = "a web page instead of an answer"
+    if line and line[-1] not in ".!?…":
+        line += "."  # what to do about it follows
     if isinstance(problem, openai.InternalServerError | openai.RateLimitError):
         return f"{problem.status_code}: {line}"
     return line

@@ -34,7 +34,7 @@ def test_start_from_the_page(db, admin, project, open_page, examples, champion, 
 def test_too_small_a_budget_is_said_and_cannot_be_started(admin, project, open_page, examples):
     examples()
     at = open_page(admin, "optimize.py", project)
-    at.segmented_control(key="optimize_preset_labels").set_value("Own").run()
+    at.pills(key="optimize_preset_labels").set_value("Own").run()
     at.number_input(key="optimize_calls_labels").set_value(7).run()
     assert "7 calls are too few; the least is 16" in texts(at)
     assert at.button(key="optimize_start").disabled
