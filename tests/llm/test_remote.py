@@ -103,7 +103,7 @@ def test_one_request_that_fails_for_good_does_not_stop_the_others(tmp_path):
 def test_a_server_that_stays_busy_is_this_requests_error(tmp_path):
     with serving(lambda *_: (429, {"error": {"message": "slow down"}})) as server:
         answer = open_host(spec(server.url, params={"max_retries": 2}), tmp_path).generate([ASK], GREEDY)[0]
-    assert answer.error == "429: slow down"
+    assert answer.error == "429: slow down."
     assert len(server.requests) == 3
 
 
