@@ -1,0 +1,449 @@
+"""The inputs of a scenario: one group at a time, each figure with its range and its source."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.planning.quantity import Quantity
+from core.planning.roi.model import (
+    ADOPTION,
+    CALLS,
+    COMPUTE,
+    COMPUTE_INPUTS,
+    GROUPS,
+    INPUTS,
+    LABELS,
+    PEOPLE,
+    UPLIFT,
+    VALUE,
+    Compute,
+    Input,
+    Scenario,
+    known_input,
+    quantities,
+    used,
+)
+from core.planning.roi.proposals import Proposals, differs
+from core.planning.roi.results import range_text, shown, unit_text
+from core.planning.units import money
+from pages.roi_draft import Draft, by_hand, moved_range
+from pages.shared import plain
+
+KINDS = {
+    "fixed": "exactly this",
+    "triangular": "triangular: low, likely, high",
+    "uniform": "uniform: anything between",
+    "normal": "normal: 95 % between",
+    "lognormal": "lognormal: 95 % between",
+    "beta": "beta, a share: 95 % between",
+}
+ORIGINS = {
+    "measured": ("measured", "green", ":material/monitoring:"),
+    "overridden": ("overridden", "orange", ":material/edit:"),
+    "assumed": ("assumed", "gray", ":material/lightbulb:"),
+}
+SOURCES = {"win_rate": "Win rate × conversion", "experiment": "Measured in production", "assumed": "Assumed"}
+CONVERSION = (
+    "Uplift = conversion × (2 × win rate − 1). People say which response they prefer, not whether it "
+    "solved the case: how many preferred responses turn a failure into a success is an assumption, "
+    "and the range below should be as wide as your doubt."
+)
+ADD, MOST_COMPUTE = "Add a kind", 12
+
+
+class Editor:
+    """One draft on the page: what is measured, who edits, and in which currency."""
+
+    def __init__(
+        self, draft: Draft, found: Proposals, currency: str, errors: dict[str, str], name: str, editable: bool
+    ) -> None:
+        self.draft, self.found, self.currency = draft, found, currency
+        self.errors, self.name, self.editable = errors, name, editable
+        self.usual = {path: item.source for path, item in quantities(Scenario()).items()}
+
+    # --- keys and errors -----------------------------------------------------------------
+
+    def key(self, path: str, part: str = "") -> str:
+        return f"roi_{self.draft.plan_id or 'new'}_{self.draft.revision}_{path}{part}"
+
+    def error(self, path: str) -> None:
+        """What is wrong with this field, under it."""
+        for where, said in self.errors.items():
+            if where == path or where.startswith(path + "."):
+                st.error(f"{said[:1].upper()}{said[1:]}.", icon=":material/error:")
+
+    # --- callbacks: they change the draft, and the run that follows shows it ---------------
+
+    def _value(self, path: str, scale: float) -> None:
+        value = st.session_state[self.key(path)]
+        if value is None:
+            return
+        item = self._by_hand(path, moved_range(self.draft.at(path), value / scale))
+        self.draft.put(path, item)
+        for part in ("low", "high"):
+            if item[part] is not None:
+                st.session_state[self.key(path, f"_{part}")] = float(item[part] * scale)
+        st.session_state[self.key(path, "_source")] = item["source"]
+
+    def _part(self, path: str, part: str, scale: float) -> None:
+        value = st.session_state[self.key(path, f"_{part}")]
+        if value is None:
+            return
+        item = self._by_hand(path, self.draft.at(path))
+        self.draft.put(path, {**item, part: value / scale})
+        st.session_state[self.key(path, "_source")] = item["source"]
+
+    def _kind(self, path: str, scale: float) -> None:
+        item = self._by_hand(path, self.draft.at(path))
+        item["kind"] = st.session_state[self.key(path, "_kind")]
+        if item["kind"] != "fixed" and (item["low"] is None or item["high"] is None):
+            # A start for the range: a fifth either way.
+            half = abs(item["value"]) / 5 or 0.01
+            item |= {"low": item["value"] - half, "high": item["value"] + half}
+            for part in ("low", "high"):
+                st.session_state[self.key(path, f"_{part}")] = float(item[part] * scale)
+        self.draft.put(path, item)
+        st.session_state[self.key(path, "_source")] = item["source"]
+
+    def _source(self, path: str) -> None:
+        item = {**self.draft.at(path), "source": st.session_state[self.key(path, "_source")].strip()}
+        self.draft.put(path, item)
+
+    def _plain(self, path: str, scale: float = 1) -> None:
+        value = st.session_state[self.key(path)]
+        if value is not None:
+            self.draft.put(path, value / scale if scale != 1 else value)
+
+    def _take(self, path: str, item: Quantity) -> None:
+        self.draft.put(path, item.model_dump(mode="json"))
+        self.draft.revision += 1
+
+    def _take_team(self) -> None:
+        self.draft.put("people_team", list(self.found.settings["people_team"]))
+        self.draft.put("people_source", "team")
+        self.draft.revision += 1
+
+    def _add(self) -> None:
+        item = Compute(name=f"Machine {len(self.draft.values['compute']) + 1}")
+        self.draft.values["compute"].append(item.model_dump(mode="json"))
+
+    def _remove(self, place: int) -> None:
+        del self.draft.values["compute"][place]
+        self.draft.revision += 1
+
+    def _by_hand(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
+        return by_hand(item, self.measured(path), self.usual.get(path, ""), self.name)
+
+    # --- one figure ------------------------------------------------------------------------
+
+    def measured(self, path: str) -> Quantity | None:
+        return self.found.of(self.draft.good, path) if _there(self.draft.good, path) else None
+
+    def quantity(self, path: str, about: Input) -> None:
+        """A card: value, where it comes from, its range one click away, and what is measured
+        now where that differs."""
+        item = self.draft.at(path)
+        scale = 100.0 if about.percent else 1.0
+        unit = unit_text(about.unit, self.currency)
+        with st.container(border=True, height="stretch", gap="small"):
+            st.number_input(
+                f"{plain(about.label)} ({plain(unit)})",
+                value=float(item["value"] * scale),
+                format=_digits(item["value"] * scale),
+                key=self.key(path),
+                help=about.about[:1].upper() + about.about[1:] + "." if about.about else None,
+                on_change=self._value,
+                args=(path, scale),
+                disabled=not self.editable,
+            )
+            self.error(path)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                word, colour, icon = ORIGINS[item["origin"]]
+                st.badge(word, color=colour, icon=icon)  # type: ignore[arg-type]
+                with st.popover("Range, source", type="tertiary", key=self.key(path, "_pop")):
+                    self._range(path, item, scale, unit)
+            st.caption(plain(_said(item, about)))
+            self._now(path, item, about, unit)
+
+    def _range(self, path: str, item: dict[str, Any], scale: float, unit: str) -> None:
+        st.selectbox(
+            "How sure",
+            list(KINDS),
+            index=list(KINDS).index(item["kind"]),
+            format_func=KINDS.__getitem__,
+            key=self.key(path, "_kind"),
+            on_change=self._kind,
+            args=(path, scale),
+            disabled=not self.editable,
+        )
+        if item["kind"] != "fixed":
+            with st.container(horizontal=True):
+                for part, label in (("low", "From"), ("high", "To")):
+                    value = item[part]
+                    st.number_input(
+                        f"{label} ({plain(unit)})",
+                        value=None if value is None else float(value * scale),
+                        format=_digits((value or 0) * scale),
+                        key=self.key(path, f"_{part}"),
+                        on_change=self._part,
+                        args=(path, part, scale),
+                        disabled=not self.editable,
+                    )
+        st.text_input(
+            "Where it comes from",
+            value=item["source"],
+            max_chars=300,
+            key=self.key(path, "_source"),
+            on_change=self._source,
+            args=(path,),
+            disabled=not self.editable,
+        )
+
+    def _now(self, path: str, item: dict[str, Any], about: Input, unit: str) -> None:
+        """What is measured now, where the scenario says something else."""
+        now = self.measured(path)
+        if now is None or self.errors or not differs(Quantity.model_validate(item), now):
+            return
+        spread = range_text(now, about.percent)
+        n = f", n {now.n:,}" if now.n else ""
+        inside = f" ({spread}{n})" if spread or n else ""
+        st.caption(f"Measured now: {plain(shown(now.value, about.percent))} {plain(unit)}{plain(inside)}")
+        st.button(
+            "Take it",
+            icon=":material/sync:",
+            key=self.key(path, "_take"),
+            help=plain(now.source),
+            on_click=self._take,
+            args=(path, now),
+            disabled=not self.editable,
+        )
+
+    # --- what is no quantity -----------------------------------------------------------------
+
+    def choice(self, path: str, label: str, options: dict[str, str], help_text: str | None = None) -> str:
+        value = self.draft.at(path)
+        st.segmented_control(
+            label,
+            list(options),
+            default=value,
+            format_func=options.__getitem__,
+            required=True,
+            key=self.key(path),
+            help=help_text,
+            on_change=self._plain,
+            args=(path,),
+            disabled=not self.editable,
+        )
+        return str(self.draft.at(path))
+
+    def whole(self, path: str, label: str, help_text: str | None = None) -> None:
+        st.number_input(
+            label,
+            value=int(self.draft.at(path)),
+            step=1,
+            key=self.key(path),
+            help=help_text,
+            on_change=self._plain,
+            args=(path,),
+            disabled=not self.editable,
+        )
+        self.error(path)
+
+    def share(self, path: str, label: str, help_text: str | None = None) -> None:
+        st.number_input(
+            label,
+            value=float(self.draft.at(path) * 100),
+            format="%.2f",
+            key=self.key(path),
+            help=help_text,
+            on_change=self._plain,
+            args=(path, 100),
+            disabled=not self.editable,
+        )
+        self.error(path)
+
+    def why(self, key: str) -> None:
+        """Why the project suggests a setting."""
+        if reason := self.found.reasons.get(key):
+            st.caption(plain(f"Measured: {reason}"))
+
+    def text(self, path: str, label: str) -> None:
+        st.text_input(
+            label,
+            value=self.draft.at(path),
+            key=self.key(path),
+            on_change=self._plain,
+            args=(path,),
+            disabled=not self.editable,
+        )
+        self.error(path)
+
+
+def _there(scenario: Scenario, path: str) -> bool:
+    return not path.startswith("compute.") or int(path.split(".")[1]) < len(scenario.compute)
+
+
+def _digits(value: float) -> str:
+    """A printf format with the decimals that the value has, six at most."""
+    text = f"{value:.6f}".rstrip("0")
+    return f"%.{min(6, len(text.partition('.')[2]))}f"
+
+
+def _said(item: dict[str, Any], about: Input) -> str:
+    """`4 to 12 · n 380 · rule of thumb`"""
+    parts = []
+    if item["kind"] != "fixed" and item["low"] is not None and item["high"] is not None:
+        spread = f"{shown(item['low'], about.percent)} to {shown(item['high'], about.percent)}"
+        parts.append(spread + (" %" if about.percent else ""))
+    if item["n"]:
+        parts.append(f"n {item['n']:,}")
+    return " · ".join([*parts, item["source"] or "no source is given"])
+
+
+# --- the groups --------------------------------------------------------------------------
+
+
+def _settings(editor: Editor, group: str) -> None:
+    """What a group has besides its quantities."""
+    values = editor.draft.values
+    if group == UPLIFT:
+        source = editor.choice("uplift_source", "The uplift comes from", SOURCES)
+        editor.why("uplift_source")
+        if source == "win_rate":
+            st.info(CONVERSION, icon=":material/info:")
+    elif group == ADOPTION:
+        with st.grid(2, min_column_width=220):
+            with st.container():
+                editor.whole(
+                    "horizon_months", "Horizon (months)", "1 to 120. What comes later is not counted."
+                )
+            with st.container():
+                editor.share(
+                    "discount_rate", "Discount rate (% per year)", "What money a year later is worth less."
+                )
+    elif group == LABELS:
+        per = editor.choice("votes_per", "The votes are", {"total": "in total", "month": "each month"})
+        if per == "total":
+            editor.whole("labelling_months", "Over how many months")
+            editor.why("labelling_months")
+    elif group == CALLS:
+        options = {"tokens": "Tokens × price", "calls": "Calls × cost of a call"}
+        editor.choice("calls_basis", "Priced by", options)
+        editor.why("calls_basis")
+    elif group == PEOPLE:
+        source = editor.choice(
+            "people_source", "People cost", {"own": "As put in here", "team": "From the team plan"}
+        )
+        if source == "own":
+            editor.whole("people_months", "Paid for how many months", "0 to 120, from the first.")
+        else:
+            _team(editor)
+    elif group == VALUE and values["uplift_source"] == "experiment":
+        st.caption("The success rate only bounds the uplift: no more can be gained than is missing to 100 %.")
+
+
+def _team(editor: Editor) -> None:
+    mine, now = editor.draft.values["people_team"], editor.found.settings.get("people_team")
+    if not mine and now is None:
+        st.warning("There is no team plan yet: make one on the Team page, or put a figure in here.")
+        st.page_link("team.py", label="Team", icon=":material/groups:")
+        return
+    total = money(sum(mine), editor.currency)
+    st.caption(plain(f"{total} over {len(mine)} months, as the team plan said when it was taken."))
+    if now is not None and abs(sum(now) - sum(mine)) > 0.01 * max(1.0, sum(mine)):
+        st.caption(
+            plain(f"The team plan says now: {money(sum(now), editor.currency)} over {len(now)} months.")
+        )
+        st.button(
+            "Take it",
+            icon=":material/sync:",
+            key=editor.key("people_team", "_take"),
+            on_click=editor._take_team,
+            disabled=not editor.editable,
+        )
+
+
+def _compute(editor: Editor) -> None:
+    """Kinds of machine time, each with its hours and its price."""
+    items = editor.draft.values["compute"]
+    for i, item in enumerate(items):
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                editor.text(f"compute.{i}.name", "Kind")
+                options = {"search": "each search", "month": "each month"}
+                editor.choice(f"compute.{i}.per", "Hours are for", options)
+                st.button(
+                    "Remove",
+                    icon=":material/delete:",
+                    key=editor.key(f"compute.{i}", "_remove"),
+                    on_click=editor._remove,
+                    args=(i,),
+                    disabled=not editor.editable,
+                )
+            with st.grid(2, min_column_width=260):
+                for key, about in COMPUTE_INPUTS.items():
+                    unit = f"hours per {item['per']}" if key == "hours" else about.unit
+                    editor.quantity(
+                        f"compute.{i}.{key}", Input(about.label, COMPUTE, unit, 0, 0, about=about.about)
+                    )
+    if editor.editable and len(items) < MOST_COMPUTE:
+        st.button(ADD, icon=":material/add:", on_click=editor._add)
+
+
+def show_inputs(editor: Editor) -> None:
+    """A group at a time, so that the page is no wall of fields; wrong ones are named."""
+    good = editor.draft.good
+    known, wanted = quantities(good), used(good)
+    counts = {
+        group: sum(
+            known[path].origin == "measured" for path in wanted if known_input(good, path).group == group
+        )
+        for group in GROUPS
+    }
+    group = st.pills(
+        "Inputs",
+        GROUPS,
+        default=VALUE,
+        format_func=lambda name: f"{name} · {counts[name]} measured" if counts[name] else name,
+        required=True,
+        label_visibility="collapsed",
+        key="roi_group",
+    )
+    wrong = {_group_of(path) for path in editor.errors} - {group}
+    if wrong:
+        st.warning(f"A figure is not right in: {', '.join(sorted(wrong))}.", icon=":material/error:")
+    _settings(editor, group)
+    unused = _not_asked(editor.draft.values)
+    paths = [path for path, about in INPUTS.items() if about.group == group and path not in unused]
+    with st.grid(3, min_column_width=260):
+        for path in paths:
+            editor.quantity(path, INPUTS[path])
+    if group == COMPUTE:
+        _compute(editor)
+    for key, reason in editor.found.missing.items():
+        if _group_of(key) == group:
+            st.caption(f":material/info: {plain(reason)}")
+
+
+def _group_of(path: str) -> str:
+    key = path.split(".")[0]
+    if key in INPUTS:
+        return INPUTS[key].group
+    places = {
+        "horizon_months": ADOPTION, "discount_rate": ADOPTION, "labelling_months": LABELS,
+        "people_months": PEOPLE, "people_team": PEOPLE, "compute": COMPUTE, "calls": CALLS,
+    }  # fmt: skip
+    return places.get(key, VALUE)
+
+
+def _not_asked(values: dict[str, Any]) -> set[str]:
+    """Quantities that the choices leave without a part; as `model.used`, for values that may
+    not be right yet."""
+    uplift = {
+        "assumed": {"uplift"}, "win_rate": {"win_rate", "conversion"}, "experiment": {"experiment"}
+    }[values["uplift_source"]]  # fmt: skip
+    gone = {"uplift", "win_rate", "conversion", "experiment"} - uplift
+    gone |= {"calls_per_month", "cost_per_call"} if values["calls_basis"] == "tokens" else {
+        "tokens_per_month", "price_per_million"
+    }  # fmt: skip
+    return gone | ({"people_per_month"} if values["people_source"] == "team" else {"people_factor"})
