@@ -5,12 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Float, Integer, case, cast, func, select
+from sqlalchemy import Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from storage.judgements import Which
-from storage.tables import Candidate, Example, Host, Pair, Prompt, Response, RewardModel, Run, Vote
+from storage.tables import (
+    Candidate,
+    Example,
+    Host,
+    Pair,
+    Project,
+    Prompt,
+    Response,
+    RewardModel,
+    Run,
+    Signal,
+    Vote,
+    VoteHistory,
+)
 
 HELD_OUT = ("dev", "test")
 RECENT = 2_000  # responses that latency is read from
@@ -20,18 +33,79 @@ def _count(condition: Any) -> Any:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def decided_pairs(session: Session, which: Which) -> tuple[int, int]:
-    """(pairs that at least one vote decided, those of them that only simulated votes did)."""
+@dataclass(frozen=True)
+class Meeting:
+    """Votes on pairs of responses of two prompts that are alike in everything else named
+    here. A vote is 1 for `a`, 0 for `b`, ½ otherwise; S and m are the sum and the number
+    of the votes on one pair. `s` is the sum of S, then the sums of S², S·m and m²: with
+    them, votes on one pair need not be independent. `decided`: pairs with a vote that
+    chose one; `decided_simulated`: those of them that only simulated votes did."""
+
+    a: str
+    b: str
+    host_a: str | None
+    host_b: str | None
+    held_out: bool
+    pairs: int
+    n: int
+    s: float
+    ss: float
+    sm: float
+    mm: float
+    wins_a: int
+    wins_b: int
+    simulated: int
+    decided: int
+    decided_simulated: int
+
+
+def meetings(session: Session, which: Which) -> list[Meeting]:
+    """How prompts met, in one pass over the votes; pairs of one prompt with itself too."""
+    won = col(Vote.outcome) == "win"
+    for_a = won & (col(Vote.winner) == col(Pair.response_a))
+    value = case((~won, 0.5), (col(Vote.winner) == col(Pair.response_a), 1.0), else_=0.0)
     by_pair = (
-        select(func.min(cast(col(Vote.simulated), Integer)).label("simulated"))
-        .where(*which.where(), col(Vote.outcome) == "win")
-        .group_by(col(Vote.pair_id))
+        select(
+            col(Pair.example_id).label("example_id"),
+            col(Pair.response_a).label("a"),
+            col(Pair.response_b).label("b"),
+            func.sum(cast(value, Float)).label("s"),
+            func.count().label("m"),
+            _count(for_a).label("wins_a"),
+            _count(won & ~for_a).label("wins_b"),
+            _count(col(Vote.simulated)).label("simulated"),
+            _count(won & ~col(Vote.simulated)).label("human_wins"),
+        )
+        .join(Pair, col(Pair.id) == col(Vote.pair_id))
+        .where(*which.where())
+        .group_by(col(Pair.id), col(Pair.example_id), col(Pair.response_a), col(Pair.response_b))
         .subquery()
     )
-    pairs, simulated = session.execute(
-        select(func.count(), func.coalesce(func.sum(by_pair.c.simulated), 0)).select_from(by_pair)
-    ).one()
-    return int(pairs), int(simulated)
+    a, b = aliased(Response), aliased(Response)
+    held_out = case((col(Example.split).in_(HELD_OUT), 1), else_=0).label("held_out")
+    c = by_pair.c
+    decided = c.wins_a + c.wins_b > 0
+    of = (col(a.prompt_id), col(b.prompt_id), col(a.host_id), col(b.host_id), held_out)
+    query = (
+        select(
+            *of, func.count(), func.sum(c.m), func.sum(c.s), func.sum(c.s * c.s), func.sum(c.s * c.m),
+            func.sum(c.m * c.m), func.sum(c.wins_a), func.sum(c.wins_b), func.sum(c.simulated),
+            _count(decided), _count(decided & (c.human_wins == 0)),
+        )
+        .select_from(by_pair)
+        .join(a, col(a.id) == c.a)
+        .join(b, col(b.id) == c.b)
+        .join(Example, col(Example.id) == c.example_id)
+        .group_by(*of)
+    )  # fmt: skip
+    return [
+        Meeting(
+            a_id, b_id, host_a, host_b, bool(held), int(pairs), int(n), float(s), float(ss), float(sm),
+            float(mm), int(wins_a), int(wins_b), int(simulated), int(sure), int(sure_simulated),
+        )
+        for a_id, b_id, host_a, host_b, held, pairs, n, s, ss, sm, mm, wins_a, wins_b, simulated, sure,
+        sure_simulated in session.execute(query)
+    ]  # fmt: skip
 
 
 def labelled_examples(session: Session, project_id: str) -> int:
@@ -42,128 +116,6 @@ def labelled_examples(session: Session, project_id: str) -> int:
         col(Example.reference) != "",
     )
     return int(session.execute(query).scalar_one())
-
-
-@dataclass(frozen=True)
-class Met:
-    """Votes on pairs of two prompts, on held-out examples or on the others. A vote is 1 for
-    `later`, 0 for `earlier`, ½ otherwise; S and m are the sum and the number of the votes
-    on one pair. `wins` is the sum of S, then the sums of S², S·m and m²."""
-
-    earlier: str
-    later: str
-    held_out: bool
-    n: int
-    wins: float
-    pairs: int
-    ss: float
-    sm: float
-    mm: float
-    simulated: int
-
-
-def met(session: Session, which: Which, prompt_ids: Sequence[str]) -> list[Met]:
-    """How these prompts met each other, `earlier` and `later` by their place in the list."""
-    if len(prompt_ids) < 2:
-        return []
-    a, b = aliased(Response), aliased(Response)
-    place = {key: number for number, key in enumerate(prompt_ids)}
-    place_a = case(place, value=col(a.prompt_id))
-    place_b = case(place, value=col(b.prompt_id))
-    pairs = (
-        select(
-            col(Pair.id).label("id"),
-            case((place_a < place_b, place_a), else_=place_b).label("earlier"),
-            case((place_a < place_b, place_b), else_=place_a).label("later"),
-            case((place_a < place_b, col(Pair.response_b)), else_=col(Pair.response_a)).label("response"),
-            case((col(Example.split).in_(HELD_OUT), 1), else_=0).label("held_out"),
-        )
-        .join(a, col(a.id) == col(Pair.response_a))
-        .join(b, col(b.id) == col(Pair.response_b))
-        .join(Example, col(Example.id) == col(Pair.example_id))
-        .where(
-            col(Pair.project_id) == which.project_id,
-            col(a.prompt_id).in_(prompt_ids),
-            col(b.prompt_id).in_(prompt_ids),
-            col(a.prompt_id) != col(b.prompt_id),
-        )
-        .subquery()
-    )
-    value = case((col(Vote.outcome) != "win", 0.5), (col(Vote.winner) == pairs.c.response, 1.0), else_=0.0)
-    by_pair = (
-        select(
-            pairs.c.earlier, pairs.c.later, pairs.c.held_out,
-            func.sum(cast(value, Float)).label("s"), func.count().label("m"),
-            _count(col(Vote.simulated)).label("simulated"),
-        )
-        .join(pairs, pairs.c.id == col(Vote.pair_id))
-        .where(*which.where())
-        .group_by(pairs.c.id, pairs.c.earlier, pairs.c.later, pairs.c.held_out)
-        .subquery()
-    )  # fmt: skip
-    c = by_pair.c
-    query = (
-        select(
-            c.earlier, c.later, c.held_out, func.sum(c.m), func.sum(c.s), func.count(),
-            func.sum(c.s * c.s), func.sum(c.s * c.m), func.sum(c.m * c.m), func.sum(c.simulated),
-        )
-        .group_by(c.earlier, c.later, c.held_out)
-        .order_by(c.earlier, c.later, c.held_out)
-    )  # fmt: skip
-    return [
-        Met(
-            prompt_ids[earlier], prompt_ids[later], bool(held), int(n), float(wins), int(k),
-            float(ss), float(sm), float(mm), int(simulated),
-        )
-        for earlier, later, held, n, wins, k, ss, sm, mm, simulated in session.execute(query)
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class FoundOn:
-    """Votes on prompts that searches found against written ones, by where the found one's
-    response came from. `host_id` None: not recorded."""
-
-    host_id: str | None
-    wins: int
-    even: int
-    losses: int
-    simulated: int
-
-    @property
-    def n(self) -> int:
-        return self.wins + self.even + self.losses
-
-
-def found_against_written(session: Session, which: Which) -> list[FoundOn]:
-    """By host, most votes first."""
-    a, b = aliased(Response), aliased(Response)
-    prompt_a, prompt_b = aliased(Prompt), aliased(Prompt)
-    a_found, b_found = col(prompt_a.run_id).is_not(None), col(prompt_b.run_id).is_not(None)
-    pairs = (
-        select(
-            col(Pair.id).label("id"),
-            case((a_found, col(Pair.response_a)), else_=col(Pair.response_b)).label("response"),
-            case((a_found, col(a.host_id)), else_=col(b.host_id)).label("host_id"),
-        )
-        .join(a, col(a.id) == col(Pair.response_a))
-        .join(b, col(b.id) == col(Pair.response_b))
-        .join(prompt_a, col(prompt_a.id) == col(a.prompt_id))
-        .join(prompt_b, col(prompt_b.id) == col(b.prompt_id))
-        .where(col(Pair.project_id) == which.project_id, a_found != b_found)
-        .subquery()
-    )
-    won = col(Vote.outcome) == "win"
-    mine = won & (col(Vote.winner) == pairs.c.response)
-    query = (
-        select(pairs.c.host_id, _count(mine), _count(~won), _count(won & ~mine), _count(col(Vote.simulated)))
-        .select_from(Vote)
-        .join(pairs, pairs.c.id == col(Vote.pair_id))
-        .where(*which.where())
-        .group_by(pairs.c.host_id)
-        .order_by(func.count().desc(), pairs.c.host_id)
-    )
-    return [FoundOn(host, *map(int, counts)) for host, *counts in session.execute(query)]
 
 
 def _text(column: Any, *path: str) -> Any:
@@ -302,3 +254,27 @@ def hosts(session: Session) -> list[Host]:
 
 def reward_model(session: Session, model_id: str | None) -> RewardModel | None:
     return session.get(RewardModel, model_id) if model_id else None
+
+
+def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
+    """Changes whenever something does that these queries read; cheap on a million votes."""
+    of = lambda table: col(table.project_id) == project_id  # noqa: E731
+    votes: Any = col(Vote.project_id)
+    if session.get_bind().dialect.name == "duckdb":
+        # By its index, DuckDB first gathers the places of all the project's votes, 0.3 s for
+        # a million; over a made-up value it just scans the column: 15 ms.
+        votes = func.concat(votes, "")
+    queries = (
+        select(func.count(), func.max(col(Vote.created_at))).where(votes == project_id),
+        select(func.count()).where(of(VoteHistory)),
+        select(func.count(), func.max(col(Run.finished_at))).where(of(Run)),
+        select(func.count(), func.max(col(Prompt.created_at))).where(of(Prompt)),
+        select(func.count(), func.count(col(Example.reference))).where(of(Example)),
+        select(func.count(), func.max(col(Signal.created_at))).where(of(Signal)),
+        select(func.count()).where(of(Response)),
+        select(func.count(), func.max(col(Host.created_at)), func.max(col(Host.archived_at))),
+        select(col(Project.champion_prompt_id), col(Project.reward_model_id)).where(
+            col(Project.id) == project_id
+        ),
+    )
+    return tuple(tuple(session.execute(query).one()) for query in queries)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlmodel import Session
@@ -17,9 +18,9 @@ from core.projects import find_project
 from core.stats import wilson
 from storage import decisions as facts
 from storage.database import Database
-from storage.decisions import Searches
+from storage.decisions import Meeting, Searches
 from storage.judgements import Which
-from storage.tables import Host, Project
+from storage.tables import Host, Project, Prompt
 
 # What each kind of host gives (`core.llm.protocol.Host.access`).
 ACCESS: Mapping[str, tuple[str, ...]] = {
@@ -90,14 +91,30 @@ class DecisionEvidence:
         return sum(row.better for row in self.searches)
 
 
+KEEP = 32  # projects, each with settings of the test and a host
+_kept: dict[tuple[str, ...], tuple[object, DecisionEvidence]] = {}
+
+
 def collect(db: Database, who: Principal, project_id: str, body: Decision) -> DecisionEvidence:
-    """Everything at once; some twenty queries, each aggregated in the database."""
+    """Everything at once, aggregated in the database. It is computed anew only when
+    something it reads has changed: a million votes take seconds, and a page asks at every
+    click. What comes back is shared: read it only."""
     require(who, "plan.view")
-    shared = common.gather(db, who, project_id)
     with db.read() as session:
         project = find_project(session, project_id)
+        state = (datetime.now(UTC).date(), facts.fingerprint(session, project_id))
+    key = (str(db.url), project_id, body.plateau.model_dump_json(), body.needs.host)
+    kept = _kept.get(key)
+    if kept is not None and kept[0] == state:
+        return kept[1]
+    shared = common.gather(db, who, project_id)
+    with db.read() as session:
         which, _, _ = which_votes(session, project_id)
-        return _collect(session, project, which, shared, body)
+        found = _collect(session, project, which, shared, body)
+    while len(_kept) >= KEEP:
+        _kept.pop(next(iter(_kept)), None)
+    _kept[key] = (state, found)
+    return found
 
 
 def _collect(
@@ -107,8 +124,10 @@ def _collect(
     line, lineage = manual_line(shared.prompts)
     ids = [prompt.id for prompt in line]
     labels = facts.label_scores(session, project.id, ids)
-    history = tested(line, lineage, facts.met(session, which, ids), labels, body.plateau)
-    preferences, simulated = facts.decided_pairs(session, which)
+    met = facts.meetings(session, which)
+    history = tested(line, lineage, met, labels, body.plateau)
+    preferences = sum(row.decided for row in met)
+    simulated = sum(row.decided_simulated for row in met)
     rows = facts.hosts(session)
     answered = facts.answered(session, project.id)
     # Runs note a host by its name; what was imported may have an id.
@@ -124,7 +143,7 @@ def _collect(
     )
     model = facts.reward_model(session, project.reward_model_id)
     accuracy = _accuracy(model.metrics, model.simulated_share) if model else None
-    met_found = facts.found_against_written(session, which)
+    met_found = found_against_written(met, shared.prompts)
     champion = shared.champion
     found = _pooled(met_found) if met_found else None
     if not preferences:
@@ -164,6 +183,38 @@ def _collect(
     )
 
 
+@dataclass(frozen=True)
+class FoundOn:
+    """Votes on prompts that searches found against written ones, by the host that answered
+    for the found one (None: not recorded). `even`: ties and "both bad"."""
+
+    host_id: str | None
+    wins: int
+    even: int
+    losses: int
+    simulated: int
+
+    @property
+    def n(self) -> int:
+        return self.wins + self.even + self.losses
+
+
+def found_against_written(met: list[Meeting], prompts: Mapping[str, Prompt]) -> list[FoundOn]:
+    """By host, most votes first."""
+    found = {key for key, prompt in prompts.items() if prompt.run_id}
+    sums: dict[str | None, list[int]] = {}
+    for row in met:
+        if (row.a in found) == (row.b in found):
+            continue
+        mine_is_a = row.a in found
+        wins, losses = (row.wins_a, row.wins_b) if mine_is_a else (row.wins_b, row.wins_a)
+        total = sums.setdefault(row.host_a if mine_is_a else row.host_b, [0, 0, 0, 0])
+        for i, value in enumerate((wins, row.n - wins - losses, losses, row.simulated)):
+            total[i] += value
+    rows = [FoundOn(host, *counts) for host, counts in sums.items()]
+    return sorted(rows, key=lambda row: (-row.n, row.host_id or ""))
+
+
 def _hosts(rows: list[Host], used: Mapping[str, int]) -> list[HostAccess]:
     """Most used first; the embedded one is always there."""
     found = [HostAccess(EMBEDDED, "local", used.get(EMBEDDED, 0))]
@@ -188,16 +239,16 @@ def _accuracy(metrics: Mapping[str, Any], simulated_share: float) -> Measured | 
     return Measured(float(value), float(low), float(high), n, text, round(simulated_share * n))
 
 
-def _one(item: facts.FoundOn) -> Measured:
+def _one(item: FoundOn) -> Measured:
     half = item.wins + item.even / 2
     low, high = wilson(half, item.n)
     text = f"{item.wins:,} wins, {item.even:,} even, {item.losses:,} losses"
     return Measured(half / item.n, low, high, item.n, text, item.simulated)
 
 
-def _pooled(rows: list[facts.FoundOn]) -> Measured:
+def _pooled(rows: list[FoundOn]) -> Measured:
     return _one(
-        facts.FoundOn(
+        FoundOn(
             None, sum(r.wins for r in rows), sum(r.even for r in rows), sum(r.losses for r in rows),
             sum(r.simulated for r in rows),
         )

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from core.planning.decision.model import Plateau
-from core.planning.decision.plateau import Meeting, Verdict, gain, judge, judge_scores
+from core.planning.decision.plateau import Steps, Verdict, gain, judge, judge_scores
 from core.prompts.versions import label
 from core.stats import wilson
-from storage.decisions import Met
+from storage.decisions import Meeting
 from storage.tables import Prompt
 
 MANUAL_OPERATIONS = ("written", "edited")
@@ -136,7 +136,7 @@ def _age(prompt: Prompt) -> tuple[datetime, str]:
 def tested(
     line: Sequence[Prompt],
     lineage: bool,
-    met: Sequence[Met],
+    met: Sequence[Meeting],
     labels: Mapping[str, Mapping[str, Any]],
     settings: Plateau,
 ) -> History:
@@ -147,19 +147,11 @@ def tested(
             Version(p.id, label(p), p.created_at, None, None, None, None, None, None, 0) for p in line
         ]
         return History(versions=versions, lineage=lineage, margin=settings.margin)
-    place = {prompt.id: i for i, prompt in enumerate(line)}
-    held = [row for row in met if row.held_out]
-    meetings = [
-        Meeting(
-            place[row.earlier], place[row.later], row.n, row.wins, row.pairs, row.ss, row.sm, row.mm,
-            row.simulated,
-        )
-        for row in held
-    ]  # fmt: skip
+    held = between(line, met, held_out=True)
     steps = min(settings.versions, len(line) - 1)
     last = len(line) - 1
     first = last - steps
-    verdict = judge(meetings, first, last, settings.margin, settings.alpha)
+    verdict = judge(held, first, last, settings.margin, settings.alpha)
     basis = "votes"
     before, after = labels.get(line[first].id), labels.get(line[last].id)
     if verdict.gain is None and before and after:
@@ -167,17 +159,37 @@ def tested(
         n = int(min(before["n"], after["n"]))
         verdict = judge_scores(_accuracy(before), _accuracy(after), settings.margin, settings.alpha, n)
     return History(
-        versions=[_version(line, i, first, meetings, settings.alpha) for i in range(len(line))],
+        versions=[_version(line, i, first, held, settings.alpha) for i in range(len(line))],
         lineage=lineage,
         reference=label(line[first]),
         newest=label(line[last]),
         steps=steps,
         verdict=verdict,
         basis=basis,
-        left_out=sum(row.n for row in met if not row.held_out),
+        left_out=sum(row.n for row in between(line, met, held_out=False)),
         simulated=sum(row.simulated for row in held),
         margin=settings.margin,
     )
+
+
+def between(line: Sequence[Prompt], met: Sequence[Meeting], *, held_out: bool) -> list[Steps]:
+    """How the versions of a line met each other, whatever the hosts."""
+    place = {prompt.id: i for i, prompt in enumerate(line)}
+    sums: dict[tuple[int, int], list[float]] = {}
+    for row in met:
+        a, b = place.get(row.a), place.get(row.b)
+        if a is None or b is None or a == b or row.held_out != held_out:
+            continue
+        values = [row.n, row.s, row.pairs, row.ss, row.sm, row.mm, row.simulated]
+        if a < b:  # the later one is b: its sum on a pair is m - S
+            values[1], values[3], values[4] = row.n - row.s, row.mm - 2 * row.sm + row.ss, row.mm - row.sm
+        total = sums.setdefault((min(a, b), max(a, b)), [0.0] * len(values))
+        for i, value in enumerate(values):
+            total[i] += value
+    return [
+        Steps(earlier, later, int(n), wins, int(pairs), ss, sm, mm, int(simulated))
+        for (earlier, later), (n, wins, pairs, ss, sm, mm, simulated) in sorted(sums.items())
+    ]
 
 
 def _accuracy(score: Mapping[str, Any]) -> tuple[float, float]:
@@ -185,7 +197,7 @@ def _accuracy(score: Mapping[str, Any]) -> tuple[float, float]:
     return float(score["accuracy"]), width / (2 * 1.96)
 
 
-def _version(line: Sequence[Prompt], i: int, first: int, meetings: list[Meeting], alpha: float) -> Version:
+def _version(line: Sequence[Prompt], i: int, first: int, meetings: list[Steps], alpha: float) -> Version:
     from scipy.special import expit, ndtri
 
     prompt = line[i]

@@ -24,7 +24,7 @@ MOST_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Steps:
     """Held-out votes on responses of two versions, by their places in the line. A vote is
     1 for `later`, 0 for `earlier`, ½ for a tie or "both bad"; S is the sum over one pair
     of responses and m how many votes it has. `wins` is the sum of S over the pairs; then
@@ -66,7 +66,7 @@ class Verdict:
     more_as_seen: int | None
 
 
-def judge(meetings: Sequence[Meeting], first: int, last: int, margin: float, alpha: float) -> Verdict:
+def judge(meetings: Sequence[Steps], first: int, last: int, margin: float, alpha: float) -> Verdict:
     """The verdict on the gain from version `first` to version `last`; `margin` in points."""
     bar = _logit(0.5 + margin / 100)
     z, z_power = float(ndtri(1 - alpha)), float(ndtri(POWER))
@@ -93,7 +93,7 @@ def judge(meetings: Sequence[Meeting], first: int, last: int, margin: float, alp
     return Verdict(outcome, _points(value), _points(low), _points(high), margin, alpha, n, power, more, seen)
 
 
-def gain(meetings: Sequence[Meeting], first: int, last: int) -> tuple[float, float, float] | None:
+def gain(meetings: Sequence[Steps], first: int, last: int) -> tuple[float, float, float] | None:
     """(log odds that `last` beats `first`, their standard error, how much the votes on one
     pair being alike inflates the variance). None when no chain of votes joins the two."""
     used = _connected([meeting for meeting in meetings if meeting.n], first, last)
@@ -175,7 +175,7 @@ def _fit(x: np.ndarray, n: np.ndarray, wins: np.ndarray) -> np.ndarray:
     return strength
 
 
-def _connected(meetings: list[Meeting], first: int, last: int) -> list[Meeting] | None:
+def _connected(meetings: list[Steps], first: int, last: int) -> list[Steps] | None:
     """The meetings that a chain joins to `first`; None when `last` is not among them."""
     reached = {first}
     while True:

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from core.planning.decision.evidence import found_against_written
+from core.planning.decision.history import between
 from storage import decisions
 from storage.ids import now
 from storage.judgements import Which
@@ -15,20 +17,21 @@ def test_preferences_and_meetings(any_db, person_on, world):
     build.meet(one, two, wins=4, even=2, losses=1, votes=2)
     build.meet(one, two, wins=5, split="train")
     build.meet(three, two, wins=1, losses=3, split="dev", simulated=True)
-    which = Which(project.id)
     with any_db.read() as session:
-        assert decisions.decided_pairs(session, which) == (4 + 1 + 5 + 4, 4)
-        assert decisions.decided_pairs(session, Which(project.id, "exclude")) == (10, 0)
-        found = decisions.met(session, which, [one.id, two.id, three.id])
-        assert decisions.met(session, which, [one.id]) == []
-    by = {(row.earlier, row.later, row.held_out): row for row in found}
-    held = by[(one.id, two.id, True)]
-    assert (held.n, held.wins, held.pairs, held.simulated) == (14, 10.0, 7, 0)
-    assert (held.ss, held.sm, held.mm) == (4 * 4 + 2 * 1, 2 * 10, 7 * 4)
-    assert by[(one.id, two.id, False)].wins == 5
-    last = by[(two.id, three.id, True)]
-    assert (last.n, last.wins, last.simulated) == (4, 3.0, 4)  # three won three of four
-    assert len(found) == 3
+        met = decisions.meetings(session, Which(project.id))
+        people = decisions.meetings(session, Which(project.id, "exclude"))
+    assert (sum(row.decided for row in met), sum(row.decided_simulated for row in met)) == (14, 4)
+    assert (sum(row.decided for row in people), sum(row.decided_simulated for row in people)) == (10, 0)
+    line = [one, two, three]
+    first, last = between(line, met, held_out=True)
+    assert (first.earlier, first.later, first.n, first.wins, first.pairs, first.simulated) == (
+        0, 1, 14, 10.0, 7, 0
+    )  # fmt: skip
+    assert (first.ss, first.sm, first.mm) == (4 * 4 + 2 * 1, 2 * 10, 7 * 4)
+    assert (last.earlier, last.later, last.n, last.wins, last.simulated) == (1, 2, 4, 3.0, 4)
+    (trained,) = between(line, met, held_out=False)
+    assert (trained.n, trained.wins) == (5, 5)
+    assert between([one, three], met, held_out=True) == []
 
 
 def test_found_prompts_against_written_ones(any_db, person_on, world):
@@ -40,7 +43,8 @@ def test_found_prompts_against_written_ones(any_db, person_on, world):
     build.meet(found, one, wins=1, losses=3, host_id="h2")
     build.meet(one, two, wins=9)
     with any_db.read() as session:
-        rows = decisions.found_against_written(session, Which(project.id))
+        met = decisions.meetings(session, Which(project.id))
+    rows = found_against_written(met, {prompt.id: prompt for prompt in (one, two, found)})
     assert [(row.host_id, row.wins, row.even, row.losses) for row in rows] == [
         ("h1", 6, 1, 2),
         ("h2", 3, 0, 1),
@@ -92,7 +96,9 @@ def test_hosts_and_labels(any_db, person_on, world):
     def work(session):
         for i in range(9):
             example = Example(
-                project_id=project.id, content_hash=str(i), reference="yes" if i < 4 else "" if i < 6 else None
+                project_id=project.id,
+                content_hash=str(i),
+                reference="yes" if i < 4 else "" if i < 6 else None,
             )
             session.add(example)
             session.add(
