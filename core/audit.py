@@ -1,7 +1,5 @@
 """Who did what: one line per action that changes something."""
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +8,7 @@ from typing import Any
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from core import spreadsheet
 from core.access import Principal, require
 from storage.database import Database
 from storage.tables import AuditEntry
@@ -96,11 +95,9 @@ def list_actions(db: Database, who: Principal) -> list[str]:
 def as_csv(db: Database, who: Principal, wanted: Filter | None = None) -> str:
     """What the filter finds, newest first, with whole ids, up to MOST_CSV rows. A cell
     that a spreadsheet would take for a formula gets an apostrophe before it."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["at", "user_id", "user", "action", "entity", "entity_id", "project_id", "detail"])
-    for entry in list_entries(db, who, wanted, MOST_CSV)[0]:
-        cells = [
+    header = ["at", "user_id", "user", "action", "entity", "entity_id", "project_id", "detail"]
+    rows = (
+        [
             entry.at.isoformat(),
             entry.user_id or "",
             entry.user_name,
@@ -110,7 +107,6 @@ def as_csv(db: Database, who: Principal, wanted: Filter | None = None) -> str:
             entry.project_id or "",
             json.dumps(entry.detail, ensure_ascii=False),
         ]
-        writer.writerow(
-            [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in cells]
-        )
-    return file.getvalue()
+        for entry in list_entries(db, who, wanted, MOST_CSV)[0]
+    )
+    return spreadsheet.as_csv(header, rows)
