@@ -30,9 +30,9 @@ LOOK_ONLY = "You can look here; leads and admins change and save scenarios."
 
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)
-def measured(project_id: str, _who: Any) -> Proposals:
+def measured(project_id: str, baseline_id: str, _who: Any) -> Proposals:
     """What the project measured; at most 20 seconds old, since every click asks."""
-    return propose(database(), _who, project_id)
+    return propose(database(), _who, project_id, baseline_id)
 
 
 def free_name(wanted: str, plans: list[Listed]) -> str:
@@ -46,7 +46,7 @@ def open_plan(project: Project, plan_id: str) -> None:
     st.session_state[f"roi_open_{project.id}"] = plan_id
 
 
-def choose(project: Project, plans: list[Listed], found: Proposals, editable: bool) -> Saved[Scenario] | None:
+def choose(project: Project, plans: list[Listed], editable: bool) -> Saved[Scenario] | None:
     """Which scenario; None while none is saved. With the ways to make another."""
     if not plans:
         return None
@@ -61,13 +61,13 @@ def choose(project: Project, plans: list[Listed], found: Proposals, editable: bo
         plan_id = st.selectbox("Scenario", list(names), format_func=names.__getitem__, key=key, width=300)
         saved = documents.load(database(), me(), project.id, Scenario, plan_id)
         if editable:
-            more(project, plans, saved, found)
+            more(project, plans, saved)
     note = f" · {saved.note}" if saved.note else ""
     st.caption(plain(f"Version {saved.number}, saved by {saved.author} on {saved.at:%d %B %Y}{note}"))
     return saved
 
 
-def more(project: Project, plans: list[Listed], saved: Saved[Scenario], found: Proposals) -> None:
+def more(project: Project, plans: list[Listed], saved: Saved[Scenario]) -> None:
     """New, duplicate, rename, put away."""
     with st.popover("New scenario", icon=":material/add:"):
         name = st.text_input("Name", value=free_name("Scenario", plans), key=f"roi_new_name_{len(plans)}")
@@ -77,7 +77,7 @@ def more(project: Project, plans: list[Listed], saved: Saved[Scenario], found: P
             copy = st.button("Duplicate this one", icon=":material/content_copy:")
         if fresh or copy:
             with problems():
-                body = found.scenario() if fresh else saved.body
+                body = measured(project.id, "", me()).scenario() if fresh else saved.body
                 note = "proposed from what is measured" if fresh else f"copy of {saved.name}"
                 made = documents.save(database(), me(), project.id, body, name=name, note=note)
                 open_plan(project, made.plan_id)
@@ -153,10 +153,10 @@ def show(project: Project) -> None:
     who, editable = me(), may("plan.edit")
     currency = units_of(database(), who, project.id).currency
     plans = documents.list_plans(database(), who, project.id, Scenario.KIND)
-    found = measured(project.id, who)
-    saved = choose(project, plans, found, editable)
-    draft = draft_of(project.id, saved, saved.body if saved else found.scenario())
+    saved = choose(project, plans, editable)
+    draft = draft_of(project.id, saved, lambda: measured(project.id, "", who).scenario())
     errors = draft.check()
+    found = measured(project.id, draft.good.baseline_prompt_id, who)
     results = compute(draft.good)
     show_answer(results, currency)
     if errors:

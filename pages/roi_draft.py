@@ -4,6 +4,7 @@ It lives in the session as plain values, so that a wrong figure can stay in its 
 its message while the results still show the last scenario that was right.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +64,13 @@ class Draft:
         self.revision += 1
 
 
-def draft_of(project_id: str, saved: Saved[Scenario] | None, proposed: Scenario) -> Draft:
+def draft_of(project_id: str, saved: Saved[Scenario] | None, proposed: Callable[[], Scenario]) -> Draft:
     """The draft of this scenario in this session; a new one where there is none, or where
     somebody saved a newer version and nothing was changed here."""
     key = f"roi_draft_{project_id}_{saved.plan_id if saved else 'new'}"
     held: Draft | None = st.session_state.get(key)
     number = saved.number if saved else None
-    base = saved.body if saved else proposed
+    base = saved.body if saved else proposed()
     moved = held is not None and (held.number != number or held.base != base)
     if held is None or (moved and not held.changed):
         revision = held.revision + 1 if held else 0

@@ -267,6 +267,28 @@ class Editor:
         if reason := self.found.reasons.get(key):
             st.caption(plain(f"Measured: {reason}"))
 
+    def baseline(self) -> None:
+        """What the champion is measured against; another one brings other measured figures,
+        which are then offered beside each input."""
+        names = {"": "as the project finds", **self.found.baselines}
+        value = self.draft.at("baseline_prompt_id")
+        st.selectbox(
+            "The champion is measured against",
+            list(names) if value in names else [*names, value],
+            index=list(names).index(value) if value in names else len(names),
+            format_func=lambda key: names.get(key, "a deleted prompt"),
+            key=self.key("baseline_prompt_id"),
+            help="Another one changes what is measured: take the new figures below.",
+            on_change=self._plain,
+            args=("baseline_prompt_id",),
+            disabled=not self.editable,
+            width=420,
+        )
+        if self.found.champion:
+            st.caption(
+                f"Champion: {plain(self.found.champion)}; now against {plain(self.found.baseline) or '—'}."
+            )
+
     def text(self, path: str, label: str) -> None:
         st.text_input(
             label,
@@ -309,6 +331,8 @@ def _settings(editor: Editor, group: str) -> None:
     if group == UPLIFT:
         source = editor.choice("uplift_source", "The uplift comes from", SOURCES)
         editor.why("uplift_source")
+        if source != "assumed" and len(editor.found.baselines) > 1:
+            editor.baseline()
         if source == "win_rate":
             st.info(CONVERSION, icon=":material/info:")
     elif group == ADOPTION:
@@ -415,7 +439,7 @@ def show_inputs(editor: Editor) -> None:
     _settings(editor, group)
     unused = _not_asked(editor.draft.values)
     paths = [path for path, about in INPUTS.items() if about.group == group and path not in unused]
-    with st.grid(3, min_column_width=260):
+    with st.grid(min(4, max(2, len(paths))), min_column_width=250):
         for path in paths:
             editor.quantity(path, INPUTS[path])
     if group == COMPUTE:

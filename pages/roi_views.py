@@ -94,6 +94,7 @@ def table(rows: list[dict[str, Any]], file: str, money_columns: Any = (), **conf
         frame.assign(**{name: frame[name].round(0) for name in money_columns}),
         hide_index=True,
         width="stretch",
+        height="content" if len(frame) <= 30 else "auto",
         column_config={**cells, **config},
     )
     st.download_button(

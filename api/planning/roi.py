@@ -46,10 +46,11 @@ def _public(name: str, results: Results, currency: str) -> dict[str, Any]:
 
 
 @router.get("/proposals")
-def proposals(project_id: str, db: DatabaseDep, who: CurrentUser) -> dict[str, Any]:
+def proposals(project_id: str, db: DatabaseDep, who: CurrentUser, baseline_id: str = "") -> dict[str, Any]:
     """What the project measured, as inputs of a scenario, each with n, interval and source;
-    `missing` says what is not known, `scenario` is what follows from all of it."""
-    found = propose(db, who, project_id)
+    `missing` says what is not known, `scenario` is what follows from all of it.
+    `baseline_id`: the prompt to measure the champion against, one of `baselines`."""
+    found = propose(db, who, project_id, baseline_id)
     dump = lambda items: {key: item.model_dump(mode="json") for key, item in items.items()}  # noqa: E731
     return {
         "inputs": dump(found.inputs),
@@ -58,7 +59,10 @@ def proposals(project_id: str, db: DatabaseDep, who: CurrentUser) -> dict[str, A
         "reasons": found.reasons,
         "missing": found.missing,
         "simulated_only": found.simulated,
-        "scenario": found.scenario().model_dump(mode="json"),
+        "champion": found.champion,
+        "baseline": found.baseline,
+        "baselines": found.baselines,
+        "scenario": found.scenario(baseline_id).model_dump(mode="json"),
     }
 
 
@@ -93,7 +97,9 @@ def measured_now(project_id: str, plan_id: str, db: DatabaseDep, who: CurrentUse
     mine = quantities(saved.body)
     return {
         path: {"scenario": mine[path].model_dump(mode="json"), "measured": item.model_dump(mode="json")}
-        for path, item in stale(saved.body, propose(db, who, project_id)).items()
+        for path, item in stale(
+            saved.body, propose(db, who, project_id, saved.body.baseline_prompt_id)
+        ).items()
     }
 
 

@@ -224,7 +224,7 @@ class CashFlow:
             {
                 "Month": month,
                 "Benefit": float(self.benefit[month]),
-                **{line: float(-flow[month]) for line, flow in self.costs.items()},
+                **{line: 0.0 - float(flow[month]) for line, flow in self.costs.items()},
                 "Net": float(self.net[month]),
                 "Cumulative": float(self.cumulative[month]),
             }
@@ -240,7 +240,7 @@ class CashFlow:
             {
                 "Period": name if last - first in (1, 12) else f"{name} ({last - first} months)",
                 "Benefit": float(self.benefit[first:last].sum()),
-                **{line: float(-flow[first:last].sum()) for line, flow in self.costs.items()},
+                **{line: 0.0 - float(flow[first:last].sum()) for line, flow in self.costs.items()},
                 "Net": float(self.net[first:last].sum()),
                 "Cumulative": float(self.cumulative[last - 1]),
             }

@@ -66,7 +66,7 @@ def fan(simulation: Simulation, currency: str) -> alt.TopLevelMixin:
             ),
         ]
     )
-    return alt.layer(*bands, _zero(), middle, touch).properties(height=300)
+    return alt.layer(*bands, _zero(), middle, touch).properties(height=330)
 
 
 def tornado_chart(swings: list[Swing], best: float, currency: str, most: int = 10) -> alt.TopLevelMixin:
@@ -121,7 +121,8 @@ def cash_chart(flow: CashFlow, currency: str) -> alt.TopLevelMixin:
         if row[name]
     ]
     names = ["Benefit", *COST_COLOURS]
-    x = alt.X("Month:Q", title="Month", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+    scale = alt.Scale(domain=[-0.6, len(flow.net) - 0.4], nice=False)
+    x = alt.X("Month:Q", title="Month", scale=scale, axis=alt.Axis(tickMinStep=1, format="d", grid=False))
     bars = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(size=max(2, round(260 / len(flow.net))))

@@ -171,6 +171,13 @@ class Scenario(Body):
     uplift_source: Annotated[
         UpliftSource, Field(description="assumed, win_rate or experiment (a choice, no unit)")
     ] = "assumed"
+    baseline_prompt_id: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="the prompt the champion is measured against; empty: as the project finds",
+        ),
+    ] = ""
     uplift: Quantity = _input("uplift", between(0.0, 0.04, 0.1, "a guess"))
     win_rate: Quantity = _input(
         "win_rate", Quantity(value=0.55, kind="beta", low=0.4, high=0.7, source="a guess: no votes yet")

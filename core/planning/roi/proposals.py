@@ -34,6 +34,9 @@ class Proposals:
     missing: dict[str, str] = field(default_factory=dict)
     compute: dict[str, Quantity] = field(default_factory=dict)  # kind of compute -> hours per search
     simulated: bool = False
+    champion: str = ""
+    baseline: str = ""
+    baselines: dict[str, str] = field(default_factory=dict)  # prompt id -> name, with its votes
 
     def of(self, scenario: Scenario, path: str) -> Quantity | None:
         """What is measured now for an input of this scenario."""
@@ -43,9 +46,9 @@ class Proposals:
             return self.compute.get(item.name) if key == "hours" and item.per == "search" else None
         return self.inputs.get(path)
 
-    def scenario(self) -> Scenario:
+    def scenario(self, baseline_id: str = "") -> Scenario:
         """A new scenario from what is known."""
-        values: dict[str, Any] = {**self.inputs, **self.settings}
+        values: dict[str, Any] = {**self.inputs, **self.settings, "baseline_prompt_id": baseline_id}
         if self.compute:
             price = Compute().price_per_hour
             values["compute"] = [
@@ -60,10 +63,11 @@ class Proposals:
         )
 
 
-def propose(db: Database, who: Principal, project_id: str) -> Proposals:
-    """From the project's evidence, its runs and its team plan. Raises NotFound."""
+def propose(db: Database, who: Principal, project_id: str, baseline_id: str = "") -> Proposals:
+    """From the project's evidence, its runs and its team plan. `baseline_id`: the prompt to
+    measure the champion against, as in a scenario. Raises NotFound."""
     require(who, "plan.view")
-    evidence = gather(db, who, project_id)
+    evidence = gather(db, who, project_id, baseline_id or None)
     with db.read() as session:
         times, calls = run_times(session, project_id), call_sums(session, project_id)
     team = team_cost(db, who, project_id, 120)
@@ -84,6 +88,7 @@ def from_evidence(
     evidence: Evidence, times: dict[str, RunTime], calls: CallSums, team: list[float] | None
 ) -> Proposals:
     found = Proposals(missing=dict(evidence.missing), simulated=evidence.simulated_only)
+    _prompts(evidence, found)
     put = found.inputs
     if evidence.interactions_per_month:
         put["interactions_per_month"] = positive(evidence.interactions_per_month)
@@ -104,6 +109,17 @@ def from_evidence(
     elif team is None:
         found.missing["people_team"] = "There is no team plan yet."
     return found
+
+
+def _prompts(evidence: Evidence, found: Proposals) -> None:
+    """Who is measured, and against whom it can be."""
+    found.champion = label(evidence.champion) if evidence.champion else ""
+    found.baseline = label(evidence.baseline) if evidence.baseline else ""
+    found.baselines = {
+        item.other_id: f"{label(evidence.prompts[item.other_id])} ({item.n:,} votes)"
+        for item in evidence.meetings
+        if item.n and item.other_id in evidence.prompts
+    }
 
 
 def rate(measured: Measured) -> Quantity:

@@ -95,6 +95,11 @@ def reasons(results: Results, currency: str) -> list[str]:
     """Why, in sentences: what it rests on and what would change it."""
     scenario, sim, flow = results.scenario, results.simulation, results.flow
     said = [uplift_text(scenario, flow.uplift)]
+    if flow.uplift < 0 and scenario.uplift_source != "assumed":
+        said.append(
+            "By this measurement the champion does worse than its baseline, so every use of it costs: promote the "
+            "better prompt first, or measure the champion against another one."
+        )
     if results.swings:
         top = [item.label for item in results.swings[:3]]
         names = top[0] if len(top) == 1 else f"{', '.join(top[:-1])} and {top[-1]}"
@@ -230,7 +235,9 @@ def figures(results: Results, currency: str) -> list[tuple[str, str, str]]:
         (
             "Payback",
             "—" if month is None else months_text(month),
-            f"P50 · with 80 % chance: {months_text(late)}",
+            f"P50 · with {percent(SURE)} chance: {months_text(late)}"
+            if month is not None
+            else f"in half of the futures not within {months_text(results.scenario.horizon_months)}",
         ),
         ("Break-even uplift", wanted, f"planned: {points(flow.uplift)}"),
     ]
