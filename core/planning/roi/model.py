@@ -195,7 +195,8 @@ class Scenario(Body):
 
     votes: Quantity = _input("votes", between(500, 1_000, 3_000, "a few hundred labels for each search"))
     votes_per: Annotated[
-        Literal["total", "month"], Field(description="what the votes are for: in total, or each month")
+        Literal["total", "month"],
+        Field(description="whether votes are in total or each month (a choice, no unit)"),
     ] = "total"
     labelling_months: Annotated[
         int, Field(ge=1, le=120, description="over how many months votes “in total” are spread (months)")
