@@ -299,6 +299,22 @@ class Skip(SQLModel, table=True):
     created_at: datetime = _time()
 
 
+class Demonstration(SQLModel, table=True):
+    """A better response to an example, written by a person (both of a pair were bad, or
+    simply because they knew one): training data for fine-tuning, with its author."""
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    example_id: str
+    pair_id: str | None = None  # the pair it was written at
+    author_id: str | None = None  # a user; empty for an imported one
+    author: str = ""
+    text: str
+    created_at: datetime = _time()
+    updated_at: datetime | None = _time(optional=True)
+    deleted_at: datetime | None = _time(optional=True)
+
+
 # --- background work ---------------------------------------------------------------------
 
 
