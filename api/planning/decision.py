@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from api.deps import CurrentUser, DatabaseDep
 from core.access import require
 from core.errors import Invalid
-from core.planning.decision import ahp, results
+from core.planning.decision import ahp, results, tables
 from core.planning.decision.evidence import collect
 from core.planning.decision.model import Comparison, Decision
 from core.planning.decision.proposals import propose
@@ -43,7 +43,7 @@ def proposals(
             }
             for cell in cells
         ],
-        "evidence": results.evidence_rows(found),
+        "evidence": tables.evidence_rows(found),
         "missing": found.missing,
     }
 
@@ -55,13 +55,13 @@ def saved_results(
     """Ranking, sensitivity and recommendation of a saved decision; without `plan_id`, of
     the project's first one, or of the defaults."""
     body, saved = results.saved_or_default(db, who, project_id, plan_id)
-    return results.as_dict(results.compute(db, who, project_id, body), saved)
+    return tables.as_dict(results.compute(db, who, project_id, body), saved)
 
 
 @router.post("/results")
 def results_of(project_id: str, values: dict[str, Any], db: DatabaseDep, who: CurrentUser) -> dict[str, Any]:
     """The same for a body that is sent, without saving it. What is left out is the default."""
-    return results.as_dict(results.compute(db, who, project_id, checked(Decision, values)))
+    return tables.as_dict(results.compute(db, who, project_id, checked(Decision, values)))
 
 
 @router.get("/plateau")
@@ -69,7 +69,7 @@ def plateau(project_id: str, db: DatabaseDep, who: CurrentUser, plan_id: str | N
     """Whether manual work has plateaued: the test on held-out votes between versions."""
     body, _ = results.saved_or_default(db, who, project_id, plan_id)
     history = collect(db, who, project_id, body).history
-    return results.plateau_dict(history, results.plateau_rows(history))
+    return tables.plateau_dict(history, tables.plateau_rows(history))
 
 
 @router.post("/ahp")
@@ -84,4 +84,4 @@ def analytic_hierarchy(
         raise Invalid("factors: each name may be there once.")
     said = [(item.a, item.b, item.value) for item in values.comparisons]
     found = ahp.weights_of(values.factors, said)
-    return results.consistency_of(found, values.factors)
+    return tables.consistency_of(found, values.factors)

@@ -6,7 +6,8 @@ import altair as alt
 import pandas as pd
 
 from core.planning.decision.history import History
-from core.planning.decision.results import Result, contribution_rows, ranking_rows
+from core.planning.decision.results import Result
+from core.planning.decision.tables import contribution_rows, ranking_rows
 
 TEAL, ORANGE, GREY = "#0f6b6b", "#c8632b", "#8a9599"
 FACTOR_COLOURS = [

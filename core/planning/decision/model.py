@@ -26,7 +26,7 @@ class Factor(Part):
 
     title: Name
     about: Sentence = ""
-    weight: Annotated[float, Field(ge=0, le=100)] = 20
+    weight: Annotated[float, Field(ge=0, le=100)] = 20.0
     own: bool = True  # the lead's own: nothing is proposed for it
 
     @property
@@ -73,7 +73,7 @@ class Plateau(Part):
     """When manual work counts as having plateaued: a gain of less than `margin` points
     over the last `versions` versions, shown at the level `alpha`."""
 
-    margin: Annotated[float, Field(gt=0, le=25, description="percentage points")] = 1
+    margin: Annotated[float, Field(gt=0, le=25, description="percentage points")] = 1.0
     versions: Annotated[int, Field(ge=1, le=20)] = 3
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 

@@ -5,10 +5,9 @@ from core.planning.decision import charts
 from core.planning.decision.results import (
     Result,
     compute,
-    ranking_rows,
     saved_or_default,
-    weight_rows,
 )
+from core.planning.decision.tables import ranking_rows, weight_rows
 from core.planning.section import Section
 from storage.database import Database
 
