@@ -33,20 +33,20 @@ def gantt(
     bars, labels = [], []
     for phase in phases:
         critical = "no slack" if phase.critical else f"{phase.slack} days of slack"
-        base = {"key": phase.key, "Phase": phase.title, "Slack": critical, "Owner": phase.owner or "—"}
-        bars.append({**base, "what": "planned", "from": phase.start, "to": phase.end})
+        row = {"key": phase.key, "Phase": phase.title, "Slack": critical, "Owner": phase.owner or "—"}
+        bars.append({**row, "what": "planned", "from": phase.start, "to": phase.end})
         happened = phase.actual_start is not None
         if happened:
             until = phase.actual_end or min(on, phase.expected_end)
             until = max(until, phase.expected_start + timedelta(days=1))
-            bars.append({**base, "what": "actual", "from": phase.expected_start, "to": until})
+            bars.append({**row, "what": "actual", "from": phase.expected_start, "to": until})
         if phase.actual_end is None and (happened or phase.slip > 0):
             begin = max(on, phase.expected_start) if happened else phase.expected_start
             if begin < phase.expected_end:
-                bars.append({**base, "what": "expected", "from": begin, "to": phase.expected_end})
+                bars.append({**row, "what": "expected", "from": begin, "to": phase.expected_end})
         if not happened and seen and phase.key in seen:
             first, last = seen[phase.key]
-            bars.append({**base, "what": "work seen", "from": first, "to": last + timedelta(days=1)})
+            bars.append({**row, "what": "work seen", "from": first, "to": last + timedelta(days=1)})
         owner = f" · {phase.owner}" if phase.owner else ""
         labels.append({"key": phase.key, "at": phase.start, "text": f"{names[phase.key]}{_short(owner, 24)}"})
     frame = pd.DataFrame(bars)
