@@ -10,7 +10,7 @@ once a volume is measured or given.
 from dataclasses import dataclass, field
 
 from core.access import Principal, require
-from core.planning.evidence import Measured, uses_per_month
+from core.planning.evidence import Measured, gather
 from core.planning.quantity import Quantity
 from core.planning.sourcing.model import Option, Score, Sourcing
 from core.planning.sourcing.tco import Tco
@@ -36,7 +36,7 @@ class Known:
 
 def known(db: Database, who: Principal, project_id: str) -> Known:
     require(who, "plan.view")
-    uses = uses_per_month(db, who, project_id)
+    uses = gather(db, who, project_id).interactions_per_month
     missing = {}
     if uses is None:
         missing["Uses per month"] = "No uses in production are recorded for a whole month."
