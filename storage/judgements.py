@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.scan import scanned
 from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
 
 
@@ -24,7 +25,7 @@ class Which:
     until: datetime | None = None
 
     def where(self) -> list[ColumnElement[bool]]:
-        clauses = [col(Vote.project_id) == self.project_id]
+        clauses: list[ColumnElement[bool]] = [scanned(col(Vote.project_id)) == self.project_id]
         if self.simulated != "include":
             clauses.append(col(Vote.simulated).is_(self.simulated == "only"))
         if self.annotators is not None:
@@ -49,7 +50,7 @@ _SIDED = col(Vote.left).is_not(None) & _WIN  # decisive, and it is known what st
 def people_and_simulated(session: Session, project_id: str) -> tuple[int, int]:
     """How many votes people gave, and how many were simulated."""
     query = select(func.count(), func.coalesce(_sum(col(Vote.simulated).is_(True)), 0)).where(
-        col(Vote.project_id) == project_id
+        scanned(col(Vote.project_id)) == project_id
     )
     votes, simulated = session.execute(query).one()
     return votes - simulated, simulated

@@ -6,12 +6,14 @@ sentence says so (as everywhere, `core.annotation.judgements`).
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import sqrt
 
 from sqlmodel import Session
 
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
+from core.planning.kept import Kept
 from core.planning.quantity import Quantity
 from core.projects import find_project
 from core.prompts.versions import label
@@ -19,7 +21,6 @@ from core.stats import wilson
 from storage import evidence as facts
 from storage.database import Database
 from storage.evidence import Meeting, Pace, RunTotals, Spent
-from storage.judgements import Which
 from storage.tables import Project, Prompt
 
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
@@ -71,31 +72,75 @@ class Evidence:
         return bool(self.pace.votes) and self.pace.simulated == self.pace.votes
 
 
+@dataclass(frozen=True)
+class _Votes:
+    """What the votes say."""
+
+    meetings: list[Meeting]
+    pace: Pace
+    agreement: Measured | None
+
+
+@dataclass(frozen=True)
+class _Uses:
+    """What production says."""
+
+    success: dict[str, tuple[int, int]]
+    months: list[tuple[datetime, int]]
+
+
+# A million votes take most of a second, and every page of a plan asks at every click.
+_votes: Kept[_Votes] = Kept()
+_uses: Kept[_Uses] = Kept()
+
+
 def gather(db: Database, who: Principal, project_id: str, baseline_id: str | None = None) -> Evidence:
-    """Everything at once; some ten queries. `baseline_id`: the prompt to measure the
-    champion against; by default the one it descends from, else the one it met most."""
+    """Everything at once. `baseline_id`: the prompt to measure the champion against; by
+    default the one it descends from, else the one it met most.
+
+    What is counted from votes and from uses is kept until they change (beyond 100,000
+    votes: by a thousandth of them); runs and prompts are read anew."""
     require(who, "plan.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        which, _, _ = which_votes(session, project_id)
         prompts = facts.prompts(session, project_id)
-        return _gather(session, project, which, prompts, baseline_id)
+        key, champion = (db.url, project_id), prompts.get(project.champion_prompt_id or "")
+        said = _votes.get(
+            (*key, champion and champion.id),
+            facts.votes_state(session, project_id),
+            lambda: _read_votes(session, project_id, champion),
+        )
+        used = _uses.get(key, facts.uses_state(session, project_id), lambda: _read_uses(session, project_id))
+        return _gather(session, project, prompts, champion, baseline_id, said, used)
 
 
 def uses_per_month(db: Database, who: Principal, project_id: str) -> Measured | None:
-    """Only this figure of `gather`, by one query."""
+    """Only this figure of `gather`."""
     require(who, "plan.view")
     with db.read() as session:
         find_project(session, project_id)
-        return _per_month(facts.interactions_by_month(session, project_id))
+        key, state = (db.url, project_id), facts.uses_state(session, project_id)
+        return _per_month(_uses.get(key, state, lambda: _read_uses(session, project_id)).months)
+
+
+def _read_votes(session: Session, project_id: str, champion: Prompt | None) -> _Votes:
+    which, _, _ = which_votes(session, project_id)
+    pace = facts.pace(session, which)
+    blocks = facts.agreement_blocks(session, which)
+    met = facts.meetings(session, which, champion.id) if champion else []
+    return _Votes(met, pace, alpha_of_blocks(blocks, pace.simulated))
+
+
+def _read_uses(session: Session, project_id: str) -> _Uses:
+    return _Uses(facts.successes(session, project_id), facts.interactions_by_month(session, project_id))
 
 
 def _gather(
-    session: Session, project: Project, which: Which, prompts: dict[str, Prompt], baseline_id: str | None
-) -> Evidence:
+    session: Session, project: Project, prompts: dict[str, Prompt], champion: Prompt | None,
+    baseline_id: str | None, said: _Votes, used: _Uses,
+) -> Evidence:  # fmt: skip
     missing: dict[str, str] = {}
-    champion = prompts.get(project.champion_prompt_id or "")
-    met = facts.meetings(session, which, champion.id) if champion else []
+    met, pace = said.meetings, said.pace
     baseline = _baseline(champion, prompts, met, baseline_id)
     if champion is None:
         missing["win_rate"] = "No prompt is the champion yet."
@@ -107,9 +152,7 @@ def _gather(
         win_rate = _win_rate(champion, baseline, found)
     elif champion and baseline:
         missing["win_rate"] = f"No votes on {label(champion)} against {label(baseline)} yet."
-    pace = facts.pace(session, which)
-    agreement = alpha_of_blocks(facts.agreement_blocks(session, which), pace.simulated)
-    if agreement is None:
+    if said.agreement is None:
         missing["agreement"] = "No pair has two votes."
     seconds = None
     if pace.timed and pace.median_s is not None:
@@ -119,15 +162,13 @@ def _gather(
         )
     else:
         missing["seconds_per_vote"] = "No vote has a time taken."
-    success = {
-        key: _success(prompts, key, *counts) for key, counts in facts.successes(session, project.id).items()
-    }
-    months = _per_month(facts.interactions_by_month(session, project.id))
+    success = {key: _success(prompts, key, *counts) for key, counts in used.success.items()}
+    months = _per_month(used.months)
     if months is None:
         missing["interactions_per_month"] = "No uses in production are recorded for a whole month."
     return Evidence(
-        project.id, prompts, champion, baseline, met, win_rate, success, months, pace, seconds,
-        pace.votes / pace.days if pace.days else None, agreement,
+        project.id, prompts, champion, baseline, list(met), win_rate, success, months, pace, seconds,
+        pace.votes / pace.days if pace.days else None, said.agreement,
         facts.run_totals(session, project.id), facts.spent(session, project.id), missing,
     )  # fmt: skip
 

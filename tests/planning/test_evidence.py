@@ -1,12 +1,17 @@
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from core import demo
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import alpha_nominal, quality
-from core.planning.evidence import alpha_of_blocks, gather
+from core.planning.evidence import alpha_of_blocks, gather, uses_per_month
+from core.planning.kept import Kept
 from core.projects import list_projects
-from storage.tables import Interaction, Prompt, Signal
+from storage import evidence as facts
+from storage.bulk import insert_many
+from storage.tables import Example, Interaction, Pair, Project, Prompt, Response, Signal, Vote
 
 
 @pytest.fixture
@@ -73,3 +78,116 @@ def test_success_in_production(any_db, person_on):
     found = gather(any_db, lead, project.id).success[prompt.id]
     assert (found.value, found.n) == (0.75, 4)
     assert found.low < 0.75 < found.high
+
+
+def test_figures_follow_the_votes(any_db, person_on):
+    """What is kept is dropped with the next vote, with one undone, and with another champion."""
+    lead, project = person_on(any_db, "lead")
+    first = Prompt(project_id=project.id, name="first", user="{{input}}")
+    second = Prompt(project_id=project.id, name="second", user="{{input}}")
+    example = Example(project_id=project.id, content_hash="x")
+    one, two = (
+        Response(project_id=project.id, example_id=example.id, prompt_id=prompt.id, cache_key=prompt.id)
+        for prompt in (first, second)
+    )
+    pair = Pair(project_id=project.id, example_id=example.id, response_a=one.id, response_b=two.id)
+
+    def vote(judge: str, winner: str) -> Vote:
+        return Vote(
+            project_id=project.id, pair_id=pair.id, annotator_id=judge, outcome="win", winner=winner,
+            duration_ms=4000,
+        )  # fmt: skip
+
+    given = vote("ann", one.id)
+
+    def start(session):
+        session.add_all([first, second, example, one, two, pair, given])
+        session.get(Project, project.id).champion_prompt_id = first.id
+
+    any_db.write(start)
+    found = gather(any_db, lead, project.id)
+    assert (found.win_rate.value, found.win_rate.n, found.seconds_per_vote.value) == (1, 1, 4)
+    any_db.write(lambda session: session.add(vote("bob", two.id)))
+    found = gather(any_db, lead, project.id)
+    assert (found.win_rate.value, found.win_rate.n, found.agreement.n) == (0.5, 2, 2)
+    any_db.write(lambda session: session.delete(session.get(Vote, given.id)))
+    assert gather(any_db, lead, project.id).win_rate.value == 0
+
+    def crown(session):
+        session.get(Project, project.id).champion_prompt_id = second.id
+
+    any_db.write(crown)
+    assert gather(any_db, lead, project.id).win_rate.value == 1
+
+
+def test_the_median_has_its_order_statistics(any_db, person_on):
+    lead, project = person_on(any_db, "lead")
+    times = np.random.default_rng(0).permutation(np.arange(1, 402) * 100)
+
+    def work(session):
+        for place, time in enumerate(times):
+            session.add(
+                Vote(
+                    project_id=project.id,
+                    pair_id=str(place),
+                    annotator_id="ann",
+                    outcome="tie",
+                    duration_ms=int(time),
+                )
+            )
+
+    any_db.write(work)
+    found = gather(any_db, lead, project.id).seconds_per_vote
+    half = 0.98 / 401**0.5
+    expected = np.quantile(times / 1000, [0.5 - half, 0.5, 0.5 + half])
+    assert (found.low, found.value, found.high) == pytest.approx(tuple(expected))
+
+
+def test_uses_by_month(any_db, person_on):
+    lead, project = person_on(any_db, "lead")
+    days = [(1, 31)] + [(2, 1)] * 3 + [(2, 28)] + [(3, 1)] * 2 + [(4, 2)]
+
+    def work(session):
+        for month, day in days:
+            at = datetime(2026, month, day, 23, 59, tzinfo=UTC)
+            session.add(Interaction(project_id=project.id, created_at=at))
+
+    any_db.write(work)
+    found = gather(any_db, lead, project.id).interactions_per_month
+    assert (found.value, found.n) == (3, 6)  # February and March are whole
+    assert uses_per_month(any_db, lead, project.id) == found
+
+
+def test_what_is_kept_belongs_to_a_state_and_the_oldest_goes():
+    kept, made = Kept(most=2), []
+
+    def make(value):
+        made.append(value)
+        return value
+
+    assert [kept.get("a", 1, lambda: make("a1")), kept.get("a", 1, lambda: make("no"))] == ["a1", "a1"]
+    assert kept.get("a", 2, lambda: make("a2")) == "a2"
+    kept.get("b", 1, lambda: make("b"))
+    kept.get("c", 1, lambda: make("c"))
+    assert kept.get("a", 2, lambda: make("again")) == "again"
+    assert made == ["a1", "a2", "b", "c", "again"]
+
+
+def test_a_large_project_moves_by_a_thousandth(any_db, person_on, monkeypatch):
+    lead, project = person_on(any_db, "lead")
+    monkeypatch.setattr(facts, "MANY", 1000)
+
+    def add(start, count):
+        rows = [
+            {"id": f"{project.id}{n}", "project_id": project.id, "pair_id": str(n), "annotator_id": "a",
+             "outcome": "tie", "source": "page"}
+            for n in range(start, start + count)
+        ]  # fmt: skip
+        any_db.write(lambda session: insert_many(session, Vote, rows))
+
+    add(0, 10_000)
+    assert gather(any_db, lead, project.id).pace.votes == 10_000
+    add(10_000, 9)
+    assert gather(any_db, lead, project.id).pace.votes == 10_000
+    add(10_009, 1)
+    assert gather(any_db, lead, project.id).pace.votes == 10_010

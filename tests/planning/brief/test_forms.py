@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.planning.brief import paper as sheets
 from core.planning.brief.collect import Brief
 from core.planning.brief.html import as_html
-from core.planning.brief.paper import INNER, Paper, size_of_png
+from core.planning.brief.paper import Paper, size_of_png
 from core.planning.brief.pdf import as_pdf
 from core.planning.brief.pictures import cleaned, png, specification, svg
 from core.planning.section import Section
