@@ -1,0 +1,159 @@
+"""Which pair is worth the next vote: one rule a strategy.
+
+A rule gives every two prompts a weight; open pairs are then drawn without replacement in
+proportion to the weight of their prompts, shared among the pairs of the same two prompts
+(by the Gumbel trick: Yellott 1977; Vieira 2014). Drawing, rather than always taking the
+largest, keeps a batch that is chosen at once from asking the same thing many times.
+
+Ratings while votes are few: Bradley-Terry with a weak normal prior on each rating
+(standard deviation 2 on the logit scale), so that every prompt has a finite rating and a
+variance from the first vote on. The leaderboard's own ratings (`ratings.py`) have no prior.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+PRIOR_SD = 2.0
+_NEWTON_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the votes so far say of k prompts.
+
+    n: (k, k) how often i and j met, symmetric. t: (k,) ratings on the logit scale.
+    spread: (k, k) variance of t_i - t_j. p: (k, k) chance that i beats j.
+    """
+
+    n: np.ndarray
+    t: np.ndarray
+    spread: np.ndarray
+    p: np.ndarray
+
+
+@dataclass(frozen=True)
+class OpenPairs:
+    """Pairs that want votes: a, b (m,) indices of their prompts, votes (m,) they have."""
+
+    a: np.ndarray
+    b: np.ndarray
+    votes: np.ndarray
+
+
+def standing(wins: np.ndarray) -> Standing:
+    """From wins (k, k): how often i beat j, a tie counting half to each."""
+    n = wins + wins.T
+    k = len(wins)
+    t = np.zeros(k)
+    prior = np.eye(k) / PRIOR_SD**2
+    covariance = np.linalg.inv(prior) if k else prior
+    for _ in range(_NEWTON_STEPS):
+        p = 1 / (1 + np.exp(np.clip(t[None, :] - t[:, None], -30, 30)))
+        gradient = (wins - n * p).sum(axis=1) - t / PRIOR_SD**2
+        weight = n * p * (1 - p)
+        covariance = np.linalg.inv(np.diag(weight.sum(axis=1)) - weight + prior)
+        step = covariance @ gradient
+        t = t + np.clip(step, -2, 2)
+        if np.abs(step).max(initial=0) < 1e-8:
+            break
+    diagonal = np.diag(covariance)
+    spread = np.maximum(0, diagonal[:, None] + diagonal[None, :] - 2 * covariance)
+    p = 1 / (1 + np.exp(np.clip(t[None, :] - t[:, None], -30, 30)))
+    return Standing(n, t, spread, p)
+
+
+# --- the rules: a weight (k, k) for every two prompts --------------------------------------
+
+
+def _rating_uncertainty(now: Standing, champion: int | None) -> np.ndarray:
+    return now.spread
+
+
+def _information(now: Standing, champion: int | None) -> np.ndarray:
+    """How much the standard error of the two prompts' win rate falls with one more vote
+    (Chiang et al. 2024, Chatbot Arena, section 5): sqrt(v / n) - sqrt(v / (n + 1)), where v
+    is a vote's variance. Two that never met count as having met half a time."""
+    v = now.p * (1 - now.p)
+    n = np.maximum(now.n, 0.5)
+    return np.sqrt(v / n) - np.sqrt(v / (n + 1))
+
+
+def _champion(now: Standing, champion: int | None) -> np.ndarray:
+    """Only the champion's own pairs, the closer the race and the fewer the votes the sooner;
+    pairs of others come when there are no more of these."""
+    weight = np.full(now.n.shape, 1e-6)
+    if champion is not None:
+        weight[champion, :] = weight[:, champion] = _information(now, champion)[champion]
+    return weight
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`weigh` is None where the prompts do not matter, but the pairs themselves."""
+
+    key: str
+    title: str
+    about: str
+    weigh: Callable[[Standing, int | None], np.ndarray] | None = None
+
+
+STRATEGIES = {
+    rule.key: rule
+    for rule in (
+        Strategy(
+            "fewest_votes",
+            "Fewest votes first",
+            "Every pair gets its first vote before any pair gets its second; otherwise by lot.",
+        ),
+        Strategy("random", "Random", "By lot among all pairs that want a vote."),
+        Strategy(
+            "rating_uncertainty",
+            "Uncertain ratings",
+            "Prompts whose difference in rating is least certain are compared more often.",
+            _rating_uncertainty,
+        ),
+        Strategy(
+            "information",
+            "Information gain",
+            "Prompts for which one more vote narrows the win rate most are compared more often "
+            "(Chatbot Arena's rule).",
+            _information,
+        ),
+        Strategy(
+            "champion",
+            "Champion against challengers",
+            "Pairs with the champion come first, close races before clear ones.",
+            _champion,
+        ),
+    )
+}
+DEFAULT = "fewest_votes"
+
+
+def choose(
+    strategy: str,
+    pairs: OpenPairs,
+    now: Standing,
+    count: int,
+    rng: np.random.Generator,
+    champion: int | None = None,
+) -> np.ndarray:
+    """Indices of up to `count` of the open pairs, in the order they should be asked."""
+    m = len(pairs.a)
+    if m == 0:
+        return np.zeros(0, dtype=int)
+    rule = STRATEGIES[strategy]
+    if rule.key == "fewest_votes":
+        score = -pairs.votes + rng.random(m)
+    elif rule.weigh is None:
+        score = rng.random(m)
+    else:
+        weight = rule.weigh(now, champion)[pairs.a, pairs.b]
+        low, high = np.minimum(pairs.a, pairs.b), np.maximum(pairs.a, pairs.b)
+        _, of, alike = np.unique(low * len(now.t) + high, return_inverse=True, return_counts=True)
+        score = np.log(np.maximum(weight, 1e-300) / alike[of]) + rng.gumbel(size=m)
+    count = min(count, m)
+    best = np.argpartition(-score, count - 1)[:count]
+    return best[np.argsort(-score[best])]
