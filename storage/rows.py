@@ -26,6 +26,8 @@ from storage.preferences import preference_row
 
 CHOICES = ("a", "b", "tie", "both_bad")
 STRENGTHS = ("significantly", "clearly", "slightly", "barely")
+# Margins by preference strength (Llama 2, arXiv 2307.09288, table 27, the small scale).
+MARGINS = {"significantly": 1.0, "clearly": 2 / 3, "slightly": 1 / 3, "barely": 0.0}
 _SPLIT_WORDS = {"training": "train", "val": "dev", "valid": "dev", "validation": "dev", "testing": "test"}
 _MAX_INT = 2**31 - 1
 
