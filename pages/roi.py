@@ -1,13 +1,11 @@
 """Return: what prompt optimisation costs, what it brings, and how sure that is."""
 
-from typing import Any
-
 import streamlit as st
 
 from core.planning import documents
 from core.planning.documents import Listed, Saved
 from core.planning.roi.model import Scenario
-from core.planning.roi.proposals import Proposals, propose
+from core.planning.roi.proposals import propose
 from core.planning.roi.results import compute
 from core.planning.units import units_of
 from core.services import database
@@ -27,12 +25,6 @@ from storage.tables import Project
 
 TABS = ("Inputs", "Cash flow", "Value of labels", "Cost per improvement", "Compare", "History")
 LOOK_ONLY = "You can look here; leads and admins change and save scenarios."
-
-
-@st.cache_data(ttl=20, max_entries=32, show_spinner=False)
-def measured(project_id: str, baseline_id: str, _who: Any) -> Proposals:
-    """What the project measured; at most 20 seconds old, since every click asks."""
-    return propose(database(), _who, project_id, baseline_id)
 
 
 def free_name(wanted: str, plans: list[Listed]) -> str:
@@ -77,7 +69,7 @@ def more(project: Project, plans: list[Listed], saved: Saved[Scenario]) -> None:
             copy = st.button("Duplicate this one", icon=":material/content_copy:")
         if fresh or copy:
             with problems():
-                body = measured(project.id, "", me()).scenario() if fresh else saved.body
+                body = propose(database(), me(), project.id).scenario() if fresh else saved.body
                 note = "proposed from what is measured" if fresh else f"copy of {saved.name}"
                 made = documents.save(database(), me(), project.id, body, name=name, note=note)
                 open_plan(project, made.plan_id)
@@ -154,9 +146,9 @@ def show(project: Project) -> None:
     currency = units_of(database(), who, project.id).currency
     plans = documents.list_plans(database(), who, project.id, Scenario.KIND)
     saved = choose(project, plans, editable)
-    draft = draft_of(project.id, saved, lambda: measured(project.id, "", who).scenario())
+    draft = draft_of(project.id, saved, lambda: propose(database(), who, project.id).scenario())
     errors = draft.check()
-    found = measured(project.id, draft.good.baseline_prompt_id, who)
+    found = propose(database(), who, project.id, draft.good.baseline_prompt_id)
     results = compute(draft.good)
     show_answer(results, currency)
     if errors:

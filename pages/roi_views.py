@@ -172,13 +172,8 @@ def show_labels(results: Results, currency: str) -> None:
     )
 
 
-@st.cache_data(ttl=30, max_entries=32, show_spinner=False)
-def _improvements(project_id: str, prices: Prices, _who: Any) -> list[improving.Improvement]:
-    return improving.improvements(database(), _who, project_id, prices)
-
-
 def show_improvements(project: Project, scenario: Scenario, currency: str) -> None:
-    found = _improvements(project.id, Prices.of(scenario), me())
+    found = improving.improvements(database(), me(), project.id, Prices.of(scenario))
     st.subheader("What each improvement cost", anchor=False)
     st.write(plain(improving.verdict(found)))
     if not any(item.prompt and item.before for item in found):

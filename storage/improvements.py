@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from storage.judgements import Which
+from storage.scan import scanned
 from storage.tables import AuditEntry, LedgerEntry, Pair, Response, Run, Vote
 
 
@@ -66,7 +67,7 @@ def labels_by_period(session: Session, project_id: str, ends: list[datetime]) ->
             func.count(time),
             func.coalesce(func.sum(time), 0),
         )
-        .where(col(Vote.project_id) == project_id)
+        .where(scanned(col(Vote.project_id)) == project_id)
         .group_by(period)
     )
     return {
@@ -123,7 +124,7 @@ def head_to_head(
         .join(a, col(a.id) == col(Pair.response_a))
         .join(b, col(b.id) == col(Pair.response_b))
         .where(
-            col(Pair.project_id) == which.project_id,
+            scanned(col(Pair.project_id)) == which.project_id,
             col(a.prompt_id).in_(prompt_ids),
             col(b.prompt_id).in_(prompt_ids),
             col(a.prompt_id) != col(b.prompt_id),

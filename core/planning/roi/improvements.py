@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlmodel import Session
+
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
 from core.planning.evidence import Measured
+from core.planning.kept import Kept
 from core.planning.roi.model import Scenario
 from core.projects import find_project
 from core.prompts.versions import label
@@ -19,6 +22,7 @@ from core.stats import wilson
 from storage import improvements as facts
 from storage.database import Database
 from storage.evidence import prompts as all_prompts
+from storage.evidence import votes_state
 from storage.tables import Prompt
 
 NEWEST = 40  # promotions looked at
@@ -76,9 +80,30 @@ class Improvement:
         return self.cost / (100 * (2 * self.gain.value - 1))
 
 
+@dataclass(frozen=True)
+class _Votes:
+    """What the votes say: labels by period, and how champions did against each other."""
+
+    labels: dict[int, facts.Labels]
+    met: dict[tuple[str, str], tuple[int, int, int, int]]
+
+
+_votes: Kept[_Votes] = Kept()
+
+
+def _read_votes(session: Session, project_id: str, steps: list[facts.Promotion]) -> _Votes:
+    which, _, _ = which_votes(session, project_id)
+    champions = sorted({key for step in steps for key in (step.prompt_id, step.before) if key})
+    return _Votes(
+        facts.labels_by_period(session, project_id, [step.at for step in steps]),
+        facts.head_to_head(session, which, champions),
+    )
+
+
 def improvements(db: Database, who: Principal, project_id: str, prices: Prices) -> list[Improvement]:
-    """Oldest first; the last one is what was spent since. Empty without any promotion that
-    followed another champion. Six queries, whatever the number of votes and runs."""
+    """Oldest first; the last one is what was spent since. Empty without any promotion. A
+    handful of queries, whatever the number of votes and runs; what is counted from votes
+    is kept until they change (see `storage.evidence.votes_state`)."""
     require(who, "plan.view")
     with db.read() as session:
         find_project(session, project_id)
@@ -86,25 +111,25 @@ def improvements(db: Database, who: Principal, project_id: str, prices: Prices) 
         if not steps:
             return []
         ends = [step.at for step in steps]
-        which, _, _ = which_votes(session, project_id)
         prompts = all_prompts(session, project_id)
-        labels = facts.labels_by_period(session, project_id, ends)
         machine = facts.seconds_by_period(session, project_id, ends)
         calls = facts.calls_by_period(session, project_id, ends)
-        met = facts.head_to_head(
-            session, which, sorted({key for step in steps for key in (step.prompt_id, step.before) if key})
+        said = _votes.get(
+            (db.url, project_id),
+            (tuple(steps), votes_state(session, project_id)),
+            lambda: _read_votes(session, project_id, steps),
         )
     found = []
     for i in range(len(steps) + 1):
         step = steps[i] if i < len(steps) else None
-        given = labels.get(i, facts.Labels(0, 0, 0, 0.0))
+        given = said.labels.get(i, facts.Labels(0, 0, 0, 0.0))
         # A vote without a time takes as long as the others of its period.
         seconds = given.seconds * given.people / given.timed if given.timed else 0.0
         runs, machine_seconds = machine.get(i, (0, 0.0))
         asked, paid = calls.get(i, (0, 0.0))
         gain = None
         if step is not None and step.before:
-            counts = met.get((step.prompt_id, step.before))
+            counts = said.met.get((step.prompt_id, step.before))
             gain = _gain(*counts) if counts else None
         found.append(
             Improvement(

@@ -175,7 +175,7 @@ class Scenario(Body):
         str,
         Field(
             max_length=64,
-            description="the prompt the champion is measured against; empty: as the project finds",
+            description="prompt the champion is measured against; empty: as the project finds (an id)",
         ),
     ] = ""
     uplift: Quantity = _input("uplift", between(0.0, 0.04, 0.1, "a guess"))
