@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, case, func, select, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -107,12 +107,13 @@ def calls_by_period(session: Session, project_id: str, ends: list[datetime]) -> 
 
 
 def head_to_head(
-    session: Session, which: Which, prompt_ids: list[str]
+    session: Session, which: Which, couples: set[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, int, int, int]]:
     """(prompt, other) -> (wins, even, losses, simulated) of votes on pairs of the two, for
-    every two of these prompts that met, both ways around."""
-    if len(prompt_ids) < 2:
+    each of these couples of prompts that met."""
+    if not couples:
         return {}
+    both_ways = sorted(couples | {(other, prompt) for prompt, other in couples})
     a, b = aliased(Response), aliased(Response)
     met = (
         select(
@@ -125,9 +126,7 @@ def head_to_head(
         .join(b, col(b.id) == col(Pair.response_b))
         .where(
             scanned(col(Pair.project_id)) == which.project_id,
-            col(a.prompt_id).in_(prompt_ids),
-            col(b.prompt_id).in_(prompt_ids),
-            col(a.prompt_id) != col(b.prompt_id),
+            tuple_(col(a.prompt_id), col(b.prompt_id)).in_(both_ways),
         )
         .subquery()
     )
@@ -148,11 +147,13 @@ def head_to_head(
         .group_by(met.c.left, met.c.right)
     )
     found: dict[tuple[str, str], tuple[int, int, int, int]] = {}
-    for left, right, wins, even, losses, simulated in session.execute(query):
+    for left, right, *counts in session.execute(query):
+        wins, even, losses, simulated = (int(value) for value in counts)
         for key, row in (
             ((left, right), (wins, even, losses, simulated)),
             ((right, left), (losses, even, wins, simulated)),
         ):
-            before = found.get(key, (0, 0, 0, 0))
-            found[key] = tuple(int(x) + y for x, y in zip(row, before, strict=True))  # type: ignore[assignment]
+            if key in couples:
+                w, e, lost, s = found.get(key, (0, 0, 0, 0))
+                found[key] = (w + row[0], e + row[1], lost + row[2], s + row[3])
     return found

@@ -93,10 +93,12 @@ _votes: Kept[_Votes] = Kept()
 
 def _read_votes(session: Session, project_id: str, steps: list[facts.Promotion]) -> _Votes:
     which, _, _ = which_votes(session, project_id)
-    champions = sorted({key for step in steps for key in (step.prompt_id, step.before) if key})
+    couples = {
+        (step.prompt_id, step.before) for step in steps if step.before and step.before != step.prompt_id
+    }
     return _Votes(
         facts.labels_by_period(session, project_id, [step.at for step in steps]),
-        facts.head_to_head(session, which, champions),
+        facts.head_to_head(session, which, couples),
     )
 
 
