@@ -84,7 +84,7 @@ def show_statuses(found: Standing) -> None:
         st.caption("The plan has no milestones; add some below.")
         return
     table = pd.DataFrame(rows)
-    columns = ["Status", "Milestone", "Target", "Now", "Due", "Forecast", "Phase", "Owner", "Reason"]
+    columns = ["Status", "Milestone", "Target", "Now", "Due", "Forecast (80 %)", "Phase", "Owner", "Reason"]
     if not table["Owner"].any():
         columns.remove("Owner")
     display = table.assign(Status=table["Status"].map(MARKS), Due=pd.to_datetime(table["Due"]))[columns]
@@ -99,7 +99,7 @@ def show_statuses(found: Standing) -> None:
             "Target": st.column_config.TextColumn(width=210),
             "Now": st.column_config.TextColumn(help="With the 95 % interval and n", width=190),
             "Due": st.column_config.DateColumn(format="D MMM YYYY", width=100),
-            "Forecast": st.column_config.TextColumn(help=FORECAST_HELP, width=250),
+            "Forecast (80 %)": st.column_config.TextColumn(help=FORECAST_HELP, width=250),
             "Reason": st.column_config.TextColumn(width="large"),
         },
     )
@@ -111,11 +111,12 @@ def show_statuses(found: Standing) -> None:
 def show_gantt(found: Standing) -> None:
     st.subheader("Plan and actual", anchor=False, help=GANTT_HELP)
     st.altair_chart(charts.gantt(found.phases, found.statuses, found.on, found.activity), width="stretch")
+    said = "Diamonds are milestones on their due dates: teal met, blue on track, orange at risk, red late."
     if not any(phase.actual_start for phase in found.phases):
-        said = "No actual dates are entered yet."
+        said += " No actual dates are entered yet."
         if found.activity:
-            said += " The thin lines show when work of a phase was seen: votes, training, searches, uses."
-        st.caption(said)
+            said += " “Work seen” is when there were votes, training, searches or uses."
+    st.caption(said)
 
 
 def show_burn_up(project: Project, found: Standing) -> None:

@@ -19,16 +19,17 @@ from core.planning.milestones.status import Status
 TEAL, ORANGE, GRAY, RED = "#2b8a87", "#d0703a", "#8a9396", "#b8475a"
 COLORS = {"met": TEAL, "on track": "#5b8fb9", "at risk": ORANGE, "late": RED}
 ROW = 46  # height of a phase
+FRAME = 80  # what legend and axis take of a chart's height
+MOST = 46  # characters of a name that fit at 400 px
 
 
 def gantt(
     phases: list[Planned], statuses: list[Status], on: date, seen: dict[str, tuple[date, date]] | None = None
 ) -> Any:
     """Each phase as planned (pale), as it went or is expected to go (full), its milestones
-    on their due dates, and today. The name stands above its bars, so that a long one
-    takes no room from them. `seen`: phase key -> first and last day of its kind of work,
-    drawn as a thin line where the plan has no actual dates."""
-    names = {phase.key: _short(phase.title, 48) for phase in phases}
+    on their due dates, and today. A name stands above its bars, so that a long one takes
+    no room from them. `seen`: phase key -> first and last day of its kind of work,
+    drawn where the plan has no actual dates."""
     order = [phase.key for phase in phases]
     bars, labels = [], []
     for phase in phases:
@@ -47,8 +48,9 @@ def gantt(
         if not happened and seen and phase.key in seen:
             first, last = seen[phase.key]
             bars.append({**row, "what": "work seen", "from": first, "to": last + timedelta(days=1)})
-        owner = f" · {phase.owner}" if phase.owner else ""
-        labels.append({"key": phase.key, "at": phase.start, "text": f"{names[phase.key]}{_short(owner, 24)}"})
+        both = f"{phase.title} · {phase.owner}"
+        fits = phase.owner and len(both) <= MOST
+        labels.append({"key": phase.key, "text": both if fits else _short(phase.title, MOST)})
     frame = pd.DataFrame(bars)
     for column in ("from", "to"):
         frame[column] = pd.to_datetime(frame[column])
@@ -65,7 +67,7 @@ def gantt(
     color = alt.Color(
         "what:N",
         scale=alt.Scale(domain=kinds, range=[paint[kind] for kind in kinds]),
-        legend=alt.Legend(title=None, orient="top", columns=4),
+        legend=alt.Legend(title=None, orient="top", columns=4, symbolOpacity=1, symbolType="square"),
     )
     tips = [
         alt.Tooltip("Phase"), alt.Tooltip("what", title="bar"), alt.Tooltip("from:T", title="from"),
@@ -73,25 +75,16 @@ def gantt(
     ]  # fmt: skip
     base = alt.Chart(frame).encode(y=y, x=x, x2="to:T", color=color, tooltip=tips)
     plan = base.transform_filter("datum.what == 'planned'").mark_bar(
-        height=9, yOffset=4, opacity=0.55, cornerRadius=2
+        height=9, yOffset=2, opacity=0.55, cornerRadius=2
     )
-    real = base.transform_filter("datum.what != 'planned'").mark_bar(height=7, yOffset=14, cornerRadius=2)
-    # A name starts with its bar, unless that is so far right that it would be cut off.
-    texts = pd.DataFrame(labels)
-    texts["at"] = pd.to_datetime(texts["at"])
-    texts["right"] = texts["at"] > lo + (hi - lo) * 0.55
-    ends = {phase.key: pd.Timestamp(max(phase.end, phase.expected_end)) for phase in phases}
-    texts["at"] = [
-        ends[key] if right else at
-        for key, at, right in zip(texts["key"], texts["at"], texts["right"], strict=True)
-    ]
-    name = lambda right: (  # noqa: E731
-        alt.Chart(texts[texts["right"] == right])
-        .mark_text(align="right" if right else "left", dy=-10, fontSize=12, color=GRAY, limit=300)
-        .encode(y=y, x=alt.X("at:T", scale=x_scale), text="text:N")
+    real = base.transform_filter("datum.what != 'planned'").mark_bar(height=7, yOffset=12, cornerRadius=2)
+    name = (
+        alt.Chart(pd.DataFrame(labels))
+        .mark_text(align="left", baseline="middle", dy=-13, fontSize=12, color=GRAY)
+        .encode(y=y, x=alt.value(2), text="text:N")
     )
-    layers = [plan, real, name(False), name(True), *_flags(statuses, y, x_scale), _today(on, x_scale)]
-    return alt.layer(*layers).properties(height=ROW * len(phases))
+    layers = [plan, real, name, *_flags(statuses, y, x_scale), _today(on, x_scale)]
+    return alt.layer(*layers).properties(height=ROW * len(phases) + FRAME)
 
 
 def _flags(statuses: list[Status], y: Any, x_scale: alt.Scale) -> list[Any]:
@@ -111,7 +104,7 @@ def _flags(statuses: list[Status], y: Any, x_scale: alt.Scale) -> list[Any]:
     tips = [alt.Tooltip(name) for name in ("Milestone", "status", "Reason")] + [
         alt.Tooltip("due:T", title="due")
     ]
-    flags = alt.Chart(rows).mark_point(shape="diamond", filled=True, size=85, opacity=1, yOffset=4)
+    flags = alt.Chart(rows).mark_point(shape="diamond", filled=True, size=85, opacity=1, yOffset=2)
     return [
         flags.encode(
             y=y, x=alt.X("due:T", scale=x_scale), color=alt.Color("color:N", scale=None), tooltip=tips
@@ -154,17 +147,21 @@ def burn_up(metric: Metric, item: Milestone, due: date, futures: Futures, on: da
         lo, hi = max(0.0, lo), min(1.0, hi)
     y_scale = alt.Scale(domain=[lo, hi], zero=False, clamp=True)
     x = alt.X("day:T", title=None, axis=alt.Axis(labelOverlap="greedy", tickCount=6))
-    title = f"{metric.kind.title.lower()} ({metric.kind.unit})"
-    y = alt.Y("value:Q", title=None, scale=y_scale, axis=axis_y)
+    title = f"{metric.kind.title.split(':')[0].lower()}, {metric.kind.unit}"
+    y = alt.Y("value:Q", title=title, scale=y_scale, axis=axis_y)
     shown = ".1%" if percent else ",.0f" if kind.family == "count" else ".3f"
     domain = ["so far", "forecast, 80 %"]
     color = alt.Color(
         "what:N", scale=alt.Scale(domain=domain, range=[TEAL, ORANGE]),
-        legend=alt.Legend(title=None, orient="top"),
+        legend=alt.Legend(title=None, orient="top", symbolOpacity=1, symbolType="square"),
     )  # fmt: skip
     tip = [alt.Tooltip("day:T"), alt.Tooltip("value:Q", format=shown), alt.Tooltip("n:Q", format=",")]
     base = alt.Chart(past).encode(x=x, color=color)
-    layers = [base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")]
+    layers = [
+        base.mark_area(opacity=0.18).encode(
+            y=alt.Y("low:Q", title=title, scale=y_scale, axis=axis_y), y2="high:Q"
+        )
+    ]
     if bands:
         last = metric.series[-1].value
         fan = pd.DataFrame(
@@ -182,7 +179,9 @@ def burn_up(metric: Metric, item: Milestone, due: date, futures: Futures, on: da
         )
         ahead = alt.Chart(fan).encode(x=x, color=color)
         layers.append(
-            ahead.mark_area(opacity=0.22, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
+            ahead.mark_area(opacity=0.22, clip=True).encode(
+                y=alt.Y("low:Q", title=title, scale=y_scale, axis=axis_y), y2="high:Q"
+            )
         )
         layers.append(
             ahead.mark_line(strokeDash=[5, 4], clip=True).encode(
@@ -195,12 +194,12 @@ def burn_up(metric: Metric, item: Milestone, due: date, futures: Futures, on: da
     goal = alt.Chart(pd.DataFrame({"value": [target], "text": [word]}))
     layers.append(goal.mark_rule(strokeDash=[6, 3], color=GRAY).encode(y=y))
     layers.append(
-        goal.mark_text(align="left", dx=4, dy=-7, color=GRAY).encode(y=y, x=alt.value(0), text="text:N")
+        goal.mark_text(align="right", dx=-4, dy=-7, color=GRAY).encode(
+            y=y, x=alt.value("width"), text="text:N"
+        )
     )
     layers += [_line(on, "today", GRAY), _line(due, "due", COLORS["late"] if due < on else GRAY, dy=14)]
-    return alt.layer(*layers).properties(
-        height=300, title=alt.Title(title, fontSize=12, anchor="start", fontWeight="normal")
-    )
+    return alt.layer(*layers).properties(height=300 + FRAME)
 
 
 def _line(when: date, text: str, color: str, dy: int = 0) -> Any:
@@ -220,8 +219,8 @@ def _today(on: date, x_scale: alt.Scale) -> Any:
         .mark_rule(color=RED, strokeWidth=1.5)
         .encode(x=x, tooltip=[alt.Tooltip("day:T", title="today")])
     )
-    words = alt.Chart(rows).mark_text(align="left", dx=4, dy=4, baseline="bottom", color=RED).encode(
-        x=x, y=alt.value("height"), text="text:N"
+    words = alt.Chart(rows).mark_text(align="center", baseline="bottom", color=RED).encode(
+        x=x, y=alt.value(-3), text="text:N"
     )  # fmt: skip
     return rule + words
 

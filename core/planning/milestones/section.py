@@ -59,7 +59,7 @@ def figures(found: Standing) -> list[tuple[str, str, str]]:
         ("Met", f"{counts['met']} of {total}", f"{counts['on track']} more on track"),
         ("At risk or late", f"{trouble}", f"{counts['late']} late, {counts['at risk']} at risk"),
         *_next(found),
-        ("End of the plan", day(end), behind),
+        ("End of the plan", day(end, short=True), behind),
     ]
 
 
@@ -68,7 +68,7 @@ def _next(found: Standing) -> list[tuple[str, str, str]]:
     if not ahead:
         return []
     item = min(ahead, key=lambda one: one.due)
-    return [("Next due", day(item.due), item.milestone.name)]
+    return [("Next due", day(item.due, short=True), item.milestone.name)]
 
 
 def row(item: Status) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def row(item: Status) -> dict[str, Any]:
         "Target": target or "ticked off by hand",
         "Now": now + (" (simulated votes)" if item.simulated and point is not None else ""),
         "Due": item.due.isoformat(),
-        "Forecast": _forecast(item),
+        "Forecast (80 %)": _forecast(item),
         "Owner": item.milestone.owner,
         "Reason": item.reason,
     }
@@ -97,10 +97,10 @@ def row(item: Status) -> dict[str, Any]:
 
 def _forecast(item: Status) -> str:
     if item.word == "met":
-        return f"met on {day(item.met_on)}" if item.met_on else "met"
+        return f"met on {day(item.met_on, short=True)}" if item.met_on else "met"
     if item.forecast is None or item.forecast.state in ("no_data", "too_short"):
         return "—"
-    return span(item.forecast) if item.forecast.day else "not reached on the present trend"
+    return span(item.forecast, short=True) if item.forecast.day else "not reached on the present trend"
 
 
 def phase_rows(found: Standing) -> list[dict[str, Any]]:

@@ -180,7 +180,8 @@ def answer(statuses: list[Status], phases: list[Planned]) -> str:
         if names:
             parts.append(f"{len(names)} {word}: {_list(names)}")
     ahead = [item for item in statuses if item.word != "met" and item.forecast and item.forecast.day]
-    following = min(ahead, key=lambda item: item.due, default=None)
+    # What is still to come says more of the way ahead than what is late already.
+    following = min(ahead, key=lambda item: (item.word == "late", item.due), default=None)
     text = ", ".join(parts) if len(parts) < 3 else f"{parts[0]}; {parts[1]}; {parts[2]}"
     if following is not None and following.forecast is not None:
         text += f". “{following.milestone.name}” is forecast for {span(following.forecast)}, "
@@ -197,26 +198,26 @@ def _list(names: list[str], most: int = 3) -> str:
     return ", ".join(shown_) + (f" and {more} more" if more > 0 else "")
 
 
-def day(value: date | None) -> str:
-    """`14 March 2026`; `—` for none."""
-    return "—" if value is None else f"{value.day} {value:%B %Y}"
+def day(value: date | None, *, short: bool = False) -> str:
+    """`14 March 2026`, short: `14 Mar 2026`; `—` for none."""
+    return "—" if value is None else f"{value.day} {value:{'%b' if short else '%B'} %Y}"
 
 
 def days(count: int) -> str:
     return f"{count:,} day{'' if count == 1 else 's'}"
 
 
-def span(forecast: Forecast) -> str:
-    """`14 March 2026 (80 %: 2 to 30 March 2026)`."""
+def span(forecast: Forecast, *, short: bool = False) -> str:
+    """`14 March 2026 (80 %: 2 to 30 March 2026)`; short: `14 Mar 2026 (2 to 30 Mar 2026)`."""
     if forecast.day is None:
         return "—"
-    if forecast.high is None:
-        return f"{day(forecast.day)} (80 %: {day(forecast.low)} to later than two years from now)"
+    said = "" if short else "80 %: "
     low, high = forecast.low or forecast.day, forecast.high
+    if high is None:
+        return f"{day(forecast.day, short=short)} ({said}not before {day(low, short=short)})"
     if low == high:
-        return day(forecast.day)
-    if (low.year, low.month) == (high.year, high.month):
-        first = str(low.day)
-    else:
-        first = f"{low.day} {low:%B}" if low.year == high.year else day(low)
-    return f"{day(forecast.day)} (80 %: {first} to {day(high)})"
+        return day(forecast.day, short=short)
+    first = day(low, short=short)
+    if low.year == high.year:
+        first = str(low.day) if low.month == high.month else first.removesuffix(f" {low.year}")
+    return f"{day(forecast.day, short=short)} ({said}{first} to {day(high, short=short)})"
