@@ -5,11 +5,35 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from api import annotation, data, health, optimize, people, planning, projects, prompts, reward_models, runs
+from api import (
+    annotation,
+    annotators,
+    data,
+    health,
+    optimize,
+    people,
+    planning,
+    projects,
+    prompts,
+    reward_models,
+    runs,
+)
 from api.docs import add_docs
 from core.errors import PrefloopError
 
-ROUTERS = (health, people, projects, data, prompts, annotation, runs, optimize, reward_models, planning)
+ROUTERS = (
+    health,
+    people,
+    projects,
+    data,
+    prompts,
+    annotation,
+    annotators,
+    runs,
+    optimize,
+    reward_models,
+    planning,
+)
 
 
 def create_api() -> FastAPI:

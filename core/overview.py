@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from core.access import Principal, require
 from core.projects import find_project
 from core.stats import wilson
+from storage.counting import counted
 from storage.database import Database
 from storage.tables import (
     Annotator,
@@ -90,7 +91,9 @@ def _counts(session: Session, project: Project) -> LoopState:
         .order_by(day)
     )
     decided = session.exec(
-        select(func.count(func.distinct(Vote.pair_id))).where(Vote.project_id == here, Vote.outcome == "win")
+        select(func.count(func.distinct(Vote.pair_id))).where(
+            Vote.project_id == here, Vote.outcome == "win", counted(here)
+        )
     ).one()
     return LoopState(
         examples=dict(splits.all()),
@@ -128,7 +131,7 @@ def _learning(session: Session, project: Project, state: LoopState) -> None:
         state.votes_since_model = session.exec(
             select(func.count())
             .select_from(Vote)
-            .where(Vote.project_id == here, Vote.created_at > state.model.created_at)
+            .where(Vote.project_id == here, Vote.created_at > state.model.created_at, counted(here))
         ).one()
     newest = col(Run.created_at).desc()
     state.optimisation = session.exec(
@@ -171,7 +174,8 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
         .where(Pair.project_id == project.id, (left.prompt_id == champion) | (right.prompt_id == champion))
         .group_by(other)
     )
-    voted = {row[0]: row[1:] for row in session.exec(base.join(Vote, col(Vote.pair_id) == Pair.id))}
+    votes = base.join(Vote, (col(Vote.pair_id) == Pair.id) & counted(project.id))
+    voted = {row[0]: row[1:] for row in session.exec(votes)}
     open_ = dict(
         session.exec(
             select(other, func.count(col(Slot.id)))

@@ -9,6 +9,7 @@ from sqlalchemy import Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import left_out_state
 from storage.judgements import Which
 from storage.tables import (
     Candidate,
@@ -277,4 +278,5 @@ def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
             col(Project.id) == project_id
         ),
     )
-    return tuple(tuple(session.execute(query).one()) for query in queries)
+    states = (tuple(session.execute(query).one()) for query in queries)
+    return (*states, left_out_state(session, project_id))

@@ -10,6 +10,7 @@ from sqlalchemy import case, func, literal_column, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import left_out_state
 from storage.judgements import Which
 from storage.scan import scanned
 from storage.tables import Interaction, LedgerEntry, Pair, Prompt, Response, Run, Signal, Vote, VoteHistory
@@ -24,15 +25,16 @@ def votes_state(session: Session, project_id: str) -> tuple[Any, ...]:
     """Changes when the votes of a project do, and costs next to nothing: what is computed
     from them can be kept until then. Of more than MANY, only by a thousandth and more."""
     here = scanned(col(Vote.project_id)) == project_id
+    left_out = left_out_state(session, project_id)
     n, simulated, newest = session.execute(
         select(func.count(), _SIMULATED, func.max(col(Vote.created_at))).where(here)
     ).one()
     if n >= MANY:
         step = 10 ** (len(str(n)) - 4)
-        return n // step, simulated // step
+        return n // step, simulated // step, left_out
     # A vote that is undone and given anew leaves a line of history.
     undone = select(func.count()).select_from(VoteHistory).where(col(VoteHistory.project_id) == project_id)
-    return n, simulated, newest, session.execute(undone).scalar_one()
+    return n, simulated, newest, session.execute(undone).scalar_one(), left_out
 
 
 def uses_state(session: Session, project_id: str) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from sqlalchemy import case, func, literal, literal_column, select, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import left_out_state
 from storage.judgements import Which
 from storage.tables import Interaction, Pair, Response, RewardModel, Run, Signal, Vote
 
@@ -341,7 +342,7 @@ def days_from(first: date, last: date) -> list[date]:
 
 def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
     """Changes whenever a vote, run, reward model, use or signal is added, ended or put
-    away; cheap on a million votes."""
+    away, or an annotator's votes are left out or taken back in; cheap on a million votes."""
     vote = select(func.count(), func.max(col(Vote.created_at))).where(
         _of(session, Vote.project_id, project_id)
     )
@@ -355,4 +356,5 @@ def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
     signal = select(func.count(), func.max(col(Signal.created_at))).where(
         _of(session, Signal.project_id, project_id)
     )
-    return tuple(tuple(session.execute(query).one()) for query in (vote, run, model, use, signal))
+    states = (tuple(session.execute(query).one()) for query in (vote, run, model, use, signal))
+    return (*states, left_out_state(session, project_id))

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import counted
 from storage.scan import scanned
 from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
 
@@ -16,7 +17,8 @@ from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
 @dataclass(frozen=True)
 class Which:
     """Which votes count. `annotators`: ids, None for all; `since` inclusive, `until`
-    exclusive; `simulated`: exclude, include or only."""
+    exclusive; `simulated`: exclude, include or only. Never those of annotators whose votes
+    were left out (`storage.counting`)."""
 
     project_id: str
     simulated: str = "include"
@@ -28,6 +30,7 @@ class Which:
         clauses: list[ColumnElement[bool]] = [scanned(col(Vote.project_id)) == self.project_id]
         if self.simulated != "include":
             clauses.append(col(Vote.simulated).is_(self.simulated == "only"))
+        clauses.append(counted(self.project_id))
         if self.annotators is not None:
             clauses.append(col(Vote.annotator_id).in_(self.annotators))
         if self.since is not None:
@@ -50,7 +53,7 @@ _SIDED = col(Vote.left).is_not(None) & _WIN  # decisive, and it is known what st
 def people_and_simulated(session: Session, project_id: str) -> tuple[int, int]:
     """How many votes people gave, and how many were simulated."""
     query = select(func.count(), func.coalesce(_sum(col(Vote.simulated).is_(True)), 0)).where(
-        scanned(col(Vote.project_id)) == project_id
+        scanned(col(Vote.project_id)) == project_id, counted(project_id)
     )
     votes, simulated = session.execute(query).one()
     return votes - simulated, simulated
@@ -200,7 +203,7 @@ def annotators_with_votes(session: Session, project_id: str) -> list[tuple[str, 
         select(col(Annotator.id), col(Annotator.name), col(Annotator.simulated), func.count())
         .select_from(Vote)
         .join(Annotator, col(Annotator.id) == col(Vote.annotator_id))
-        .where(col(Vote.project_id) == project_id)
+        .where(col(Vote.project_id) == project_id, counted(project_id))
         .group_by(col(Annotator.id), col(Annotator.name), col(Annotator.simulated))
         .order_by(col(Annotator.name))
     )

@@ -117,6 +117,7 @@ class Project(SQLModel, table=True):
     created_by: str | None = None
     created_at: datetime = _time()
     archived_at: datetime | None = _time(optional=True)
+    aggregation: str | None = None  # how a pair's votes become one soft preference; None: majority
 
 
 class Example(SQLModel, table=True):
@@ -237,7 +238,9 @@ class Slot(SQLModel, table=True):
 
 
 class Annotator(SQLModel, table=True):
-    """A judge within a project: a user of ours, a name in an import, or a simulation."""
+    """A judge within a project: a user of ours, a name in an import, or a simulation.
+    A paused one gets no pairs; the votes of an excluded one count for nothing
+    (`storage.counting`)."""
 
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
@@ -247,6 +250,11 @@ class Annotator(SQLModel, table=True):
     user_id: str | None = None
     simulated: bool = False
     created_at: datetime = _time()
+    paused_at: datetime | None = _time(optional=True)
+    paused_reason: str | None = None
+    excluded_at: datetime | None = _time(optional=True)
+    excluded_by: str | None = None  # id of the user who left the votes out
+    excluded_reason: str | None = None
 
 
 class Vote(SQLModel, table=True):
@@ -473,5 +481,6 @@ class PlanVersion(SQLModel, table=True):
 # A preference is what a pair's votes add up to. It is a view (made by the migrations),
 # so it cannot disagree with the votes: pair_id, project_id, example_id, response_a,
 # response_b, n, q (soft label: the share for response_a, a tie counting half),
-# n_simulated. Pairs whose votes all say "both bad" have no preference.
+# n_simulated. Pairs whose votes all say "both bad" have no preference; votes of annotators
+# that were left out do not count.
 PREFERENCE = "preference"

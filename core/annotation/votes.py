@@ -19,6 +19,7 @@ from sqlmodel import Session, select
 
 from core import audit
 from core.access import Principal, require
+from core.annotation.annotators import check_not_paused
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
@@ -56,12 +57,14 @@ class Claim:
 
 def claim(db: Database, who: Principal, project_id: str) -> Claim | None:
     """The pair to judge next, or None when there is nothing left for this person. Who
-    already holds a pair gets the same again, with the same sides and a longer lease."""
+    already holds a pair gets the same again, with the same sides and a longer lease.
+    Raises Forbidden, with the reason, for one whom a lead has paused."""
     require(who, "annotate")
 
     def work(session: Session) -> Claim | None:
         project = find_project(session, project_id)
         annotator = annotator_of_user(session, project.id, who.user_id, who.name)
+        check_not_paused(annotator)
         claims.one_at_a_time(session, annotator.id)
         for attempt in range(_CLAIM_TRIES):
             at = now()

@@ -16,13 +16,12 @@ from sqlmodel import Session, col, select
 from core.access import Principal, require
 from core.projects import find_project
 from core.reward.text import input_text
+from storage.counting import counted
 from storage.database import Database
+from storage.rows import MARGINS
 from storage.tables import Example, Pair, Prompt, Response, Vote
 
 SPLITS = ("train", "dev", "test")
-
-# Margins by preference strength (Llama 2, arXiv 2307.09288, table 27, the small scale).
-MARGINS = {"significantly": 1.0, "clearly": 2 / 3, "slightly": 1 / 3, "barely": 0.0}
 
 
 @dataclass
@@ -115,7 +114,7 @@ def voted_pairs(session: Session, project_id: str, *, with_text: bool) -> Iterat
             Pair.example_id, Example.input, Example.messages,
             left.text, right.text, left.prompt_id, right.prompt_id,
         ]  # fmt: skip
-    voted = select(Vote.pair_id).where(Vote.project_id == project_id)
+    voted = select(Vote.pair_id).where(Vote.project_id == project_id, counted(project_id))
     query = (
         select(*columns)
         .select_from(Pair)
@@ -161,7 +160,7 @@ def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
     query = (
         select(*columns)
         .join(Pair, col(Pair.id) == Vote.pair_id)
-        .where(Vote.project_id == project_id)
+        .where(Vote.project_id == project_id, counted(project_id))
         .group_by(col(Vote.pair_id), col(Vote.simulated))
     )
     found: dict[str, tuple[Votes, Votes]] = {}
