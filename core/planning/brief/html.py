@@ -10,7 +10,7 @@ from core.planning.section import Section
 
 _log = logging.getLogger("prefloop")
 MOST_WHY = 4
-CHART_WIDTH, CHART_HEIGHT = 380, 150
+CHART_WIDTH, CHART_HEIGHT = 300, 150
 
 STYLE = """
 @page { size: A4; margin: 10mm }
@@ -27,18 +27,17 @@ section.plain { grid-template-columns: 1fr }
 h2 { font-size: 11px; letter-spacing: .06em; text-transform: uppercase; color: #0f6b6b; margin: 0 0 2px }
 .answer { font-size: 15px; font-weight: 600; line-height: 1.3; margin: 0 0 6px }
 .empty .answer { font-weight: 400; color: #5d6b70 }
-dl { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 0 0 6px }
-dl div { min-width: 90px; max-width: 190px }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 6px 14px; margin: 0 0 6px }
 dt { font-size: 11px; color: #5d6b70 }
 dd { margin: 0; font-size: 11px; color: #5d6b70; line-height: 1.25 }
-dd.value { font-size: 16px; font-weight: 600; color: #1d2528 }
+dd.value { font-size: 15px; font-weight: 600; color: #1d2528 }
 ul { margin: 0; padding-left: 16px } li { margin: 1px 0 }
 figure { margin: 0; align-self: center } figcaption { font-size: 11px; color: #5d6b70 }
 footer { color: #5d6b70; font-size: 11px; padding-top: 8px } footer p { margin: 2px 0 }
 @media (max-width: 640px) { section { grid-template-columns: 1fr } }
 @media print { body { margin: 0; padding: 0; max-width: none; font-size: 9px; line-height: 1.3 }
   h1 { font-size: 17px } .answer { font-size: 11px; margin-bottom: 3px } section { padding: 4px 0; gap: 2px 14px;
-  grid-template-columns: 1fr 36% } dl { gap: 2px 12px; margin-bottom: 3px } dd.value { font-size: 12px }
+  grid-template-columns: 1fr 36% } dl { grid-template-columns: repeat(auto-fill, minmax(80px, 1fr)); gap: 2px 10px; margin-bottom: 3px } dd.value { font-size: 12px }
   dt, dd, figcaption, footer { font-size: 8px } figure svg { max-height: 33mm } li:nth-child(n+4) { display: none } }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"

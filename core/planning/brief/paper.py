@@ -83,6 +83,10 @@ class Paper:
             found[-1] = self._ended(found[-1], width)
         return found
 
+    def width_of(self, text: str, size: float, bold: bool = False) -> float:
+        self.pdf.set_font("dejavu", "B" if bold else "", size)
+        return self._wide(self.shown(text))
+
     def _wide(self, text: str) -> float:
         return float(self.pdf.get_string_width(text))
 

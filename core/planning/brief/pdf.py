@@ -26,7 +26,7 @@ from core.planning.brief.pictures import png
 from core.planning.section import Section
 
 _log = logging.getLogger("prefloop")
-CHART_PIXELS = (400, 160)
+CHART_PIXELS = (320, 160)
 GAP = 5.0  # between the text and its chart
 MOST_FIGURES = 4
 
@@ -46,12 +46,12 @@ class Level:
 
 
 LEVELS = (
-    Level(1.0, 6, 4, 3, 3, 0.42, 48),
-    Level(0.95, 5, 4, 2, 2, 0.40, 42),
-    Level(0.9, 4, 3, 2, 2, 0.38, 38),
-    Level(0.86, 4, 3, 2, 2, 0.36, 34),
-    Level(0.82, 3, 2, 2, 2, 0.34, 31),
-    Level(0.8, 3, 2, 1, 1, 0.32, 28),
+    Level(1.0, 7, 4, 3, 3, 0.42, 48),
+    Level(0.95, 6, 4, 2, 2, 0.40, 42),
+    Level(0.9, 6, 3, 2, 2, 0.38, 38),
+    Level(0.86, 5, 3, 2, 2, 0.36, 34),
+    Level(0.82, 5, 2, 2, 2, 0.34, 31),
+    Level(0.8, 4, 2, 1, 1, 0.32, 28),
     Level(0.76, 2, 1, 1, 1, 0.30, 24),
 )
 
@@ -143,18 +143,26 @@ def _text(paper: Paper, section: Section, wide: float, level: Level, at: float |
             return y + len(lines) * line_height(size)
         return paper.write(lines, MARGIN + x, y, size, colour or (29, 37, 40), bold)
 
+    def fitting(text: str, size: float, least: float, width: float, bold: bool = False) -> float:
+        """The size at which the text goes into one line, not below `least`."""
+        while size > least and paper.width_of(text, size * level.scale, bold) > width:
+            size -= 0.5
+        return size
+
     y = put(section.title.upper(), 7, 1, TEAL, True, y=y)
     if section.empty:
         return put(section.answer, 8.5, level.answer, GREY, y=y)
-    y = put(section.answer, 10, level.answer, bold=True, y=y) + 0.8
+    long = len(paper.lines(section.answer, wide, 10 * level.scale, 4, True)) > 3
+    y = put(section.answer, 8.8 if long else 10, level.answer, bold=True, y=y) + 0.8
     figures = section.figures[:MOST_FIGURES]
     if figures:
         column = wide / len(figures)
         ends = []
         for place, (label, value, detail) in enumerate(figures):
             x, width = place * column, column - 2
-            below = put(label, 6.5, 1, GREY, x=x, width=width, y=y)
-            below = put(value, 10, 1, bold=True, x=x, width=width, y=below)
+            below = put(label, fitting(label, 6.5, 5.5, width), 1, GREY, x=x, width=width, y=y)
+            size = fitting(value, 10, 7, width, True)
+            below = put(value, size, 1 if size > 7 else 2, bold=True, x=x, width=width, y=below)
             ends.append(put(detail, 6, level.detail, GREY, x=x, width=width, y=below) if detail else below)
         y = max(ends) + 0.8
     for line in section.why[: level.why]:

@@ -43,7 +43,7 @@ def specification(chart: Any, width: int, height: int | None = None) -> dict[str
         spec["width"] = width
         if height is not None and not isinstance(spec.get("height"), dict):
             spec["height"] = height
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        spec["autosize"] = "pad"  # labels and legends make the picture larger, and are never cut
     return spec
 
 
@@ -68,7 +68,7 @@ def cleaned(drawn: str, prefix: str) -> str:
     _clean(root, prefix)
     width, height = root.get("width", "0"), root.get("height", "0")
     root.set("viewBox", root.get("viewBox") or f"0 0 {width} {height}")
-    root.set("style", f"width:100%;max-width:{width}px;height:auto")
+    root.set("style", f"width:100%;max-width:{width}px;height:auto;overflow:visible")
     root.set("role", "img")
     for name in ("width", "height"):
         root.attrib.pop(name, None)

@@ -17,7 +17,7 @@ from core.projects import list_projects
 @pytest.fixture
 def demo_project(db, admin):
     demo.seed_once(db)
-    return list_projects(db, admin)[0]
+    return next(item for item in list_projects(db, admin) if item.demo)
 
 
 def test_a_room_that_fails_says_so_in_its_place(db, person, project):
