@@ -5,7 +5,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
-from core.annotation import votes
+from core.annotation import marks, votes
 from core.annotation.judgements import Simulated
 from core.annotation.leaderboard import leaderboard as leaderboard_of
 from core.annotation.quality import quality as quality_of
@@ -16,6 +16,7 @@ router = APIRouter(tags=["annotation"])
 Choice = Literal["left", "right", "tie", "both_bad"]
 Strength = Literal["significantly", "clearly", "slightly", "barely"]
 Mark = Literal["left", "same", "right"]
+Points = dict[Literal["left", "right"], Annotated[int, Field(ge=1, le=5, strict=True)]]
 SimulatedVotes = Annotated[
     Simulated | None,
     Query(description="Votes of simulated annotators. By default left out as soon as people have voted."),
@@ -39,8 +40,8 @@ class VoteCast(BaseModel):
     lease: str
     choice: Choice
     strength: Strength | None = None
-    criteria: dict[str, Mark] = {}
-    reason: str = Field("", max_length=votes.MAX_REASON)
+    criteria: dict[str, Mark | Points] = {}
+    reason: str = Field("", max_length=marks.MAX_REASON)
     duration_ms: int | None = Field(None, ge=0, lt=2**31)
 
 
@@ -67,7 +68,7 @@ class Lease(BaseModel):
 
 
 class SkipPair(Lease):
-    reason: str = Field("", max_length=votes.MAX_REASON)
+    reason: str = Field("", max_length=marks.MAX_REASON)
 
 
 class Skipped(BaseModel):
@@ -103,7 +104,7 @@ def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> V
         values.lease,
         values.choice,
         strength=values.strength,
-        criteria={name: str(mark) for name, mark in values.criteria.items()},
+        criteria=values.criteria,
         reason=values.reason,
         duration_ms=values.duration_ms,
         source="api",
@@ -156,4 +157,4 @@ def leaderboard(
 
 
 def _public(vote: Vote) -> VotePublic:
-    return VotePublic.model_validate({**vote.model_dump(), "choice": votes.choice_of(vote)})
+    return VotePublic.model_validate({**vote.model_dump(), "choice": marks.choice_of(vote)})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import streamlit as st
 
 from core.access import Principal
+from core.annotation import marks as vote_marks
 from core.annotation import votes
 from core.errors import PrefloopError
 from core.services import database
@@ -22,7 +23,7 @@ from storage.tables import Project
 
 TOO_SOON_S = 0.25
 PROGRESS_FOR_S = 15.0
-STRENGTHS = {name: name.capitalize() for name in votes.STRENGTHS}
+STRENGTHS = {name: name.capitalize() for name in vote_marks.STRENGTHS}
 SIDES = {"left": "A", "same": "Same", "right": "B"}
 CHOICES = {
     "left": ("A is better", ":material/arrow_back:", "1"),
@@ -125,7 +126,7 @@ def on_undo(desk: Desk, project: Project, vote_id: str) -> None:
     desk.last_vote_id = last.id if last else None
     desk.progress_at = 0.0
     if desk.claim and before and before.id == vote_id and desk.claim.pair_id == before.pair_id:
-        desk.draft = Draft(desk.claim.lease, before.strength, before.reason, votes.marks_of(before))
+        desk.draft = Draft(desk.claim.lease, before.strength, before.reason, vote_marks.marks_of(before))
 
 
 def on_skip(desk: Desk, pair_id: str, lease: str) -> None:

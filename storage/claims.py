@@ -5,8 +5,9 @@ leased (an undo) or open (a skip, a release). Every step is one statement that n
 state it starts from, so of two that come at once one finds no row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, update
@@ -17,7 +18,7 @@ from sqlmodel import Session, col, delete, select
 from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
 from storage.updating import update_one
 
-_COLUMNS = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
+_COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,31 @@ def one_at_a_time(session: Session, annotator_id: str) -> None:
 
 def held(session: Session, project_id: str, annotator_id: str, until: datetime) -> Held | None:
     """The slot this annotator already holds, its lease prolonged: after a reload the
-    same pair stands there, and nobody hoards pairs. The newest lease first, so that an
-    undone pair comes before the one that followed it. A lease that has run out still
+    same pair stands there, and nobody hoards pairs. The oldest lease first: the pair on
+    the desk before the one that was claimed ahead of it. A lease that has run out still
     counts as long as nobody else took the slot."""
     mine = _mine(project_id, annotator_id)
-    newest = select(Slot.id).where(*mine).order_by(col(Slot.leased_at).desc(), col(Slot.id)).limit(1)
+    oldest = select(Slot.id).where(*mine).order_by(col(Slot.leased_at), col(Slot.id)).limit(1)
     return _one(
         session,
-        update(Slot).where(col(Slot.id) == newest.scalar_subquery(), *mine).values(expires_at=until),
+        update(Slot).where(col(Slot.id) == oldest.scalar_subquery(), *mine).values(expires_at=until),
     )
+
+
+def all_held(session: Session, project_id: str, annotator_id: str) -> list[Held]:
+    """Every slot this annotator holds, in the order their pairs are to be shown."""
+    query = sa_select(*_COLUMNS).where(*_mine(project_id, annotator_id))
+    return [Held(*row) for row in session.execute(query.order_by(col(Slot.leased_at), col(Slot.id)))]
+
+
+def prolong(
+    session: Session, project_id: str, annotator_id: str, until: datetime, leases: Sequence[str] | None = None
+) -> None:
+    """Let this annotator's leases (or only these) run until then."""
+    which = _mine(project_id, annotator_id)
+    if leases is not None:
+        which = (*which, col(Slot.lease).in_(leases))
+    session.execute(update(Slot).where(*which).values(expires_at=until))
 
 
 def claim_next(
@@ -125,12 +142,16 @@ def reopen(session: Session, pair_id: str, annotator_id: str, lease: str) -> boo
     return _returned(session, statement, col(Slot.id)) is not None
 
 
-def lease_again(session: Session, slot_id: str, lease: str, at: datetime, until: datetime) -> bool:
-    """voted -> leased, by the same annotator and with the same sides."""
+def lease_again(session: Session, vote: Vote, lease: str, at: datetime, until: datetime) -> bool:
+    """voted -> leased, by the same annotator and with the same sides; to be shown before
+    whatever else this annotator holds, so it counts as leased before it."""
+    mine = _mine(vote.project_id, vote.annotator_id)
+    first = session.execute(sa_select(func.min(col(Slot.leased_at))).where(*mine)).scalar()
+    before_all = at if first is None else min(at, first - timedelta(milliseconds=1))
     statement = (
         update(Slot)
-        .where(col(Slot.id) == slot_id, col(Slot.status) == "voted")
-        .values(status="leased", lease=lease, leased_at=at, expires_at=until)
+        .where(col(Slot.id) == vote.slot_id, col(Slot.status) == "voted")
+        .values(status="leased", lease=lease, leased_at=before_all, expires_at=until)
     )
     return _returned(session, statement, col(Slot.id)) is not None
 

@@ -9,7 +9,7 @@ from it, which response was shown left.
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -20,6 +20,15 @@ from sqlmodel import Session, select
 from core import audit
 from core.access import Principal, require
 from core.annotation.annotators import check_not_paused
+from core.annotation.desk import desk_in
+from core.annotation.marks import (
+    MAX_REASON,
+    check_same,
+    check_vote,
+    checked_marks,
+    kept,
+    said,
+)
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
@@ -29,11 +38,9 @@ from storage.ids import id_of, now
 from storage.pairs import annotator_of_user
 from storage.tables import Pair, Project, Skip, Vote, VoteHistory
 
-CHOICES = ("left", "right", "tie", "both_bad")
-STRENGTHS = ("significantly", "clearly", "slightly", "barely")
-MARKS = ("left", "same", "right")
-MAX_REASON = 10_000
-_CLAIM_TRIES = 20
+MOST_HELD = 8
+LEAVE_S = 40.0
+_CLAIM_TRIES = 3
 _WRITE_TRIES = 5
 
 T = TypeVar("T")
@@ -66,29 +73,88 @@ def claim(db: Database, who: Principal, project_id: str) -> Claim | None:
         annotator = annotator_of_user(session, project.id, who.user_id, who.name)
         check_not_paused(annotator)
         claims.one_at_a_time(session, annotator.id)
-        for attempt in range(_CLAIM_TRIES):
-            at = now()
-            until = at + timedelta(minutes=get_settings().lease_minutes)
-            held = claims.held(session, project.id, annotator.id, until)
-            if held is None:
-                held = claims.claim_next(
-                    session,
-                    project.id,
-                    annotator.id,
-                    lease=secrets.token_urlsafe(18),
-                    a_left=secrets.randbits(1) == 1,
-                    at=at,
-                    until=until,
-                )
-            if held is not None:
-                return _shown(session, held)
-            # On PostgreSQL no row may also mean that others were taking the last free
-            # slots at this moment; DuckDB's writes never meet.
-            if db.is_duckdb or attempt >= 2:
-                break
-        return None
+        until = now() + timedelta(minutes=get_settings().lease_minutes)
+        held = claims.held(session, project.id, annotator.id, until)
+        held = held or _claim_another(session, db, project, annotator.id, until)
+        return _shown(session, held) if held else None
 
     return _write(db, work)
+
+
+def claim_some(db: Database, who: Principal, project_id: str, wanted: int = 2) -> list[Claim]:
+    """The pair to judge now, and those claimed ahead of it, `wanted` in all (at most
+    MOST_HELD); what is held already first, in the order it was claimed, with longer leases.
+    What was taken back stands before all others, and makes the list longer."""
+    require(who, "annotate")
+    if not 1 <= wanted <= MOST_HELD:
+        raise Invalid(f"wanted: 1 to {MOST_HELD} pairs.")
+
+    def work(session: Session) -> list[Claim]:
+        project = find_project(session, project_id)
+        annotator = annotator_of_user(session, project.id, who.user_id, who.name)
+        check_not_paused(annotator)
+        claims.one_at_a_time(session, annotator.id)
+        until = now() + timedelta(minutes=get_settings().lease_minutes)
+        claims.prolong(session, project.id, annotator.id, until)
+        held = claims.all_held(session, project.id, annotator.id)
+        while len(held) < wanted:
+            another = _claim_another(session, db, project, annotator.id, until)
+            if another is None:
+                break
+            held.append(another)
+        return [_shown(session, item) for item in held]
+
+    return _write(db, work)
+
+
+def heartbeat(db: Database, who: Principal, project_id: str, leases: Sequence[str]) -> list[str]:
+    """Keep leases alive while their pairs are on somebody's screen. Answers those that
+    still hold their pair; the others went to somebody else, or were used."""
+    return _let_run(db, who, project_id, leases, 60 * get_settings().lease_minutes)
+
+
+def leave(db: Database, who: Principal, project_id: str, leases: Sequence[str]) -> list[str]:
+    """The page is closing: its pairs are free for others in LEAVE_S seconds. Not at once,
+    because a reload closes the page too, and shall find its pairs again."""
+    return _let_run(db, who, project_id, leases, LEAVE_S)
+
+
+def _let_run(
+    db: Database, who: Principal, project_id: str, leases: Sequence[str], seconds: float
+) -> list[str]:
+    require(who, "annotate")
+    if len(leases) > 1_000:
+        raise Invalid("leases: at most 1,000 at once.")
+
+    def work(session: Session) -> list[str]:
+        annotator_id = _annotator_id(find_project(session, project_id).id, who)
+        claims.one_at_a_time(session, annotator_id)
+        claims.prolong(session, project_id, annotator_id, now() + timedelta(seconds=seconds), leases)
+        held = {item.lease for item in claims.all_held(session, project_id, annotator_id)}
+        return [lease for lease in leases if lease in held]
+
+    return _write(db, work)
+
+
+def _claim_another(
+    session: Session, db: Database, project: Project, annotator_id: str, until: datetime
+) -> claims.Held | None:
+    """A pair this annotator does not hold yet; None when there is none for them."""
+    for _ in range(_CLAIM_TRIES):
+        held = claims.claim_next(
+            session,
+            project.id,
+            annotator_id,
+            lease=secrets.token_urlsafe(18),
+            a_left=secrets.randbits(1) == 1,
+            at=now(),
+            until=until,
+        )
+        # On PostgreSQL no row may also mean that others were taking the last free slots
+        # at this moment; DuckDB's writes never meet.
+        if held is not None or db.is_duckdb:
+            return held
+    return None
 
 
 def cast(
@@ -99,27 +165,28 @@ def cast(
     choice: str,
     *,
     strength: str | None = None,
-    criteria: dict[str, str] | None = None,
+    criteria: Mapping[str, Any] | None = None,
     reason: str = "",
     duration_ms: int | None = None,
     source: str = "page",
 ) -> Vote:
     """Vote on a claimed pair: `choice` is left, right, tie or both_bad. `criteria` maps
-    the project's criteria to left, same or right; kept, like the winner, as response ids.
+    the project's criteria to left, same or right, or (rated from 1 to 5) to points for left
+    and right; kept, like the winner, as response ids.
     The same again answers the same vote. Raises Conflict when the lease is used for
     something else, or when the slot has gone to somebody else after the lease ran out (until
     then a late vote still counts)."""
     require(who, "annotate")
     reason = reason.strip()
-    _check_vote(choice, strength, reason, duration_ms)
+    check_vote(choice, strength, reason, duration_ms)
 
     def work(session: Session) -> Vote:
         pair, project, annotator_id = _pair(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
-        marks = _checked_criteria(project, criteria)
+        marks = checked_marks(project, desk_in(session, project.id), criteria)
         before = claims.vote_on(session, pair.id, annotator_id)
         if before is not None and before.lease == lease:
-            _check_same(before, choice, strength, marks, reason)
+            check_same(before, choice, strength, marks, reason)
             return before
         if before is not None:
             raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
@@ -138,7 +205,7 @@ def cast(
             winner={"left": left, "right": right}.get(choice),
             left=left,
             strength=strength,
-            criteria={name: _side_to_response(mark, left, right) for name, mark in marks.items()},
+            criteria=kept(marks, left, right),
             reason=reason,
             duration_ms=duration_ms,
             source=source,
@@ -176,9 +243,53 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
         session.delete(vote)
         if vote.slot_id:
             until = now() + timedelta(minutes=get_settings().lease_minutes)
-            claims.lease_again(session, vote.slot_id, secrets.token_urlsafe(18), now(), until)
+            claims.lease_again(session, vote, secrets.token_urlsafe(18), now(), until)
         audit.record(session, who, "vote.undo", "vote", vote.id, vote.project_id, pair=vote.pair_id)
         return vote.pair_id
+
+    return _write(db, work)
+
+
+def edit(
+    db: Database,
+    who: Principal,
+    vote_id: str,
+    choice: str,
+    *,
+    strength: str | None = None,
+    criteria: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> Vote:
+    """Change one's own vote, at any time: `left` and `right` mean the sides as they were
+    shown then. The vote keeps its id; what it said before goes to the history as
+    `replaced`. The same again changes nothing."""
+    require(who, "annotate")
+    reason = reason.strip()
+    check_vote(choice, strength, reason, None)
+
+    def work(session: Session) -> Vote:
+        vote = session.get(Vote, vote_id)
+        if vote is None:
+            raise NotFound(f"There is no vote {vote_id}.")
+        pair, project, annotator_id = _pair(session, who, vote.pair_id)
+        if vote.annotator_id != annotator_id:
+            raise Forbidden("This is somebody else's vote.", "You can change your own votes only.")
+        claims.one_at_a_time(session, annotator_id)
+        session.refresh(vote)  # as it is now that nobody else of this name changes it
+        marks = checked_marks(project, desk_in(session, project.id), criteria)
+        if said(vote) == {"choice": choice, "strength": strength, "criteria": marks, "reason": reason}:
+            return vote
+        before = vote.model_dump(mode="json")
+        session.add(VoteHistory(vote_id=vote.id, project_id=project.id, what="replaced", vote=before))
+        # An imported vote may not say what stood left; then "left" is the pair's first.
+        left = vote.left or pair.response_a
+        right = pair.response_b if left == pair.response_a else pair.response_a
+        vote.outcome = "win" if choice in ("left", "right") else choice
+        vote.winner = {"left": left, "right": right}.get(choice)
+        vote.strength, vote.reason, vote.criteria = strength, reason, kept(marks, left, right)
+        session.add(vote)
+        audit.record(session, who, "vote.edit", "vote", vote.id, project.id, pair=pair.id)
+        return vote
 
     return _write(db, work)
 
@@ -250,19 +361,6 @@ def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:
 # --- parts --------------------------------------------------------------------------------
 
 
-def choice_of(vote: Vote) -> str:
-    """The vote in the words it was cast in: left, right, tie, both_bad."""
-    if vote.outcome != "win":
-        return vote.outcome
-    return "left" if vote.winner == vote.left else "right"
-
-
-def marks_of(vote: Vote) -> dict[str, str]:
-    """The vote's criteria as they were marked: left, same, right."""
-    sides = {vote.left: "left", "same": "same"}
-    return {name: sides.get(value, "right") for name, value in vote.criteria.items()}
-
-
 def _annotator_id(project_id: str, who: Principal) -> str:
     return id_of("annotator", project_id, "user", who.user_id)
 
@@ -299,50 +397,6 @@ def _lost() -> Conflict:
         "or it was given back.",
         "Nothing was recorded. Claim the next pair.",
     )
-
-
-def _check_vote(choice: str, strength: str | None, reason: str, duration_ms: int | None) -> None:
-    if choice not in CHOICES:
-        raise Invalid(f"choice: “{choice}” is none of {', '.join(CHOICES)}.")
-    if strength is not None and strength not in STRENGTHS:
-        raise Invalid(f"strength: “{strength}” is none of {', '.join(STRENGTHS)}.")
-    if len(reason) > MAX_REASON:
-        raise Invalid(f"reason: at most {MAX_REASON:,} characters.")
-    if duration_ms is not None and not 0 <= duration_ms < 2**31:
-        raise Invalid("duration_ms: a number of milliseconds, zero or more.")
-
-
-def _checked_criteria(project: Project, criteria: dict[str, str] | None) -> dict[str, str]:
-    for name, mark in (criteria or {}).items():
-        if name not in project.criteria:
-            known = ", ".join(project.criteria) or "none"
-            raise Invalid(f"criteria: “{name}” is no criterion of this project.", f"It has: {known}.")
-        if mark not in MARKS:
-            raise Invalid(f"criteria: “{name}” is “{mark}”, which is none of {', '.join(MARKS)}.")
-    return dict(criteria or {})
-
-
-def _side_to_response(mark: str, left: str, right: str) -> str:
-    """A criterion's mark, free of sides: a response id, or "same"."""
-    return {"left": left, "right": right}.get(mark, mark)
-
-
-def _check_same(before: Vote, choice: str, strength: str | None, marks: dict[str, str], reason: str) -> None:
-    """The same vote again, but for its duration; anything else would be lost silently."""
-    was = {
-        "choice": choice_of(before),
-        "strength": before.strength,
-        "criteria": marks_of(before),
-        "reason": before.reason,
-    }
-    now_ = {"choice": choice, "strength": strength, "criteria": marks, "reason": reason}
-    for name, value in was.items():
-        if now_[name] != value:
-            raise Conflict(
-                f"This lease was used for a vote with another {name}: {value or 'none'}, not "
-                f"{now_[name] or 'none'}.",
-                f"The first one stands. To change it, take it back (vote {before.id}) and claim again.",
-            )
 
 
 def _write(db: Database, work: Callable[[Session], T]) -> T:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import select
 
-from core.annotation import votes
+from core.annotation import marks, votes
 from core.errors import Conflict
 from storage.database import Database
 from storage.ids import now
@@ -18,7 +18,7 @@ from storage.tables import Annotator, Pair, Response, Skip, Slot, Vote, VoteHist
 from tests.annotation.conftest import make_person, make_world
 
 PEOPLE = st.integers(0, 3)
-CHOICES = st.sampled_from(votes.CHOICES)
+CHOICES = st.sampled_from(marks.CHOICES)
 
 
 class Labelling(RuleBasedStateMachine):

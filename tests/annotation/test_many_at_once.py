@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlmodel import select
 
-from core.annotation import votes
+from core.annotation import marks, votes
 from core.errors import Conflict
 from storage.tables import Slot, Vote
 from tests.annotation.conftest import make_person, make_world
@@ -24,8 +24,8 @@ def test_never_one_vote_too_many_and_nothing_left_over(any_db):
         seen = []
         while (claim := votes.claim(any_db, people[i], made.project.id)) is not None:
             seen.append(claim.pair_id)
-            first = votes.cast(any_db, people[i], claim.pair_id, claim.lease, votes.CHOICES[len(seen) % 4])
-            again = votes.cast(any_db, people[i], claim.pair_id, claim.lease, votes.CHOICES[len(seen) % 4])
+            first = votes.cast(any_db, people[i], claim.pair_id, claim.lease, marks.CHOICES[len(seen) % 4])
+            again = votes.cast(any_db, people[i], claim.pair_id, claim.lease, marks.CHOICES[len(seen) % 4])
             assert first.id == again.id
         return seen
 

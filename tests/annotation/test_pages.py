@@ -5,7 +5,7 @@ import time
 import pytest
 from sqlmodel import select
 
-from core.annotation import votes
+from core.annotation import marks, votes
 from storage.tables import Pair, Prompt, Response, Skip, Slot, Vote, VoteHistory
 from tests.annotation.conftest import make_person, make_world
 from tests.annotation.test_figures import simulate, vote_on_everything
@@ -50,7 +50,7 @@ def test_a_pair_is_shown_and_every_key_votes(db, desk):
         assert "Response" in html(at)
         at = press(at, label)
         assert not at.exception
-    assert [votes.choice_of(vote) for vote in table(db, Vote)] == ["left", "tie", "right", "both_bad"]
+    assert [marks.choice_of(vote) for vote in table(db, Vote)] == ["left", "tie", "right", "both_bad"]
     assert all(vote.duration_ms >= 250 for vote in table(db, Vote))
     assert "Prefer" not in html(at)
     at = press(press(at, "Guidelines"), "Tie")
@@ -100,7 +100,7 @@ def test_undo_brings_the_vote_back_and_skip_passes_on(db, desk):
     assert html(at) in shown or shown.endswith(html(at))
     assert at.text_input[0].value == "first thought"
     at = press(at, "B is better")
-    assert votes.marks_of(table(db, Vote)[0]) == {"helpful": "right"}
+    assert marks.marks_of(table(db, Vote)[0]) == {"helpful": "right"}
     at = press(at, "Skip")
     assert len(table(db, Vote)) == 1 and len(table(db, Skip)) == 1
     at = press(at, "Tie")

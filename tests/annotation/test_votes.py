@@ -7,7 +7,7 @@ import pytest
 from sqlmodel import select
 
 from core.access import Scope
-from core.annotation import votes
+from core.annotation import marks, votes
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.ids import now
 from storage.tables import AuditEntry, Pair, Response, Skip, Slot, Vote, VoteHistory
@@ -48,7 +48,7 @@ def test_a_claim_shows_both_texts_and_nothing_that_unblinds(any_db):
 
 def test_what_was_chosen_is_kept_as_response_ids(any_db):
     made, who = make_world(any_db, pairs=12), make_person(any_db)
-    for choice in votes.CHOICES * 3:  # both ways round
+    for choice in marks.CHOICES * 3:  # both ways round
         claim = votes.claim(any_db, who, made.project.id)
         vote = votes.cast(
             any_db, who, claim.pair_id, claim.lease, choice,
@@ -62,7 +62,7 @@ def test_what_was_chosen_is_kept_as_response_ids(any_db):
             text_of(any_db, vote.criteria["helpful"]) == claim.right and vote.criteria["accurate"] == "same"
         )
         assert (vote.strength, vote.reason, vote.duration_ms, vote.source) == ("slightly", "why", 7, "page")
-        assert votes.choice_of(vote) == choice
+        assert marks.choice_of(vote) == choice
 
 
 def test_sides_are_drawn_for_each_annotator(any_db):
@@ -163,7 +163,7 @@ def test_undo_brings_the_same_pair_back_with_the_same_sides(any_db):
     with pytest.raises(Conflict):  # the old lease is worn out
         votes.cast(any_db, who, claim.pair_id, claim.lease, "left")
     second = votes.cast(any_db, who, back.pair_id, back.lease, "right")
-    assert second.id != vote.id and votes.choice_of(second) == "right"
+    assert second.id != vote.id and marks.choice_of(second) == "right"
     assert votes.claim(any_db, who, made.project.id).lease == following.lease
     history = everything(any_db, VoteHistory)
     assert [(item.vote_id, item.what, item.vote["reason"]) for item in history] == [

@@ -1,0 +1,64 @@
+"""How the annotators of a project work: what a lead sets beside the guidelines.
+
+Which criteria are rated from 1 to 5 (each response of its own) instead of left, same or
+right; the goal for a day; and whether an annotator sees how far they agree with others.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError
+from sqlmodel import Session
+
+from core import audit
+from core.access import Principal, require
+from core.errors import Invalid
+from core.projects import find_project
+from storage.database import Database
+from storage.desk import desk_body, save_desk
+
+Scale = Literal["side", "1-5"]
+POINTS = (1, 2, 3, 4, 5)
+
+
+class Desk(BaseModel):
+    scales: dict[str, Scale] = Field(default_factory=dict)  # of criteria; "side" when not named
+    daily_goal: int = Field(0, ge=0, le=10_000)  # votes a day for one annotator; 0: none
+    show_agreement: bool = False
+
+    def scale(self, criterion: str) -> Scale:
+        return self.scales.get(criterion, "side")
+
+
+def desk_in(session: Session, project_id: str) -> Desk:
+    """As it is set, within a unit of work."""
+    return Desk.model_validate(desk_body(session, project_id))
+
+
+def desk_of(db: Database, who: Principal, project_id: str) -> Desk:
+    require(who, "project.list")
+    with db.read() as session:
+        return desk_in(session, find_project(session, project_id).id)
+
+
+def set_desk(db: Database, who: Principal, project_id: str, **values: object) -> Desk:
+    """Change what is named. Ratings that were given stay as they are."""
+    require(who, "project.edit")
+
+    def work(session: Session) -> Desk:
+        project = find_project(session, project_id)
+        before = desk_in(session, project.id)
+        try:
+            after = Desk.model_validate({**before.model_dump(), **values})
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        unknown = sorted(set(after.scales) - set(project.criteria))
+        if unknown and set(after.scales) != set(before.scales):
+            raise Invalid(f"scales: “{unknown[0]}” is no criterion of this project.")
+        if after != before:
+            save_desk(session, project.id, after.model_dump(), who.user_id, who.name)
+            changed = [name for name in Desk.model_fields if getattr(after, name) != getattr(before, name)]
+            audit.record(session, who, "project.edit", "project", project.id, project.id, changed=changed)
+        return after
+
+    return db.write(work)
