@@ -67,6 +67,7 @@ def download(rows: list[dict[str, Any]], name: str, key: str = "") -> None:
 def show_ranking(result: Result) -> None:
     rows = tables.ranking_rows(result)
     st.subheader("Ranking", anchor=False, help=RANKING)
+    st.caption("Dot: with these weights. Bar: 90 % of random weightings near these.")
     st.altair_chart(charts.ranking(result), width="stretch")
     st.dataframe(
         pd.DataFrame(rows),
@@ -101,10 +102,12 @@ def show_why(result: Result) -> None:
     with st.grid(2, min_column_width=400):
         with st.container(height="stretch"):
             st.markdown("**What each factor adds**")
+            st.caption("Score × weight, for each factor.")
             st.altair_chart(charts.contributions(result), width="stretch")
             download(tables.contribution_rows(result), "contributions")
         with st.container(height="stretch"):
             st.markdown("**How far each weight can move**", help=SENSITIVITY)
+            st.caption("Dot: the weight now. Bar: where the winner stays.")
             chart = charts.sensitivity(result)
             if chart is None:
                 st.caption("There is one possible way only, so no weight changes the winner.")

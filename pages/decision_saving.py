@@ -77,11 +77,13 @@ def show_save(project_id: str, result: Result, saved: Saved[Decision] | None, dr
         st.rerun()
     if save:
         held = st.session_state.get(_key(project_id))
+        # A draft that came from no version at all: whatever is there now is somebody else's.
+        base = None if saved is None else saved.number if held is None else held[0] or 0
         with problems():
             documents.save(
                 database(), me(), project_id, result.body,
                 plan_id=saved.plan_id if saved else None,
-                based_on=held[0] if held else None, note=note,
+                based_on=base, note=note,
             )  # fmt: skip
             drop(project_id)
             st.rerun()

@@ -33,7 +33,7 @@ def contributions(result: Result) -> alt.Chart:
                 "Factor:N",
                 sort=factors,
                 scale=alt.Scale(domain=factors, range=colours),
-                legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=230),
+                legend=alt.Legend(orient="top", title=None, columns=1, labelLimit=260),
             ),
             order=alt.Order("Place:Q"),
             tooltip=[
@@ -65,15 +65,15 @@ def ranking(result: Result) -> alt.LayerChart:
             alt.Tooltip("Wins, weights near these", format=".0%"),
         ],
     )
-    bars = base.mark_bar(size=6, opacity=0.45, cornerRadius=3).encode(
-        x=alt.X("Low:Q", title="Weighted sum, with 90 % of random weights near these", scale=x), x2="High:Q"
+    bars = base.mark_bar(size=6, opacity=0.55, cornerRadius=3).encode(
+        x=alt.X("Low:Q", title="Weighted sum, 0 to 10", scale=x), x2="High:Q"
     )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("Weighted sum:Q", scale=x))
     return (bars + points).properties(height=alt.Step(34))
 
 
 def sensitivity(result: Result) -> alt.LayerChart | None:
-    """For each weight, the range of shares in which the winner stays."""
+    """For each weight: its share now (dot), and where the winner stays (bar)."""
     if not result.rooms:
         return None
     titles = [a.title for a in result.body.alternatives]
@@ -101,10 +101,10 @@ def sensitivity(result: Result) -> alt.LayerChart | None:
         ],
     )
     x = alt.Scale(domain=[0, 1])
-    bars = base.mark_bar(size=12, opacity=0.4, cornerRadius=3, color=TEAL).encode(
+    bars = base.mark_bar(size=12, opacity=0.6, cornerRadius=3, color=TEAL).encode(
         x=alt.X(
             "From:Q",
-            title="Weight: dot now, bar where the winner stays",
+            title="Weight",
             scale=x,
             axis=alt.Axis(format="%", tickCount=5),
         ),

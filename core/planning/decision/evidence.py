@@ -11,7 +11,7 @@ from core.access import Principal, require
 from core.annotation.judgements import which_votes
 from core.llm.embedded import EMBEDDED
 from core.planning import evidence as common
-from core.planning.decision.history import History, manual_line, tested
+from core.planning.decision.history import History, history_of, manual_line
 from core.planning.decision.model import Decision
 from core.planning.evidence import Evidence, Measured
 from core.projects import find_project
@@ -125,7 +125,7 @@ def _collect(
     ids = [prompt.id for prompt in line]
     labels = facts.label_scores(session, project.id, ids)
     met = facts.meetings(session, which)
-    history = tested(line, lineage, met, labels, body.plateau)
+    history = history_of(line, lineage, met, labels, body.plateau)
     preferences = sum(row.decided for row in met)
     simulated = sum(row.decided_simulated for row in met)
     rows = facts.hosts(session)

@@ -133,7 +133,7 @@ def _age(prompt: Prompt) -> tuple[datetime, str]:
     return prompt.created_at, prompt.id
 
 
-def tested(
+def history_of(
     line: Sequence[Prompt],
     lineage: bool,
     met: Sequence[Meeting],

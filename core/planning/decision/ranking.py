@@ -42,7 +42,8 @@ def topsis(scores: np.ndarray, weights: np.ndarray, benefit: np.ndarray | None =
 
     method = TOPSIS(vector_normalization)
     types = np.where(good[kept], 1, -1)
-    return np.asarray(method(matrix[:, kept], shares(weights[kept]), types), dtype=float)
+    # Its checks of the input warn of an alternative that is best in everything.
+    return np.asarray(method(matrix[:, kept], shares(weights[kept]), types, validation=False), dtype=float)
 
 
 def closeness(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

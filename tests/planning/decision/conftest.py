@@ -1,5 +1,7 @@
 """A project with a history: prompt versions, responses, pairs and votes by the hundred."""
 
+import itertools
+
 import pytest
 
 from core import demo
@@ -86,3 +88,15 @@ class World:
 @pytest.fixture
 def world():
     return World
+
+
+@pytest.fixture
+def plateaued(db, project, world):
+    """Four manual versions that are alike, judged by people on held-out examples: a margin
+    of 5 points shows a plateau."""
+    build = world(db, project)
+    versions = build.versions(4)
+    for a, b in itertools.pairwise(versions):
+        build.meet(a, b, wins=300, losses=300)
+    build.meet(versions[0], versions[3], wins=600, losses=600)
+    return project
