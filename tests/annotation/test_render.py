@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pages.render import response_html
+from core.rendering.markdown import response_html
+from core.rendering.maths import _ATTRIBUTES, _TAGS
 
 HARMLESS = {
     "div",
@@ -35,8 +36,10 @@ HARMLESS = {
     "tr",
     "th",
     "td",
+    "span",
+    *_TAGS,
 }
-ATTRIBUTES = {"href", "title", "target", "rel", "style", "dir", "start"}
+ATTRIBUTES = {"href", "title", "target", "rel", "style", "dir", "start", "class", *_ATTRIBUTES}
 
 
 class Reader(HTMLParser):
@@ -111,6 +114,16 @@ def check_harmless(text: str) -> Reader:
         "| a |\n|---|\n| <img src=x onerror=alert(1)> |",
         "\x00<script>alert(1)</script>",
         "<scr<script>ipt>alert(1)</scr</script>ipt>",
+        "$\\text{<script>alert(1)</script>}$",
+        "$\\text{&lt;script&gt;alert(1)&lt;/script&gt;}$",
+        "$\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $\\class{a}{x}$",
+        '$\\mathcolor{red" onmouseover="alert(1)}{x}$',
+        "$<img src=x onerror=alert(1)>$",
+        "$$\n</math><script>alert(1)</script>\n$$",
+        "$" + "{" * 1500 + "$",
+        "```python\nx = '</code></pre><script>alert(1)</script>'\n```",
+        "```html\n<script>alert(1)</script>\n```",
+        '```"><img\nx\n```',
     ],
 )
 def test_attacks_stay_text(attack):
@@ -152,6 +165,15 @@ PIECES = [
     "~~",
     "**",
     "# ",
+    "$",
+    "$$",
+    "\\(",
+    "\\)",
+    "\\text{",
+    "\\href{javascript:x}{",
+    "\\frac{",
+    "}",
+    "```python\n",
 ]
 
 
@@ -168,7 +190,8 @@ def test_what_people_write_is_kept():
     )
     assert "<h1>Title</h1>" in html and "<strong>bold</strong>" in html
     assert "-&gt; :red[x] :smile:<br" in html  # nothing rewritten, the line break kept
-    assert "if a &lt; b: pass" in html and "<td>2</td>" in html and "<s>gone</s>" in html
+    assert "if a < b: pass" in Reader(html).text
+    assert "<td>2</td>" in html and "<s>gone</s>" in html
 
 
 def test_links_and_images():
@@ -185,3 +208,51 @@ def test_links_and_images():
 
 def test_html_is_shown_as_it_was_written():
     assert "<b>bold</b> & <i>" in check_harmless("<b>bold</b> & <i>").text
+
+
+def test_code_is_marked_up_by_its_language_and_only_then():
+    html = response_html("```python\ndef f(): return 1 < 2\n```")
+    assert '<span class="k">def</span>' in html and "&lt;" in html
+    assert check_harmless("```python\ndef f(): return 1 < 2\n```").text.strip() == "def f(): return 1 < 2"
+    assert "<span" not in response_html("```\ndef f(): pass\n```")
+    assert "<span" not in response_html("```no-such-language\ndef f(): pass\n```")
+
+
+@pytest.mark.parametrize(
+    ("text", "formula", "display"),
+    [
+        ("so $x^2$ is", "<msup><mi>x</mi><mn>2</mn></msup>", "inline"),
+        (r"so \(x^2\) is", "<msup><mi>x</mi><mn>2</mn></msup>", "inline"),
+        ("$$\n\\frac{a}{b}\n$$", "<mfrac>", "block"),
+        ("\\[\n\\frac{a}{b}\n\\]", "<mfrac>", "block"),
+        ("text\n$$\\frac{a}{b}$$\ntext", "<mfrac>", "block"),
+        ("> $$\n> \\frac{a}{b}\n> $$", "<mfrac>", "block"),
+        ("- one\n- $\\frac{a}{b}$", "<mfrac>", "inline"),
+    ],
+)
+def test_formulas_become_mathml(text, formula, display):
+    html = response_html(text)
+    assert formula in html and f'display="{display}"' in html and "$" not in html
+    check_harmless(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it costs $5 and $10",
+        "$5",
+        "a $ b $ c",
+        "`$x$`",
+        "```\n$x$\n```",
+        r"\$x$",
+        "$$",
+        "$$ never closed",
+        "$ x$",
+    ],
+)
+def test_money_and_code_are_no_formulas(text):
+    assert "<math" not in response_html(text)
+
+
+def test_a_formula_that_cannot_be_read_is_shown_as_it_was_written():
+    assert check_harmless(r"so $\sqrt{$ is").text.strip() == r"so $\sqrt{$ is"
