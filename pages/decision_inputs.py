@@ -140,19 +140,13 @@ def show_weights(project_id: str, result: Result, editable: bool, key: str) -> N
         _sliders(project_id, result, editable, key)
     else:
         _pairwise(project_id, result, editable, key)
-    rows = tables.weight_rows(result)
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        width="stretch",
-        column_config={
-            name: st.column_config.NumberColumn(format="percent")
-            for name in ("Weight", "Down to", "Up to", "TOPSIS: down to", "TOPSIS: up to")
-        },
-    )
+    table = pd.DataFrame(tables.weight_rows(result))
+    for name in ("Weight", "Down to", "Up to", "TOPSIS: down to", "TOPSIS: up to"):
+        table[name] = [f"{100 * x:.0f} %" if pd.notna(x) else "—" for x in table[name]]
+    st.dataframe(table, hide_index=True, width="stretch")
     st.caption(
         "Down to, up to: the shares at which another alternative takes the lead, the others keeping their "
-        "proportions. Empty: none does."
+        "proportions. A dash: none does."
     )
 
 
@@ -255,6 +249,7 @@ def show_needs(project_id: str, result: Result, editable: bool, key: str) -> Non
                 disabled=off,
                 key=f"desired_{key}",
                 help="Share of uses that should go well.",
+                format="%.1f",
             )
             measured = found.current
             current = st.number_input(
@@ -268,6 +263,7 @@ def show_needs(project_id: str, result: Result, editable: bool, key: str) -> Non
                 if measured
                 else "not known",
                 help="Left empty: what signals from production say of the champion, where there are any.",
+                format="%.1f",
                 key=f"current_{key}",
             )
             readable = st.segmented_control(
@@ -287,6 +283,7 @@ def show_needs(project_id: str, result: Result, editable: bool, key: str) -> Non
                 100.0,
                 disabled=off,
                 placeholder="no limit",
+                format="%.0f",
                 key=f"latency_{key}",
             )
             hosts = ["", *(host.name for host in found.hosts)]
@@ -310,6 +307,7 @@ def show_needs(project_id: str, result: Result, editable: bool, key: str) -> Non
                 disabled=off,
                 key=f"margin_{key}",
                 help="A gain of less than this over the last versions counts as a plateau.",
+                format="%.1f",
             )
             versions = st.number_input(
                 "Over the last versions", 1, 20, test.versions, disabled=off, key=f"versions_{key}"
@@ -323,6 +321,7 @@ def show_needs(project_id: str, result: Result, editable: bool, key: str) -> Non
                 disabled=off,
                 key=f"alpha_{key}",
                 help="How often either verdict may be wrong.",
+                format="%.1f",
             )
         press = st.form_submit_button("Apply", type="primary", icon=":material/check:", disabled=off)
     if press and editable:
@@ -355,10 +354,12 @@ def show_parts(project_id: str, result: Result, editable: bool, key: str) -> Non
 def _kept(project_id: str, result: Result, what: str, editable: bool, key: str) -> None:
     items = getattr(result.body, what)
     st.markdown(f"**{what.capitalize()}**")
+    lines = []
     for item in items:
         own = " · your own" if item.own else ""
         needs = f" Needs {ACCESS_WORDS[item.access]}." if isinstance(item, Alternative) else ""
-        st.markdown(f"- {plain(item.title)}{own}: {plain(item.about)}{needs}")
+        lines.append(f"- **{plain(item.title)}**{own} {plain(item.about)}{needs}")
+    st.markdown("\n".join(lines))
     if not editable:
         return
     titles = {item.key: item.title for item in items}
@@ -415,12 +416,16 @@ def show_evidence(result: Result) -> None:
     rows = tables.evidence_rows(result.found)
     st.caption("What the project measured that bears on the choice. Proposed scores follow from it.")
     table = pd.DataFrame(rows)
-    table["n"] = table["n"].astype("Int64")
+    shown = table.assign(n=[f"{int(n):,}" if pd.notna(n) else "" for n in table["n"]])
     st.dataframe(
-        table,
+        shown,
         hide_index=True,
         width="stretch",
-        column_config={"From": st.column_config.TextColumn("Where from, or what is missing", width="large")},
+        column_config={
+            "Value": st.column_config.TextColumn(width="medium"),
+            "n": st.column_config.TextColumn(width="small"),
+            "From": st.column_config.TextColumn("Where from, or what is missing", width="large"),
+        },
     )
     st.download_button(
         "Download as CSV", table.to_csv(index=False), file_name="evidence.csv", mime="text/csv",

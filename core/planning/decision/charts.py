@@ -9,9 +9,9 @@ from core.planning.decision.history import History
 from core.planning.decision.results import Result
 from core.planning.decision.tables import contribution_rows, ranking_rows
 
-TEAL, ORANGE, GREY = "#0f6b6b", "#c8632b", "#8a9599"
+TEAL, ORANGE, GREY = "#17827f", "#c8632b", "#8a9599"
 FACTOR_COLOURS = [
-    "#0f6b6b", "#c8632b", "#7f8cc9", "#a8a63a", "#a23b60", "#8a9599", "#4fb8b0", "#e5a97f",
+    "#17827f", "#c8632b", "#7f8cc9", "#a8a63a", "#a23b60", "#8a9599", "#4fb8b0", "#e5a97f",
 ]  # fmt: skip
 _LABELS = alt.Axis(labelLimit=190, labelOverlap=False, ticks=False, domain=False)
 
@@ -66,7 +66,7 @@ def ranking(result: Result) -> alt.LayerChart:
         ],
     )
     bars = base.mark_bar(size=6, opacity=0.55, cornerRadius=3).encode(
-        x=alt.X("Low:Q", title="Weighted sum, 0 to 10", scale=x), x2="High:Q"
+        x=alt.X("Low:Q", title="Weighted sum, 0 to 10", scale=x, axis=alt.Axis(tickCount=5)), x2="High:Q"
     )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("Weighted sum:Q", scale=x))
     return (bars + points).properties(height=alt.Step(34))
