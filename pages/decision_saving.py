@@ -102,8 +102,8 @@ def show_history(project_id: str, saved: Saved[Decision], editable: bool) -> Non
                 "Saved": pd.Timestamp(item.at),
                 "By": item.author,
                 "Note": item.note,
-                "Changes": len(words[item.number]) if old else None,
-                "Proposals that moved": moved_proposals(old.body, item.body) if old else None,
+                "Changes": f"{len(words[item.number])}" if old else "—",
+                "Proposals that moved": f"{moved_proposals(old.body, item.body)}" if old else "—",
             }
         )
     st.dataframe(
