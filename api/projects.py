@@ -14,6 +14,7 @@ class ProjectCreate(BaseModel):
     guidelines: str = ""
     criteria: list[str] = []
     votes_per_pair: int = 1
+    selection: str | None = None
 
 
 class ProjectUpdate(BaseModel):
@@ -21,6 +22,7 @@ class ProjectUpdate(BaseModel):
     guidelines: str | None = None
     criteria: list[str] | None = None
     votes_per_pair: int | None = None
+    selection: str | None = None
 
 
 class ProjectPublic(ProjectCreate):

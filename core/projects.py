@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
+from core.annotation.selection import STRATEGIES
 from core.errors import Conflict, Invalid, NotFound
 from core.settings import get_settings
 from storage.database import Database
@@ -43,6 +44,10 @@ def checked_fields(values: dict[str, Any]) -> dict[str, Any]:
         if not 1 <= votes <= MAX_VOTES_PER_PAIR:
             raise Invalid(f"votes_per_pair: a number from 1 to {MAX_VOTES_PER_PAIR}.")
         clean["votes_per_pair"] = votes
+    if values.get("selection") is not None:
+        if values["selection"] not in STRATEGIES:
+            raise Invalid(f"selection: one of {', '.join(STRATEGIES)}.")
+        clean["selection"] = values["selection"]
     return clean
 
 
@@ -93,11 +98,11 @@ def archive_project(db: Database, who: Principal, project_id: str) -> None:
 
 
 def update_project(db: Database, who: Principal, project_id: str, **values: Any) -> Project:
-    """Change a project's name, guidelines, criteria or votes per pair. Another number of
+    """Change a project's name, guidelines, criteria, selection strategy or votes per pair. Another number of
     votes opens more slots for the pairs that are there, or closes open ones; votes that
     were cast, and pairs that somebody has open right now, stay."""
     require(who, "project.edit")
-    unknown = set(values) - {"name", "guidelines", "criteria", "votes_per_pair"}
+    unknown = set(values) - {"name", "guidelines", "criteria", "votes_per_pair", "selection"}
     if unknown:
         raise Invalid(f"{min(unknown)}: this is nothing a project's settings have.")
     wanted = checked_fields({name: value for name, value in values.items() if value is not None})

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core import data, projects
+from core.annotation.selection import DEFAULT, STRATEGIES
 from core.services import database
 from pages.render import response_html
 from pages.shared import choose_project, header, may, me, plain, problems
@@ -82,6 +83,17 @@ def show_settings(project: Project) -> None:
             key=f"votes_{project.id}",
             width=200,
         )
+        rules = list(STRATEGIES)
+        selection = st.selectbox(
+            "Which pair is asked next",
+            rules,
+            index=rules.index(project.selection or DEFAULT),
+            format_func=lambda key: STRATEGIES[key].title,
+            disabled=not editable,
+            key=f"selection_{project.id}",
+            width=320,
+        )
+        st.caption(STRATEGIES[selection].about)
         if votes != project.votes_per_pair:
             more = votes > project.votes_per_pair
             st.caption(
@@ -107,8 +119,15 @@ def show_settings(project: Project) -> None:
                 st.html(response_html(guidelines))
             else:
                 st.caption("No guidelines yet.")
-    values = {"name": name, "criteria": criteria, "votes_per_pair": votes, "guidelines": guidelines}
-    changed = {key: value for key, value in values.items() if value != getattr(project, key)}
+    values = {
+        "name": name,
+        "criteria": criteria,
+        "votes_per_pair": votes,
+        "selection": selection,
+        "guidelines": guidelines,
+    }
+    now = {key: getattr(project, key) for key in values} | {"selection": project.selection or DEFAULT}
+    changed = {key: value for key, value in values.items() if value != now[key]}
     if not editable:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -169,6 +188,7 @@ WORDS = {
     "name": "name",
     "criteria": "criteria",
     "votes_per_pair": "votes per pair",
+    "selection": "which pair is asked next",
     "guidelines": "guidelines",
 }
 

@@ -90,7 +90,7 @@ def claim_next(
             *_not_judged_by(annotator_id),
             col(Slot.pair_id).not_in(holds),
         )
-        .order_by(col(Slot.position), col(Slot.id))
+        .order_by(col(Slot.front).asc().nulls_last(), col(Slot.position), col(Slot.id))
         .limit(1)
     )
     if session.get_bind().dialect.name == "postgresql":

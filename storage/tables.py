@@ -118,6 +118,7 @@ class Project(SQLModel, table=True):
     created_at: datetime = _time()
     archived_at: datetime | None = _time(optional=True)
     aggregation: str | None = None  # how a pair's votes become one soft preference; None: majority
+    selection: str | None = None  # which pair is asked next; None: fewest votes first
 
 
 class Example(SQLModel, table=True):
@@ -235,6 +236,7 @@ class Slot(SQLModel, table=True):
     a_left: bool | None = None
     leased_at: datetime | None = _time(optional=True)
     expires_at: datetime | None = _time(optional=True)
+    front: float | None = None  # place before all others, when a strategy put it there
 
 
 class Annotator(SQLModel, table=True):

@@ -167,3 +167,19 @@ def any_db(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Datab
     yield database
     services.use_database(None)
     database.dispose()
+
+
+@pytest.fixture
+def person_on() -> Callable[[Database, str], tuple[Principal, Project]]:
+    """A person of a role and a project of their own, on a given database: for tests on both
+    kinds of it."""
+
+    def make(database: Database, role: str) -> tuple[Principal, Project]:
+        from core.projects import create_project
+
+        user = User(name=role, role=role)
+        database.write(lambda session: session.add(user))
+        who = Principal(user.id, user.name, Role(role))
+        return who, create_project(database, Principal(user.id, user.name, Role.ADMIN), name="A project")
+
+    return make

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import psutil
 
+from core.annotation.front import FrontRow
 from core.services import database
 from core.settings import get_settings
 from core.token import answer_requests
@@ -20,6 +21,7 @@ from core.token import answer_requests
 _log = logging.getLogger("prefloop")
 _GC_EVERY_S = 20.0
 _REQUESTS_EVERY_S = 0.5
+_SELECTION_EVERY_S = 5.0
 
 
 @asynccontextmanager
@@ -35,6 +37,7 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
             # Streamlit would collect after every rerun, which is half of all its time.
             tasks.start_soon(_every, _GC_EVERY_S, gc.collect)
             tasks.start_soon(_no_delay)
+            tasks.start_soon(_every, _SELECTION_EVERY_S, FrontRow(db).refresh)
             tasks.start_soon(_every, _REQUESTS_EVERY_S, lambda: answer_requests(db, settings.data_dir))
             try:
                 yield {}
