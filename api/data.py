@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from api.deps import CurrentUser, DatabaseDep
 from core import data
+from storage.exporting import Order
+from storage.formats import ENCODINGS, FORMATS
 from storage.importing import ImportReport
 
 router = APIRouter(prefix="/projects/{project_id}", tags=["data"])
@@ -119,26 +121,95 @@ def list_pairs(
     return [PairPublic.model_validate(row, from_attributes=True) for row in page.rows]
 
 
+class ExportAccount(BaseModel):
+    """What an export holds and leaves out. `rows` of the file; pairs by what their votes say:
+    `decided` (one response preferred), `even` (ties, even votes), `both_bad`, `unheard` (only
+    votes that do not count), `waiting` (no votes); `votes` that count, how many of them are
+    simulated, and by how many annotators (people)."""
+
+    rows: int
+    decided: int
+    even: int
+    both_bad: int
+    unheard: int
+    waiting: int
+    votes: int
+    simulated_votes: int
+    annotators: int
+    demonstrations: int
+    chosen_responses: int
+
+
+Format = Annotated[str, Query(description=f"one of {', '.join(FORMATS)}")]
+Ties = Annotated[
+    str | None,
+    Query(
+        description="pairs without a preferred response: drop, or both (once each way round; KTO: both good)"
+    ),
+]
+BothBad = Annotated[
+    str | None,
+    Query(
+        description="ignore (only pairs whose every vote says so are left out), drop (most votes), or reject (KTO)"
+    ),
+]
+
+
+def _order(
+    format: Format = "comparisons",
+    include_simulated: bool = False,
+    split: str | None = None,
+    ties: Ties = None,
+    both_bad: BothBad = None,
+    chosen: Annotated[bool, Query(description="SFT: also responses that won a pair and lost none")] = False,
+) -> Order:
+    return Order(format, include_simulated, split, ties, both_bad, chosen)
+
+
+Ordered = Annotated[Order, Depends(_order)]
+
+
 @router.get("/export")
 def export(
     project_id: str,
     db: DatabaseDep,
     who: CurrentUser,
-    format: str = "comparisons",
-    include_simulated: bool = False,
-    split: str | None = None,
-    as_: Annotated[Literal["json", "jsonl"] | None, Query(alias="as")] = None,
+    order: Ordered,
+    as_: Annotated[Literal["json", "jsonl", "csv", "parquet", "hf"] | None, Query(alias="as")] = None,
     accept: Annotated[str, Header()] = "",
 ) -> StreamingResponse:
-    """`trl` and `trl-conversational` give prompt, chosen and rejected of every pair whose
-    votes prefer one response; `comparisons` gives canonical rows, which can be imported
-    again. A JSON list, or JSON Lines with `as=jsonl` (or `Accept: application/x-ndjson`).
-    Votes of simulated annotators are left out unless `include_simulated=true`; then every
-    row says in `simulated` whether it rests on any."""
-    rows = data.export_stream(db, who, project_id, format, include_simulated, split)
-    if as_ == "jsonl" or (as_ is None and ("ndjson" in accept or "jsonl" in accept)):
-        return StreamingResponse(data.as_lines(rows), media_type="application/x-ndjson")
-    return StreamingResponse(data.as_list(rows), media_type="application/json")
+    """`trl`, `trl-margin`, `dpo`, `kto`, `sft` (each also `-conversational`), `dpo-openai`,
+    `sft-messages`, and `comparisons`, canonical rows which can be imported again. A JSON list;
+    JSON Lines with `as=jsonl` (or `Accept: application/x-ndjson`); `csv`, `parquet`, or `hf`:
+    a zip that `datasets.load_dataset` opens once it is unpacked. Votes of simulated annotators
+    are left out unless `include_simulated=true`; then every row says in `simulated` whether it
+    rests on any. `ties` and `both_bad` say what becomes of pairs without a preferred response."""
+    if as_ is None:
+        as_ = "jsonl" if "ndjson" in accept or "jsonl" in accept else "json"
+    pieces = data.export_file(db, who, project_id, order, as_)
+    name = data.file_name(project_id, order, as_)
+    headers = {} if as_ in ("json", "jsonl") else {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type=ENCODINGS[as_], headers=headers)
+
+
+@router.get("/export/account")
+def export_account(project_id: str, db: DatabaseDep, who: CurrentUser, order: Ordered) -> ExportAccount:
+    """What `export` with the same parameters holds, and what it leaves out and why."""
+    found = data.export_preview(db, who, project_id, order, limit=0).account
+    pairs = found.tally
+    return ExportAccount(
+        rows=found.rows,
+        decided=pairs.decided,
+        even=pairs.even,
+        both_bad=pairs.bad,
+        unheard=pairs.unheard,
+        waiting=pairs.waiting,
+        votes=pairs.votes,
+        simulated_votes=pairs.simulated_votes,
+        annotators=pairs.annotators,
+        demonstrations=found.demonstrations,
+        chosen_responses=found.winners if order.chosen else 0,
+    )
 
 
 def _answer(report: ImportReport) -> ImportAnswer:

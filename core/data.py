@@ -1,25 +1,26 @@
-"""Data in and out of a project: examples, comparisons, exports."""
+"""Data in and out of a project: examples and comparisons here, exports in core.exports."""
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
 
-from core import audit
+from core import audit, encoding, spreadsheet
 from core.access import Principal, require
 from core.errors import Invalid
+from core.exports import as_lines, as_list, export, export_file, export_preview, export_stream, file_name
 from core.projects import find_project
 from core.settings import get_settings
-from storage import exporting, importing, listing
+from storage import importing, listing
 from storage.database import Database
 from storage.files import FileProblem, Table, read_table
 from storage.importing import Checked, ImportReport
 from storage.inputs import split_of
 from storage.tables import Example, Project
+
+__all__ = ["as_lines", "as_list", "export", "export_file", "export_preview", "export_stream", "file_name"]
 
 PAGE = 1_000  # most rows of a list in one answer
 
@@ -27,7 +28,7 @@ PAGE = 1_000  # most rows of a list in one answer
 def read_upload(name: str, data: bytes) -> Table:
     """Read an uploaded file. Raises Invalid, naming the line, for what cannot be read."""
     try:
-        return read_table(name, data, get_settings().max_upload_mb * 2**20)
+        return encoding.decoded(read_table(name, data, get_settings().max_upload_mb * 2**20))
     except FileProblem as problem:
         raise Invalid(str(problem), problem.hint) from None
 
@@ -131,17 +132,14 @@ def not_taken(table: Table, report: ImportReport) -> list[dict[str, Any]]:
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Flat rows as CSV; objects and lists as JSON."""
+    """Flat rows as CSV that is safe to open in a spreadsheet; objects and lists as JSON."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(columns)
-    for row in rows:
-        cells = (row.get(name) for name in columns)
-        writer.writerow(
-            json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list) else cell for cell in cells
-        )
-    return file.getvalue()
+    cells = ([_cell(row.get(name)) for name in columns] for row in rows)
+    return spreadsheet.as_csv(columns, cells)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 # --- looking ------------------------------------------------------------------------------
@@ -214,95 +212,3 @@ def _check_range(limit: int, offset: int) -> None:
         raise Invalid(f"limit: a number from 1 to {PAGE}.")
     if offset < 0:
         raise Invalid("offset: a number from 0.")
-
-
-# --- out ----------------------------------------------------------------------------------
-
-
-def check_export(format: str, split: str | None) -> None:
-    if format not in exporting.FORMATS:
-        raise Invalid(f"format: “{format}” is none.", f"One of {', '.join(exporting.FORMATS)}.")
-    if split not in (None, "train", "dev", "test"):
-        raise Invalid("split: train, dev or test.")
-
-
-def export(
-    db: Database,
-    who: Principal,
-    project_id: str,
-    format: str,
-    include_simulated: bool = False,
-    split: str | None = None,
-) -> list[dict[str, Any]]:
-    """All rows of an export; see `export_stream` for large ones."""
-    return list(export_stream(db, who, project_id, format, include_simulated, split))
-
-
-def export_stream(
-    db: Database,
-    who: Principal,
-    project_id: str,
-    format: str,
-    include_simulated: bool = False,
-    split: str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """The rows of an export, one at a time; what is wrong with the request is raised at
-    once, not at the first row. `format` is one of storage.exporting.FORMATS."""
-    require(who, "data.export")
-    check_export(format, split)
-
-    def note(session: Session) -> None:
-        find_project(session, project_id)
-        audit.record(
-            session,
-            who,
-            "data.export",
-            "project",
-            project_id,
-            project_id,
-            format=format,
-            include_simulated=include_simulated,
-            split=split,
-        )
-
-    db.write(note)
-
-    def rows() -> Iterator[dict[str, Any]]:
-        with db.read() as session:
-            yield from exporting.export_rows(session, project_id, format, include_simulated, split)
-
-    return rows()
-
-
-def export_preview(
-    db: Database,
-    who: Principal,
-    project_id: str,
-    format: str,
-    include_simulated: bool = False,
-    split: str | None = None,
-    limit: int = 5,
-) -> Page:
-    """The first rows of an export, and how many there are."""
-    require(who, "data.export")
-    check_export(format, split)
-    with db.read() as session:
-        find_project(session, project_id)
-        total = exporting.count_rows(session, project_id, format, include_simulated, split)
-        rows = exporting.export_rows(session, project_id, format, include_simulated, split)
-        return Page([row for _, row in zip(range(limit), rows, strict=False)], total)
-
-
-def as_lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """JSON Lines."""
-    for row in rows:
-        yield json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def as_list(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """One JSON list, a row a line."""
-    separator = "["
-    for row in rows:
-        yield separator + json.dumps(row, ensure_ascii=False)
-        separator = ",\n"
-    yield "[]" if separator == "[" else "]"

@@ -1,15 +1,15 @@
 """Data: the project's examples and pairs, import and export."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core import accounts, data
+from core import data
 from core.services import database
-from pages.data_import import narrow, show_import
+from pages.data_export import show_export
+from pages.data_import import show_import
 from pages.render import response_html
 from pages.shared import ago, empty, header, may, me, problems
 from storage.listing import Counts, PairRow
@@ -18,12 +18,6 @@ from storage.tables import Example, Project
 PER_PAGE = 50
 SPLITS = ("train", "dev", "test")
 STATES = {"all": "All", "waiting": "Waiting for votes", "judged": "With votes"}
-FORMATS = {
-    "comparisons": "Comparisons: a row a vote, and the pairs that wait; can be imported again",
-    "trl": "TRL preferences: prompt, chosen, rejected as text",
-    "trl-conversational": "TRL preferences as lists of messages",
-}
-ENCODINGS = {"jsonl": "JSON Lines", "json": "JSON", "csv": "CSV (objects as JSON)"}
 
 
 def show_examples(project: Project, counts: Counts) -> None:
@@ -171,59 +165,6 @@ def show_pair(row: PairRow) -> None:
                 st.html(response_html(text or "*(empty)*"))
 
 
-def show_export(project: Project, counts: Counts) -> None:
-    if not counts.pairs:
-        nothing_yet("There is nothing to export yet.", "Votes and pairs can be taken out in TRL's formats.")
-        return
-    format_ = st.radio("Format", list(FORMATS), format_func=FORMATS.__getitem__)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        split = st.selectbox("Split", [None, *SPLITS], format_func=lambda name: name or "all", width=160)
-        encoding = st.selectbox("File", list(ENCODINGS), format_func=ENCODINGS.__getitem__, width=240)
-        simulated = st.toggle(
-            "Include simulated votes",
-            disabled=not counts.simulated_votes,
-            help="Rows that rest on them are marked: “simulated” is true.",
-        )
-    if counts.simulated_votes:
-        st.caption(f"{counts.simulated_votes:,} of the {counts.votes:,} votes are simulated.")
-    page = data.export_preview(database(), me(), project.id, format_, simulated, split)
-    st.metric("Rows", f"{page.total:,}", border=True, width=200)
-    if not page.total:
-        st.info("No row: no vote of a person's prefers one response here.", icon=":material/info:")
-        return
-    if page.rows:
-        shown = [{name: flat(value) for name, value in row.items()} for row in page.rows]
-        texts = ("input", "response_a", "response_b") if format_ == "comparisons" else ()
-        st.dataframe(pd.DataFrame(shown).fillna(""), hide_index=True, column_config=narrow(*texts))
-    stamp = "".join(letter if letter.isalnum() else "-" for letter in project.name.lower())[:40]
-    sign_in_id = me().sign_in_id
-    st.download_button(
-        f"Download {page.total:,} rows",
-        data=lambda: encoded(sign_in_id, project, format_, simulated, split, encoding),
-        file_name=f"{stamp}-{format_}.{encoding}",
-        type="primary",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-
-
-def encoded(
-    sign_in_id: str | None, project: Project, format_: str, simulated: bool, split: str | None, encoding: str
-) -> bytes:
-    """The file, made when the button is pressed. That happens outside the page, which
-    therefore says whose sign-in it is; it is checked anew."""
-    who = accounts.principal_of_sign_in(database(), sign_in_id)
-    rows = data.export_stream(database(), who, project.id, format_, simulated, split)
-    if encoding == "csv":
-        return data.as_csv(list(rows)).encode("utf-8-sig")
-    lines: Iterator[str] = data.as_lines(rows) if encoding == "jsonl" else data.as_list(rows)
-    return "".join(lines).encode()
-
-
-def flat(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def nothing_yet(title: str, text: str) -> None:
     empty(title, text)
     if may("data.import"):
@@ -270,5 +211,7 @@ with problems():
         show_pairs(project, amounts)
     elif view == "Import":
         show_import(project)
-    else:
+    elif amounts.pairs:
         show_export(project, amounts)
+    else:
+        nothing_yet("There is nothing to export yet.", "Votes and pairs can be taken out for many trainers.")

@@ -1,108 +1,98 @@
-"""Taking votes and preferences out: canonical comparison rows, and TRL's preference rows.
+"""Taking votes out: canonical comparison rows here, what trainers read in
+`storage.training_rows`.
 
 Rows come one at a time from one read, so that a large project is never in memory whole.
-Simulated votes are left out unless asked for, and are then marked.
+Simulated votes are left out unless asked for, and are then marked; votes that a lead left
+out (`storage.counting`) always.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import case
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
+from storage.counting import counted
+from storage.formats import FORMATS, Format
 from storage.inputs import Input
-from storage.preferences import transcript
-from storage.rows import prompt_label
+from storage.rows import prompt_label, renamed
 from storage.tables import Annotator, Example, Pair, Prompt, Response, Vote
+from storage.training_rows import count_lessons, demonstration_rows, pair_rows
+from storage.verdicts import Policy, Tally, tally
 
-FORMATS = ("trl", "trl-conversational", "comparisons")
 _BATCH = 1_000
 
 
-def export_rows(
-    session: Session, project_id: str, format: str, include_simulated: bool = False, split: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """Rows of one of FORMATS. `split` keeps the examples of one split. With
-    `include_simulated`, every row says by `simulated` whether it rests on a simulated vote."""
-    if format == "comparisons":
-        yield from _comparisons(session, project_id, include_simulated, split)
-    else:
-        conversational = format == "trl-conversational"
-        for pair, simulated in _decided(session, project_id, include_simulated, split):
-            row = _trl_row(*pair, conversational=conversational)
-            yield {**row, "simulated": simulated} if include_simulated else row
+@dataclass(frozen=True)
+class Order:
+    """What is asked for. `ties` and `both_bad` None: the format's own default. `chosen`:
+    responses that won are demonstrations too (formats for SFT)."""
 
+    format: str
+    include_simulated: bool = False
+    split: str | None = None
+    ties: str | None = None
+    both_bad: str | None = None
+    chosen: bool = False
 
-def count_rows(
-    session: Session, project_id: str, format: str, include_simulated: bool = False, split: str | None = None
-) -> int:
-    """How many rows `export_rows` gives."""
-    if format != "comparisons":
-        query = _majorities(project_id, include_simulated, split).subquery()
-        return session.exec(select(func.count()).select_from(query)).one()
-    votes = _votes(select(func.count(col(Vote.id))), project_id, include_simulated, split)
-    waiting = _waiting(select(func.count(col(Pair.id))), project_id, split)
-    return session.exec(votes).one() + session.exec(waiting).one()
+    @property
+    def described(self) -> Format:
+        return FORMATS[self.format]
 
-
-# --- preferences --------------------------------------------------------------------------
-
-
-def _majorities(project_id: str, include_simulated: bool, split: str | None) -> Any:
-    """Pairs whose votes prefer one response: more wins than the other has. A tie counts
-    for neither, "both bad" not at all."""
-    a_wins = func.sum(case((col(Vote.winner) == col(Pair.response_a), 1), else_=0))
-    b_wins = func.sum(case((col(Vote.winner) == col(Pair.response_b), 1), else_=0))
-    simulated = func.max(case((col(Vote.simulated), 1), else_=0))
-    query: Any = (
-        select(col(Pair.id).label("pair_id"), (a_wins > b_wins).label("a_won"), simulated.label("simulated"))
-        .select_from(Pair)
-        .join(Vote, col(Vote.pair_id) == col(Pair.id))
-        .where(col(Pair.project_id) == project_id)
-        .group_by(col(Pair.id))
-        .having(a_wins != b_wins)
-    )
-    if not include_simulated:
-        query = query.where(col(Vote.simulated).is_(False))
-    if split:
-        query = query.join(Example, col(Example.id) == col(Pair.example_id)).where(
-            col(Example.split) == split
+    @property
+    def policy(self) -> Policy:
+        known = self.described
+        return Policy(
+            self.ties or (known.ties[0] if known.ties else "drop"),
+            self.both_bad or (known.both_bad[0] if known.both_bad else "ignore"),
         )
-    return query
 
 
-def _decided(
-    session: Session, project_id: str, include_simulated: bool, split: str | None
-) -> Iterator[tuple[tuple[Example, str, str], bool]]:
-    """(example, chosen text, rejected text), and whether a simulated vote is behind it."""
-    majorities = _majorities(project_id, include_simulated, split).subquery()
-    chosen_id = case((majorities.c.a_won, col(Pair.response_a)), else_=col(Pair.response_b))
-    rejected_id = case((majorities.c.a_won, col(Pair.response_b)), else_=col(Pair.response_a))
-    chosen, rejected = _sides()
-    query: Any = (
-        select(Example, chosen.text, rejected.text, majorities.c.simulated)
-        .select_from(majorities)
-        .join(Pair, col(Pair.id) == majorities.c.pair_id)
-        .join(Example, col(Example.id) == col(Pair.example_id))
-        .join(chosen, chosen.id == chosen_id)
-        .join(rejected, rejected.id == rejected_id)
-        .order_by(col(Pair.id))
-    )
-    for example, best, worst, simulated in session.exec(query).yield_per(_BATCH):
-        yield (example, best, worst), bool(simulated)
+@dataclass
+class Account:
+    """What an export holds and what it leaves out. `tally` counts pairs; for SFT,
+    `demonstrations` were written by people, and `winners` are responses that could be
+    taken besides."""
+
+    rows: int = 0
+    demonstrations: int = 0
+    winners: int = 0
+    tally: Tally = field(default_factory=Tally)
 
 
-def _trl_row(example: Example, chosen: str, rejected: str, *, conversational: bool) -> dict[str, Any]:
-    """As TRL's preference format has it. The prompt is the input that people saw; a
-    conversation becomes messages, or HH-RLHF's transcript in the plain format."""
-    earlier = example.messages or []
-    turns = [*earlier, {"role": "user", "content": example.input}]
-    if conversational:
-        answers = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
-        return {"prompt": turns, "chosen": answers[0], "rejected": answers[1]}
-    return {"prompt": transcript(turns) if earlier else example.input, "chosen": chosen, "rejected": rejected}
+def export_rows(session: Session, project_id: str, order: Order) -> Iterator[dict[str, Any]]:
+    """Rows of an order. With `include_simulated`, every row says by `simulated` whether it
+    rests on a simulated vote."""
+    family = order.described.family
+    if family == "comparisons":
+        yield from _comparisons(session, project_id, order.include_simulated, order.split)
+        return
+    asked = (session, project_id, order.format, order.policy, order.include_simulated, order.split)
+    rows = demonstration_rows(*asked, order.chosen) if family == "sft" else pair_rows(*asked)
+    for row, simulated in rows:
+        yield {**row, "simulated": simulated} if order.include_simulated else row
+
+
+def account(session: Session, project_id: str, order: Order) -> Account:
+    """How many rows `export_rows` gives, and what is left out of them and why."""
+    family, policy = order.described.family, order.policy
+    found = Account(tally=tally(session, project_id, policy, order.include_simulated, order.split))
+    if family == "comparisons":
+        votes = _votes(select(func.count(col(Vote.id))), project_id, order.include_simulated, order.split)
+        waiting = _waiting(select(func.count(col(Pair.id))), project_id, order.split)
+        found.rows = session.exec(votes).one() + session.exec(waiting).one()
+    elif family == "sft":
+        asked = (project_id, policy, order.include_simulated, order.split)
+        found.demonstrations, found.winners = count_lessons(session, *asked)
+        found.rows = found.demonstrations + (found.winners if order.chosen else 0)
+    else:
+        pairs, even, bad = found.tally.decided, found.tally.even, found.tally.bad
+        each = 2 if family == "kto" else 1
+        found.rows = each * pairs + (2 * even if policy.ties == "both" else 0)
+        found.rows += 2 * bad if family == "kto" and policy.both_bad == "reject" else 0
+    return found
 
 
 def _sides() -> tuple[Any, Any]:
@@ -117,7 +107,7 @@ def _votes(query: Any, project_id: str, include_simulated: bool, split: str | No
         query.select_from(Vote)
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
         .join(Example, col(Example.id) == col(Pair.example_id))
-        .where(col(Vote.project_id) == project_id)
+        .where(col(Vote.project_id) == project_id, counted(project_id))
     )
     if not include_simulated:
         query = query.where(col(Vote.simulated).is_(False))
@@ -195,7 +185,7 @@ def _judgement(vote: Vote, pair: Pair, annotator: str) -> dict[str, Any]:
         "strength": vote.strength,
         "left": side.get(vote.left or ""),
         "reason": vote.reason,
-        "criteria": vote.criteria,
+        "criteria": renamed(vote.criteria, side),
         "duration_ms": vote.duration_ms,
         "external_id": vote.external_id,
     }

@@ -18,7 +18,7 @@ from storage.bulk import chunks, insert_many
 from storage.ids import id_of
 from storage.inputs import Input, split_of
 from storage.pairs import NewPair, add_pairs, annotators_named, pair_id_of
-from storage.rows import ComparisonRow, prompt_label
+from storage.rows import ComparisonRow, prompt_label, renamed
 from storage.slots import adjust_slots, wanted
 from storage.tables import Annotator, Example, Pair, Project, Prompt, Response, Vote
 
@@ -177,7 +177,7 @@ class Plan:
             row.strength,
             sides.get(row.left or ""),
             row.reason,
-            row.criteria,
+            renamed(row.criteria, sides),
         )
         before = self.given.get((pair_id, name))
         if before is not None:

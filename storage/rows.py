@@ -7,7 +7,8 @@ The canonical comparison row is what files, the API and exports share:
     prompt_a, prompt_b      names of what produced them ("A" and "B" when left out)
     annotator, choice       who judged, and a, b, tie or both_bad; without both, the row is
                             a pair that waits for votes
-    strength, left, reason, criteria, created_at, duration_ms, external_id    optional
+    strength, left, reason, criteria, created_at, duration_ms, external_id    optional; a
+                            criterion's mark is a, b, same, or a rating
     simulated               true for a vote that no person cast (exports mark them so)
 
 TRL's preference rows are read as canonical ones. What cannot be taken raises RowProblem,
@@ -144,6 +145,19 @@ class ExampleRow(BaseModel):
     )
     split: Annotated[Literal["train", "dev", "test"] | None, BeforeValidator(_word)] = None
     external_id: OptionalName = None
+
+
+def renamed(criteria: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Marks on criteria with the two sides under other names: rows say a and b, the database
+    response ids. A mark is the better side ("a"), a rating of each ({"a": 4, "b": 2}), or
+    something of its own, which stays as it is."""
+
+    def one(mark: Any) -> Any:
+        if isinstance(mark, dict):
+            return {names.get(side, side): value for side, value in mark.items()}
+        return names.get(mark, mark) if isinstance(mark, str) else mark
+
+    return {name: one(mark) for name, mark in criteria.items()}
 
 
 def prompt_label(name: str, version: int) -> str:
