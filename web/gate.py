@@ -52,7 +52,7 @@ OPEN_PREFIXES = ("/auth/", f"{API}/docs/")
 # Streamlit's own frontend, the same files for everybody: it loads parts of itself when they
 # are first needed, and a page whose sign-in has just ended must still be able to say so.
 FRONTEND = ("/static/js/", "/static/css/", "/static/media/")
-_NOT_PAGES = ("/_stcore/", "/static/", "/media/", "/component/", "/app/static/", "/api/")
+_NOT_PAGES = ("/_stcore/", "/static/", "/media/", "/component/", "/app/static/", "/api/", "/desk/")
 
 
 class Gate:

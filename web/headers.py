@@ -7,7 +7,8 @@ script or a style from elsewhere, nor send anything there.
 What Streamlit needs beyond 'self', found by looking at a browser's console:
 styles within elements (emotion writes them), blob: and data: for images, fonts and
 downloads it makes itself, WebAssembly, and the one inline script of its index.html,
-which is admitted by its hash. Charts are drawn by Vega's interpreter, so there is no
+which is admitted by its hash. Scripts from blob: are how it runs a component of ours (the
+annotators' desk): only a script that runs already can make one, injected HTML cannot. Charts are drawn by Vega's interpreter, so there is no
 'unsafe-eval'.
 """
 
@@ -36,7 +37,7 @@ def content_security_policy() -> str:
     return "; ".join(
         (
             "default-src 'self'",
-            f"script-src 'self' 'wasm-unsafe-eval' {' '.join(inline_script_hashes())}",
+            f"script-src 'self' blob: 'wasm-unsafe-eval' {' '.join(inline_script_hashes())}",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "media-src 'self' data: blob:",

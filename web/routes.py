@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from api.app import create_api
+from api.desk import create_desk
 from core.services import database
 from web import oidc, signin
 from web.signin import from_here
@@ -34,4 +35,9 @@ def routes() -> list[BaseRoute]:
         Mount("/oidc", oidc.routes()),
     ]
     # The mount also covers the /auth/login and /auth/logout of st.login, which is not used.
-    return [Route("/health", health), Mount("/api/v1", create_api()), Mount("/auth", routes=auth)]
+    return [
+        Route("/health", health),
+        Mount("/api/v1", create_api()),
+        Mount("/desk", create_desk()),
+        Mount("/auth", routes=auth),
+    ]

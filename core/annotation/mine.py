@@ -1,0 +1,123 @@
+"""My work: one's own votes, pace, goal for the day, and agreement with others."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from core.access import Principal, require
+from core.annotation.desk import desk_in
+from core.annotation.votes import _annotator_id
+from core.errors import Invalid
+from core.projects import find_project
+from core.stats import wilson
+from storage import my_votes
+from storage.database import Database
+from storage.ids import now
+from storage.my_votes import Filter, Past
+
+DAYS = 30
+MOST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class History:
+    total: int
+    rows: list[Past]
+
+
+@dataclass(frozen=True)
+class Day:
+    day: date
+    votes: int
+    median_ms: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`value`: the mean share of the others who chose the same on the same pair; over n
+    votes that others' can be compared with; low and high: Wilson's 95 % interval, which
+    takes each of the n for a yes or no and so is a little too wide."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """`agreement` is None where the project does not show it, or nobody else voted."""
+
+    votes: int
+    today: int
+    goal: int
+    median_ms: float | None
+    days: list[Day]
+    shows_agreement: bool
+    agreement: Agreement | None
+
+
+def my_votes_of(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    which: Filter | None = None,
+    limit: int = 20,
+    offset: int = 0,
+) -> History:
+    """One's own votes, newest first."""
+    require(who, "annotate")
+    if not 1 <= limit <= MOST_ROWS or offset < 0:
+        raise Invalid(f"limit: 1 to {MOST_ROWS}; offset: zero or more.")
+    which = which or Filter()
+    with db.read() as session:
+        annotator_id = _annotator_id(find_project(session, project_id).id, who)
+        total = my_votes.count(session, annotator_id, which)
+        return History(total, my_votes.page(session, annotator_id, which, limit, offset))
+
+
+def my_work(db: Database, who: Principal, project_id: str) -> Work:
+    """What one did, day by day (UTC) for DAYS days, and how it compares."""
+    require(who, "annotate")
+    with db.read() as session:
+        project = find_project(session, project_id)
+        desk = desk_in(session, project.id)
+        annotator_id = _annotator_id(project.id, who)
+        today = now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        days = [
+            Day(moment.date(), votes, median)
+            for moment, votes, median in my_votes.by_day(
+                session, annotator_id, today - timedelta(days=DAYS - 1)
+            )
+        ]
+        total = my_votes.count(session, annotator_id, Filter())
+        agreement = None
+        if desk.show_agreement:
+            found = my_votes.agreement(session, project.id, annotator_id)
+            if found.compared:
+                share = found.agreed / found.compared
+                low, high = wilson(found.agreed, found.compared)
+                agreement = Agreement(share, low, high, found.compared)
+    done_today = next((day.votes for day in days if day.day == today.date()), 0)
+    timed = [day for day in days if day.median_ms is not None]
+    return Work(
+        votes=total,
+        today=done_today,
+        goal=desk.daily_goal,
+        median_ms=timed[-1].median_ms if timed else None,
+        days=days,
+        shows_agreement=desk.show_agreement,
+        agreement=agreement,
+    )
+
+
+def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -> list[str]:
+    """Ids of one's newest votes that an undo can take back, the newest first."""
+    require(who, "annotate")
+    with db.read() as session:
+        return my_votes.newest(session, project_id, _annotator_id(project_id, who), limit)
+
+
+def done_since(db: Database, who: Principal, project_id: str, since: datetime) -> int:
+    require(who, "annotate")
+    with db.read() as session:
+        return my_votes.count(session, _annotator_id(project_id, who), Filter(since=since))
