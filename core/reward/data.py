@@ -1,8 +1,9 @@
 """What a project's votes add up to: preferences to train on, by split.
 
-A pair's soft label q is the share of its votes for response a, a tie counting half
-(a vote "both bad" says nothing about which is better, and is left out). Where people
-voted on a pair, only their votes count; simulated votes speak where nobody else did.
+A pair's soft label q is, by majority, the share of its votes for response a, a tie counting
+half (a vote "both bad" says nothing about which is better, and is left out); the lead may
+choose another way for the project (`core.annotation.aggregation`). Where people voted on a
+pair, only their votes count; simulated votes speak where nobody else did.
 """
 
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from core.access import Principal, require
+from core.annotation.aggregation import MAJORITY, method_of, soft_labels
 from core.projects import find_project
 from core.reward.text import input_text
 from storage.counting import counted
 from storage.database import Database
+from storage.judgements import Which
 from storage.rows import MARGINS
-from storage.tables import Example, Pair, Prompt, Response, Vote
+from storage.tables import Example, Pair, Project, Prompt, Response, Vote
 
 SPLITS = ("train", "dev", "test")
 
@@ -35,6 +38,7 @@ class Votes:
     left_known: int = 0  # decisive votes of which the side is known
     left_won: int = 0
     margin: float = 0.0  # sum over the votes for a, less those for b
+    soft: float | None = None  # the label, where it is not the share
 
     @property
     def n(self) -> int:
@@ -42,7 +46,11 @@ class Votes:
 
     @property
     def q(self) -> float:
-        return (self.a + 0.5 * self.ties) / self.n
+        return (self.a + 0.5 * self.ties) / self.n if self.soft is None else self.soft
+
+    @property
+    def decided(self) -> bool:
+        return abs(self.q - 0.5) > 1e-9
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Counts:
     """What one split holds."""
 
     pairs: int = 0  # of use
-    decided: int = 0  # of these: one side has more votes
+    decided: int = 0  # of these: one side is preferred
     ties: int = 0
     votes: int = 0
     simulated_votes: int = 0
@@ -102,6 +110,7 @@ def voted_pairs(session: Session, project_id: str, *, with_text: bool) -> Iterat
     tally = _tally(session, project_id)
     if not tally:
         return
+    _label(session, project_id, tally)
     left, right = aliased(Response), aliased(Response)
     columns: list[Any] = [
         Pair.id,
@@ -172,6 +181,17 @@ def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
     return found
 
 
+def _label(session: Session, project_id: str, tally: dict[str, tuple[Votes, Votes]]) -> None:
+    """Give the labels of the project's way of adding votes up, where it is not the majority."""
+    project = session.get(Project, project_id)
+    method = method_of(project) if project else MAJORITY
+    if method == MAJORITY:
+        return
+    for place, kind in ((0, "exclude"), (1, "only")):
+        for pair_id, q in soft_labels(session, Which(project_id, kind), method).items():
+            tally[pair_id][place].soft = q
+
+
 def _prompt_names(session: Session, project_id: str) -> dict[str, str]:
     query = select(Prompt.id, Prompt.name, Prompt.version).where(Prompt.project_id == project_id)
     return {id: f"{name} v{version}" for id, name, version in session.exec(query)}
@@ -190,8 +210,8 @@ def summarise(pairs: list[VotedPair], include_simulated: bool) -> Summary:
             continue
         characters.append(pair.characters)
         counts.pairs += 1
-        counts.decided += votes.a != votes.b
-        counts.ties += votes.a == votes.b
+        counts.decided += votes.decided
+        counts.ties += not votes.decided
         counts.votes += votes.n
         counts.simulated_votes += votes.n if votes is pair.simulated else 0
     return Summary(splits, sum(characters) / len(characters) if characters else 0.0)

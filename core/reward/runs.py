@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from core import audit
+from core.annotation.aggregation import method_of
 from core.errors import Invalid
 from core.reward.data import Summary, VotedPair, summarise, training_row, voted_pairs
 from core.reward.presets import DEFAULT, Preset, choose_length, preset_named
@@ -48,6 +49,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "preset": preset.name,
             "simulated": simulated,
             "simulated_by_default": asked is None,
+            "aggregation": method_of(project),
             "backbone": backbone,
             "max_length": length_for(preset, used),
         },
