@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.deps import CurrentUser, DatabaseDep
 from core import data
+from core.foreign import TOOLS
 from storage.exporting import Order
 from storage.formats import ENCODINGS, FORMATS
 from storage.importing import ImportReport
@@ -78,12 +79,25 @@ def import_examples(project_id: str, rows: Rows, db: DatabaseDep, who: CurrentUs
 
 
 @router.post("/comparisons")
-def import_comparisons(project_id: str, rows: Rows, db: DatabaseDep, who: CurrentUser) -> ImportAnswer:
+def import_comparisons(
+    project_id: str,
+    rows: Rows,
+    db: DatabaseDep,
+    who: CurrentUser,
+    tool: Annotated[
+        str | None,
+        Query(description=f"whose export the rows are: auto, {', '.join(TOOLS)}; left out: our own rows"),
+    ] = None,
+) -> ImportAnswer:
     """Add canonical comparison rows: `input`, `response_a`, `response_b`, `prompt_a`,
     `prompt_b`, `annotator`, `choice` (a, b, tie, both_bad), and optionally `strength`,
     `left` (a, b), `reason`, `criteria`, `created_at`, `duration_ms`, `external_id`. A row
     without `annotator` and `choice` is a pair that waits for votes. TRL's rows (`prompt`,
-    `chosen`, `rejected`) are taken too. All rows are stored in one transaction."""
+    `chosen`, `rejected`) are taken too. All rows are stored in one transaction. With `tool`, the rows are
+    records of another tool's JSON export; one record may give several votes, which `imported`
+    and `duplicates` count."""
+    if tool is not None:
+        return _answer(data.import_foreign(db, who, project_id, rows, tool))
     return _answer(data.import_comparisons(db, who, project_id, rows))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from core import audit, encoding, spreadsheet
+from core import audit, encoding, foreign, mapping, spreadsheet
 from core.access import Principal, require
 from core.errors import Invalid
 from core.exports import as_lines, as_list, export, export_file, export_preview, export_stream, file_name
@@ -56,6 +56,47 @@ def import_comparisons(
     return _store(
         db, who, project_id, checked, importing.store_comparisons, "data.import_comparisons", dry_run
     )
+
+
+def import_foreign(
+    db: Database,
+    who: Principal,
+    project_id: str,
+    records: Sequence[Any],
+    tool: str,
+    *,
+    dry_run: bool = False,
+) -> ImportReport:
+    """Add the comparisons of another tool's export (core.foreign.TOOLS; "auto" recognises
+    it): columns and choices as the import page would guess them. A record may give several
+    comparisons, so that `imported` and `duplicates` count these; `skipped` names records."""
+    require(who, "data.import")
+    if tool != "auto" and tool not in foreign.TOOLS:
+        raise Invalid(f"tool: “{tool}” is none.", f"One of auto, {', '.join(foreign.TOOLS)}.")
+    objects = [(place, record) for place, record in enumerate(records) if isinstance(record, dict)]
+    table = Table(
+        "JSON", "row", rows=[record for _, record in objects], numbers=[place for place, _ in objects]
+    )
+    table.broken = [
+        (place, "the row is not an object") for place, one in enumerate(records) if not isinstance(one, dict)
+    ]
+    found = foreign.recognised(table) if tool == "auto" else foreign.TOOLS[tool]
+    if found is None:
+        raise Invalid(
+            "These are no records of a tool that is known.", f"Known are {', '.join(foreign.TOOLS)}."
+        )
+    made = foreign.converted(found, table)
+    columns = mapping.guess_mapping("comparisons", made.columns)
+    meanings = {}
+    if columns["choice"]:
+        said = mapping.choice_values(made.rows, columns["choice"][0], most=len(made.rows) + 1)
+        meanings = {value: mapping.guess_meaning(value) for value in said}
+    rows = mapping.apply("comparisons", columns, made.rows, meanings)
+    report = import_comparisons(db, who, project_id, rows, dry_run=dry_run)
+    report.skipped = [importing.Skipped(made.numbers[index], reason) for index, reason in report.skipped]
+    report.skipped += [importing.Skipped(number, reason) for number, reason in made.broken]
+    report.skipped.sort()
+    return report
 
 
 def _store(

@@ -53,7 +53,7 @@ def _side(letter: str, numbers: str) -> tuple[Field, Field]:
     return (
         Field(
             f"response_{letter}", f"Response {letter.upper()}", "", True,
-            tuple(f"{word}_{end}" for word in words for end in ends),
+            tuple(f"{word}{gap}{end}" for gap in ("_", "") for word in words for end in ends),
         ),
         Field(
             f"prompt_{letter}", f"Prompt {letter.upper()}",

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import data, mapping
+from core import data, foreign, mapping
 from core.services import database
 from core.settings import get_settings
-from pages.shared import me, problems
+from pages.shared import me, plain, problems
 from storage.files import Table
 from storage.importing import ImportReport
 from storage.tables import Project
@@ -43,15 +43,29 @@ def show_import(project: Project) -> None:
     table: Table = state["table"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**:material/description: {_safe(state['name'])}**")
-        st.caption(f"{table.format}, {len(table.rows):,} rows, {len(table.columns)} columns")
+        st.caption(_described(state))
         st.button("Another file", icon=":material/close:", type="tertiary", on_click=_forget, args=(state,))
+    if "tool" in state:
+        st.toggle(
+            f"Read it as {state['tool'].title}'s export",
+            value=state["converted"],
+            key=f"tool_{state['round']}",
+            on_change=_read_again,
+            args=(state,),
+            help="Recognised by its records. Off, its columns are taken as they stand.",
+        )
     if table.broken:
         number, reason = table.broken[0]
+        what = "record" if state.get("converted") else table.unit
         st.warning(
-            f"{plural(len(table.broken), table.unit)} cannot be read and will not be taken. "
-            f"{table.unit.capitalize()} {number}: {reason}.",
+            f"{plural(len(table.broken), what)} cannot be read and will not be taken. "
+            f"{table.unit.capitalize()} {number}: {plain(reason)}.",
             icon=":material/warning:",
         )
+    if not table.rows:
+        st.error("No record of the file is a comparison that can be taken.", icon=":material/block:")
+        _untaken(data.not_taken(table, ImportReport()), "cannot be taken", expanded=True)
+        return
     kind = _choose_kind(state, table)
     with problems():
         rows = _map(state, table, kind, project)
@@ -74,18 +88,48 @@ def _upload(state: dict[str, Any]) -> bool:
                 f"`{field.name}`" + (" (needed)" if field.required else "") for field in mapping.KINDS[kind]
             )
             st.markdown(f"{names}. Other names can be assigned in the next step.")
+        tools = ", ".join(tool.title for tool in foreign.TOOLS.values())
+        st.markdown(f"**Exports of other tools.** {tools}: recognised by their records.")
     if file is None:
         return False
     with problems(), st.spinner("Reading the file …"):
         table = data.read_upload(file.name, file.getvalue())
-        kind = mapping.guess_kind(table.columns)
-        state.update(table=table, name=file.name, kind=kind, maps={}, meanings={})
+        state.update(raw=table, name=file.name, maps={}, meanings={})
+        tool = foreign.recognised(table)
+        if tool is not None:
+            state["tool"] = tool
+        _take(state, converted=tool is not None)
         st.rerun()
     return False
 
 
+def _take(state: dict[str, Any], converted: bool) -> None:
+    """The table in hand: the file's rows, or what a tool's records turn into."""
+    table = foreign.converted(state["tool"], state["raw"]) if converted else state["raw"]
+    kind = "comparisons" if converted else mapping.guess_kind(table.columns)
+    state.update(table=table, converted=converted, kind=kind, maps={}, meanings={})
+    for made in ("mapped_key", "planned_key"):
+        state.pop(made, None)
+
+
+def _read_again(state: dict[str, Any]) -> None:
+    converted = st.session_state[f"tool_{state['round']}"]
+    _take(state, converted)
+    # Other columns: the widgets of the mapping begin anew, the switch stays as it was set.
+    state["round"] += 1
+    st.session_state[f"tool_{state['round']}"] = converted
+
+
+def _described(state: dict[str, Any]) -> str:
+    table: Table = state["table"]
+    if state.get("converted"):
+        records, tool = len(state["raw"].rows), state["tool"]
+        return f"{tool.title} export, {plural(records, 'record')}, {plural(len(table.rows), 'comparison')}"
+    return f"{table.format}, {len(table.rows):,} rows, {len(table.columns)} columns"
+
+
 def _choose_kind(state: dict[str, Any], table: Table) -> str:
-    guessed = mapping.guess_kind(table.columns)
+    guessed = "comparisons" if state.get("converted") else mapping.guess_kind(table.columns)
     kind = st.segmented_control(
         "What is in it",
         list(KIND_TITLES),

@@ -1,0 +1,155 @@
+"""LangSmith: examples with the runs of two experiments and the feedback on them.
+
+A record is `{id, inputs, outputs, runs: [{id, outputs, session_id, name, feedback: [{key,
+score, comment, feedback_source, …}] or feedback_stats: {key: {n, avg}}}, …]}`, as the API
+lists a comparison's examples with their runs; an evaluator's result stands beside `runs` as
+`evaluation_results: {…: {key, scores: {run id: score}, comment}}`. The pairwise queue records
+a score on both runs for every item of its rubric: the higher wins, equal ones are a tie. One
+item is the choice (`preference`, `overall`, … else the first); the others mark criteria.
+(docs.langchain.com/langsmith/annotation-queues, langsmith.evaluation.evaluator)
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from core.mapping import plain
+from storage.inputs import RowProblem
+
+Row = dict[str, Any]
+_OVERALL = ("preference", "ranked_preference", "overall", "better", "winner", "choice")
+_OUTPUTS = ("output", "answer", "response", "content", "text", "result", "completion")
+
+
+class Score(NamedTuple):
+    """What one judge said of one run under one key."""
+
+    who: str
+    model: bool
+    key: str
+    side: str
+    score: float
+    comment: str
+    at: Any
+
+
+def fits(row: Row) -> bool:
+    if isinstance(row.get("runs"), list):
+        return "inputs" in row or "example" in row
+    return {"run_id", "key", "score"} <= set(row)
+
+
+def rows(record: Row) -> Iterator[Row | str]:
+    if "runs" not in record:
+        raise RowProblem("it is feedback alone, without the texts: export the examples with their runs")
+    runs = record["runs"]
+    if len(runs) != 2:
+        raise RowProblem(f"it has {len(runs)} runs where a comparison has two")
+    example = record.get("example") or record
+    base = {"input": _input(example["inputs"])}
+    for side, run in zip("ab", runs, strict=True):
+        base[f"response_{side}"] = _text(run.get("outputs"))
+        named = run.get("session_name") or run.get("experiment") or run.get("session_id") or run.get("name")
+        base[f"prompt_{side}"] = str(named or side.upper())
+    base["external_id"] = str(example["id"]) if example.get("id") else None
+    scores = list(_scores(record, runs))
+    judges: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        judges[score.who].append(score)
+    means = _means(runs)
+    yield from means
+    if not scores and not means:
+        yield base
+    for who, said in judges.items():
+        yield _voted(base, who, said)
+
+
+def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
+    for side, run in zip("ab", runs, strict=True):
+        for one in run.get("feedback") or []:
+            source = one.get("feedback_source") or {}
+            model = source.get("type") == "model"
+            who = source.get("user_name") or source.get("user_id") or one.get("created_by")
+            who = f"evaluator {one.get('key')}" if model else str(who or "LangSmith")
+            score = one.get("score")
+            if isinstance(score, int | float):
+                comment = one.get("comment") or ""
+                yield Score(who, model, str(one["key"]), side, float(score), comment, one.get("created_at"))
+        for key, stats in (run.get("feedback_stats") or {}).items() if not run.get("feedback") else ():
+            if stats.get("n") == 1 and stats.get("avg") is not None:
+                yield Score("LangSmith", False, key, side, float(stats["avg"]), "", None)
+    for result in (record.get("evaluation_results") or {}).values():
+        ids = {str(run.get("id")): side for side, run in zip("ab", runs, strict=True)}
+        for id_, score in (result.get("scores") or {}).items() if isinstance(result, dict) else ():
+            if str(id_) in ids and isinstance(score, int | float):
+                comment = result.get("comment")
+                said = comment.get(id_, "") if isinstance(comment, dict) else comment or ""
+                yield Score(f"evaluator {result['key']}", True, result["key"], ids[str(id_)], float(score), said, None)  # fmt: skip
+
+
+def _means(runs: list[Row]) -> list[str]:
+    several = {
+        key
+        for run in runs
+        if not run.get("feedback")
+        for key, stats in (run.get("feedback_stats") or {}).items()
+        if (stats.get("n") or 0) > 1
+    }
+    return [f"{key}: a mean over several people, which is no vote: export the feedback" for key in sorted(several)]  # fmt: skip
+
+
+def _voted(base: Row, who: str, said: list[Score]) -> Row | str:
+    by_key: dict[str, dict[str, float]] = defaultdict(dict)
+    for one in said:
+        by_key[one.key][one.side] = one.score
+    marks = {
+        key: "a" if both["a"] > both["b"] else "b" if both["b"] > both["a"] else "tie"
+        for key, both in by_key.items()
+        if len(both) == 2
+    }
+    if not marks:
+        return f"{who} scored one run only ({', '.join(by_key)})"
+    key = next((key for key in marks if plain(key) in _OVERALL), next(iter(marks)))
+    choice = marks.pop(key)
+    comments = dict.fromkeys(one.comment.strip() for one in said if one.comment and one.comment.strip())
+    return {
+        **base,
+        "annotator": who,
+        "choice": choice,
+        "criteria": {name: "same" if mark == "tie" else mark for name, mark in marks.items()},
+        "reason": "\n".join(comments),
+        "created_at": max((one.at for one in said if one.at), default=None),
+        **({"simulated": True} if all(one.model for one in said) else {}),
+    }
+
+
+def _input(inputs: Any) -> Any:
+    if isinstance(inputs, dict) and len(inputs) == 1:
+        (value,) = inputs.values()
+        return _turns(value) if isinstance(value, list) else value
+    return inputs
+
+
+def _text(outputs: Any) -> str:
+    """The answer in a run's outputs: its only value, one of the usual names, or the last
+    message."""
+    if isinstance(outputs, str):
+        return outputs
+    if isinstance(outputs, list) and outputs:
+        return str(_turns(outputs[-1:])[0]["content"])
+    if isinstance(outputs, dict):
+        known = [name for name in _OUTPUTS if name in outputs]
+        if len(outputs) == 1 or known:
+            return _text(outputs[known[0]] if known else next(iter(outputs.values())))
+        if isinstance(outputs.get("messages"), list):
+            return _text(outputs["messages"])
+    raise RowProblem("a run's outputs hold no single text")
+
+
+def _turns(messages: list[Any]) -> list[Row]:
+    """LangChain's messages ({type: human}) as chat messages ({role: user})."""
+    roles = {"human": "user", "ai": "assistant", "system": "system"}
+    return [
+        {"role": one.get("role") or roles.get(str(one.get("type")), "user"), "content": one.get("content")}
+        for one in messages
+    ]
