@@ -67,6 +67,14 @@ class Lease(BaseModel):
     lease: str
 
 
+class Leases(BaseModel):
+    leases: list[str] = Field(max_length=1_000)
+
+
+class Held(BaseModel):
+    held: list[str]
+
+
 class SkipPair(Lease):
     reason: str = Field("", max_length=marks.MAX_REASON)
 
@@ -90,6 +98,25 @@ def claim(project_id: str, db: DatabaseDep, who: CurrentUser) -> ClaimPublic | R
     return ClaimPublic.model_validate(found, from_attributes=True)
 
 
+@router.post("/projects/{project_id}/pairs/claim-ahead")
+def claim_ahead(
+    project_id: str,
+    db: DatabaseDep,
+    who: CurrentUser,
+    wanted: Annotated[int, Query(ge=1, le=votes.MOST_HELD)] = 2,
+) -> list[ClaimPublic]:
+    """The pair to judge now and the ones after it, `wanted` in all: what you hold already
+    comes first. Keep their leases alive with a heartbeat."""
+    found = votes.claim_some(db, who, project_id, wanted)
+    return [ClaimPublic.model_validate(item, from_attributes=True) for item in found]
+
+
+@router.post("/projects/{project_id}/pairs/heartbeat")
+def heartbeat(project_id: str, values: Leases, db: DatabaseDep, who: CurrentUser) -> Held:
+    """Let your leases run on. Answers those that still hold their pair."""
+    return Held(held=votes.heartbeat(db, who, project_id, values.leases))
+
+
 @router.post(
     "/pairs/{pair_id}/votes",
     status_code=201,
@@ -109,7 +136,7 @@ def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> V
         duration_ms=values.duration_ms,
         source="api",
     )
-    return _public(vote)
+    return public_vote(vote)
 
 
 @router.delete("/votes/{vote_id}")
@@ -156,5 +183,5 @@ def leaderboard(
     )
 
 
-def _public(vote: Vote) -> VotePublic:
+def public_vote(vote: Vote) -> VotePublic:
     return VotePublic.model_validate({**vote.model_dump(), "choice": marks.choice_of(vote)})

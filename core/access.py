@@ -118,6 +118,8 @@ PAGES: tuple[Page, ...] = (
          "Where the loop stands in this project, and what to do next."),
     Page("annotate.py", "Annotate", ":material/compare:", "", "annotate",
          "Compare two responses side by side and vote."),
+    Page("my_work.py", "My work", ":material/history_edu:", "", "annotate",
+         "Your own votes: look through them, change one; your pace and your goal for the day."),
     Page("data.py", "Data", ":material/table_view:", "Project", "project.view",
          "Examples and comparisons: import, look, export."),
     Page("prompts.py", "Prompts", ":material/edit_note:", "Project", "project.view",

@@ -102,8 +102,8 @@ def page(session: Session, annotator_id: str, which: Filter, limit: int, offset:
         )
         .group_by(col(VoteHistory.vote_id))
     )
-    versions: dict[str, int] = {vote_id: times for vote_id, times in session.execute(changed)}
-    return [Past(*row, versions.get(row[0].id, 0)) for row in found]
+    versions = {row[0]: int(row[1]) for row in session.execute(changed)}
+    return [Past(vote, input, left, right, versions.get(vote.id, 0)) for vote, input, left, right in found]
 
 
 def by_day(

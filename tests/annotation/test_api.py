@@ -97,3 +97,50 @@ def test_figures(db, api, made):
         f"/projects/{made.project.id}/leaderboard", params={"since": "2100-01-01T00:00:00Z"}
     ).json()
     assert late["votes"] == 0
+
+
+def test_ahead_heartbeat_edit_and_my_votes(db, api, made):
+    who = make_person(db)
+    client, other = api(who, scope=Scope.ANNOTATE), api(make_person(db, "other"))
+    project = f"/projects/{made.project.id}"
+    ahead = client.post(f"{project}/pairs/claim-ahead", params={"wanted": 3}).json()
+    assert len({pair["pair_id"] for pair in ahead}) == 3
+    assert client.post(f"{project}/pairs/claim-ahead", params={"wanted": 9}).status_code == 422
+    leases = [pair["lease"] for pair in ahead]
+    assert client.post(f"{project}/pairs/heartbeat", json={"leases": leases}).json() == {"held": leases}
+    assert other.post(f"{project}/pairs/heartbeat", json={"leases": leases}).json() == {"held": []}
+    vote = client.post(
+        f"/pairs/{ahead[0]['pair_id']}/votes", json={"lease": leases[0], "choice": "left"}
+    ).json()
+    body = {"choice": "right", "criteria": {"helpful": "same"}, "reason": "on second thought"}
+    changed = client.put(f"/votes/{vote['id']}", json=body)
+    assert changed.status_code == 200 and changed.json()["choice"] == "right"
+    assert other.put(f"/votes/{vote['id']}", json=body).status_code == 403
+    assert client.put(f"/votes/{vote['id']}", json={"choice": "A"}).status_code == 422
+    found = client.get(f"{project}/votes/mine", params={"contains": "SECOND"}).json()
+    assert found["total"] == 1 and found["items"][0]["edits"] == 1
+    assert found["items"][0]["criteria"] == {"helpful": "same"}
+    assert (found["items"][0]["left"], found["items"][0]["right"]) == (ahead[0]["left"], ahead[0]["right"])
+    assert other.get(f"{project}/votes/mine").json() == {"total": 0, "items": []}
+
+
+def test_demonstrations_and_the_desk_over_the_api(db, api, made):
+    client, lead = api(make_person(db)), api(make_person(db, "lead", "lead"))
+    project = f"/projects/{made.project.id}"
+    pair = claim(client, made).json()
+    url = f"/pairs/{pair['pair_id']}/demonstrations"
+    first = client.post(url, json={"text": "Better."})
+    assert first.status_code == 201 and first.json()["author"] == "annotator"
+    assert client.post(url, json={"text": "Best."}).json()["id"] == first.json()["id"]
+    assert lead.post(url, json={"text": "Mine"}).status_code == 403
+    assert client.post(url, json={"text": ""}).status_code == 422
+    assert [item["text"] for item in lead.get(f"{project}/demonstrations").json()] == ["Best."]
+    assert client.get(f"{project}/demonstrations").status_code == 403
+    assert len(client.get(f"{project}/demonstrations", params={"mine": True}).json()) == 1
+    assert client.delete(f"/demonstrations/{first.json()['id']}").status_code == 204
+    assert lead.get(f"{project}/demonstrations").json() == []
+    desk = {"scales": {"helpful": "1-5"}, "daily_goal": 20, "show_agreement": True}
+    assert client.put(f"{project}/desk", json=desk).status_code == 403
+    assert lead.put(f"{project}/desk", json=desk).json() == desk == client.get(f"{project}/desk").json()
+    body = {"lease": pair["lease"], "choice": "left", "criteria": {"helpful": {"left": 5, "right": 3}}}
+    assert client.post(f"/pairs/{pair['pair_id']}/votes", json=body).status_code == 201

@@ -2,6 +2,10 @@
 
 from sqlmodel import select
 
+from core.annotation.demonstrations import write
+from core.annotation.desk import set_desk
+from core.annotation.marks import marks_of
+from core.annotation.mine import my_votes_of
 from storage.tables import Pair, Prompt, Response, Slot
 from tests.annotation.conftest import make_person, make_world
 from tests.annotation.test_figures import simulate, vote_on_everything
@@ -13,6 +17,35 @@ def test_the_annotate_page_is_a_frame_for_the_desk(db, open_page):
     for role in ("annotator", "lead"):
         at = open_page(make_person(db, role, role), "annotate.py", made.project)
         assert not at.exception and [item.value for item in at.title] == ["Annotate"]
+
+
+def test_my_work_shows_ones_votes_and_changes_one(db, open_page):
+    made, who, lead = make_world(db, pairs=3), make_person(db), make_person(db, "lead", "lead")
+    at = open_page(who, "my_work.py", made.project)
+    assert not at.exception and "You have not voted here yet." in [item.value for item in at.subheader]
+    vote_on_everything(db, made, who, "left")
+    vote_on_everything(db, made, lead, "tie")
+    set_desk(db, lead, made.project.id, show_agreement=True, daily_goal=4, scales={"helpful": "1-5"})
+    at = open_page(who, "my_work.py", made.project)
+    assert not at.exception
+    assert [item.value for item in at.metric] == ["3 of 4", "3", at.metric[2].value, "0.0 %"]
+    assert len(at.expander) == 3
+    [newest, *_] = my_votes_of(db, who, made.project.id).rows
+    at.session_state[f"vote_{newest.vote.id}"] = True
+    at = at.run()
+    assert not at.exception
+    next(item for item in at.get("button_group") if item.label == "Vote").set_value("right")
+    next(item for item in at.get("button_group") if item.label == "helpful, A").set_value(5)
+    next(item for item in at.text_area if item.label == "Reason").set_value("on second thought")
+    at = next(item for item in at.button if item.label == "Save the change").click().run()
+    assert not at.exception
+    [changed] = [v for v in my_votes_of(db, who, made.project.id).rows if v.versions]
+    assert (marks_of(changed.vote), changed.vote.reason) == ({"helpful": {"left": 5}}, "on second thought")
+    at = at.text_input[0].set_value("second thought").run()
+    assert not at.exception and len(at.expander) == 1
+    write(db, who, changed.vote.pair_id, "A better one.")
+    at = open_page(who, "my_work.py", made.project)
+    assert not at.exception and "A better one." in [item.value for item in at.text_area]
 
 
 def test_leaderboard_and_quality_with_simulated_and_human_votes(db, open_page):
