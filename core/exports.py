@@ -1,6 +1,7 @@
 """Data out of a project: rows, files, and what is left out of them and why."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -91,7 +92,7 @@ def export_file(
 
 def file_name(name: str, order: Order, as_: str) -> str:
     """Letters of ASCII, digits and dashes, whatever the project is called."""
-    stamp = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    stamp = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     split = f"-{order.split}" if order.split else ""
     return f"{stamp[:40].strip('-') or 'project'}-{order.format}{split}." + ("zip" if as_ == "hf" else as_)
 

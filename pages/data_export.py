@@ -92,7 +92,7 @@ def show_export(project: Project, counts: Counts) -> None:
     page = data.export_preview(database(), me(), project.id, order)
     _figures(order, page.account, counts)
     if not page.total:
-        st.info(_nothing(order), icon=":material/info:")
+        st.info(_nothing(order, counts), icon=":material/info:")
         return
     shown = [{name: flat(value) for name, value in row.items()} for row in page.rows]
     texts = ("input", "response_a", "response_b") if purpose == "comparisons" else ()
@@ -151,7 +151,7 @@ def _choose(purpose: str, counts: Counts) -> tuple[Order, str]:
                 if described.family == "kto"
                 else "Pairs whose votes are ties or even. Kept, they give two rows, one each way round.",
             )
-        if described.both_bad:
+        if described.both_bad and described.family != "sft":
             both_bad = st.selectbox(
                 "Both bad",
                 list(described.both_bad),
@@ -165,7 +165,8 @@ def _choose(purpose: str, counts: Counts) -> tuple[Order, str]:
         chosen = st.toggle(
             "Also responses that won",
             key="export_chosen",
-            help="Responses that won a pair and lost none. `source` tells them from what people wrote.",
+            help="Responses that won a pair, lost none, and that most did not call bad. "
+            "`source` tells them from what people wrote.",
         )
     if counts.simulated_votes:
         simulated = st.toggle(
@@ -194,7 +195,7 @@ def _figures(order: Order, found: Account, counts: Counts) -> None:
     notes = []
     if family != "comparisons":
         people = pairs.votes - pairs.simulated_votes
-        if pairs.votes:
+        if people:
             notes.append(f"From {plural(people, 'vote')} of {plural(pairs.annotators, 'annotator')}")
         if pairs.waiting:
             notes.append(f"{plural(pairs.waiting, 'pair')} without votes left out")
@@ -208,7 +209,9 @@ def _figures(order: Order, found: Account, counts: Counts) -> None:
         st.caption(" · ".join(notes) + ".")
 
 
-def _nothing(order: Order) -> str:
+def _nothing(order: Order, counts: Counts) -> str:
+    if counts.votes and counts.votes == counts.simulated_votes and not order.include_simulated:
+        return "No row: every vote here is simulated. Include them to see what a file would hold."
     if order.described.family == "sft":
         return "No row: nobody has written a better response here yet."
     if order.described.family == "comparisons":
@@ -238,4 +241,6 @@ def encoded(sign_in_id: str | None, project: Project, order: Order, as_: str) ->
 
 
 def flat(value: Any) -> Any:
+    if value is None:
+        return ""
     return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)

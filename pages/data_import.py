@@ -56,12 +56,14 @@ def show_import(project: Project) -> None:
         )
     if table.broken:
         number, reason = table.broken[0]
-        what = "record" if state.get("converted") else table.unit
-        st.warning(
-            f"{plural(len(table.broken), what)} cannot be read and will not be taken. "
-            f"{table.unit.capitalize()} {number}: {plain(reason)}.",
-            icon=":material/warning:",
-        )
+        first = f"{table.unit.capitalize()} {number}: {plain(reason)}."
+        if state.get("converted"):
+            many = len(table.broken) > 1
+            words = f"{len(table.broken):,} entries of the file are" if many else "One entry of the file is"
+            st.warning(f"{words} no comparison that can be taken. {first}", icon=":material/warning:")
+        else:
+            words = f"{plural(len(table.broken), table.unit)} cannot be read and will not be taken."
+            st.warning(f"{words} {first}", icon=":material/warning:")
     if not table.rows:
         st.error("No record of the file is a comparison that can be taken.", icon=":material/block:")
         _untaken(data.not_taken(table, ImportReport()), "cannot be taken", expanded=True)
