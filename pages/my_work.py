@@ -108,7 +108,8 @@ def show_vote(project: Project, row: Past) -> None:
     said = CHOICES[marks.choice_of(vote)] + (f", {vote.strength}" if vote.strength else "")
     edited = f" · changed {row.versions} time{'s' * (row.versions != 1)}" if row.versions else ""
     first = plain(" ".join(row.input.split())[:80]) or "(no input)"
-    title = f"**{said}** · {first} · {ago(vote.created_at)}{edited}"
+    # The time itself: an expander whose label changes is another one, and closed.
+    title = f"**{said}** · {first} · {vote.created_at:%d %b %Y, %H:%M}{edited}"
     opened = st.expander(title, key=f"vote_{vote.id}", on_change="rerun")
     if not opened.open:  # what is folded is not drawn: ten pairs are a long page
         return

@@ -5,6 +5,7 @@ import streamlit as st
 from core import data, projects
 from core.annotation.selection import DEFAULT, STRATEGIES
 from core.services import database
+from pages.desk.settings import show_desk_settings
 from pages.render import response_html
 from pages.shared import choose_project, header, may, me, plain, problems
 from storage.tables import Project
@@ -128,8 +129,12 @@ def show_settings(project: Project) -> None:
     }
     now = {key: getattr(project, key) for key in values} | {"selection": project.selection or DEFAULT}
     changed = {key: value for key, value in values.items() if value != now[key]}
-    if not editable:
-        return
+    if editable:
+        save_button(project, changed)
+    show_desk_settings(project, editable)
+
+
+def save_button(project: Project, changed: dict[str, object]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Save", type="primary", icon=":material/save:", disabled=not changed):
             with problems():

@@ -1,5 +1,6 @@
 """What must hold whatever people do, in whatever order: hypothesis drives several
-annotators through claims, votes, double votes, undos, skips, releases and expiry."""
+annotators through claims, claims ahead, heartbeats, votes, double votes, edits, undos, skips,
+releases, closed pages and expiry."""
 
 from collections import Counter
 from datetime import timedelta
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlmodel import select
 
 from core.annotation import marks, votes
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from storage.database import Database
 from storage.ids import now
 from storage.tables import Annotator, Pair, Response, Skip, Slot, Vote, VoteHistory
@@ -32,7 +33,8 @@ class Labelling(RuleBasedStateMachine):
         self.people = [make_person(self.db, f"p{i}") for i in range(4)]
         self.claims = {}  # person -> the claim on their screen
         self.old = []  # (person, claim, choice, vote) already cast
-        self.undone = 0
+        self.ahead = {}  # person -> claims behind that one
+        self.undone = self.replaced = 0
 
     def annotator(self, i):
         return votes._annotator_id(self.world.project.id, self.people[i])
@@ -61,6 +63,8 @@ class Labelling(RuleBasedStateMachine):
         if i not in self.claims:
             return
         claim = self.claims.pop(i)
+        if self.ahead.get(i):
+            self.claims[i] = self.ahead[i].pop(0)
         lost = self.lost(i, claim)
         try:
             vote = votes.cast(self.db, self.people[i], claim.pair_id, claim.lease, choice)
@@ -113,6 +117,60 @@ class Labelling(RuleBasedStateMachine):
         elif not self.lost(i, claim):
             votes.skip(self.db, self.people[i], claim.pair_id, claim.lease)
 
+    @rule(i=PEOPLE, wanted=st.integers(1, 3))
+    def claim_ahead(self, i, wanted):
+        """The page claims some: what is held comes first and keeps its lease and sides."""
+        before = self.held_by(i)
+        found = votes.claim_some(self.db, self.people[i], self.world.project.id, wanted)
+        assert [claim.lease for claim in found][: len(before)] == before
+        assert len(found) <= max(wanted, len(before))
+        assert len({claim.pair_id for claim in found}) == len(found)
+        judged = {v.pair_id for v in self.table(Vote) if v.annotator_id == self.annotator(i)}
+        skipped = {s.pair_id for s in self.table(Skip) if s.annotator_id == self.annotator(i)}
+        assert not {claim.pair_id for claim in found} & (judged | skipped)
+        self.claims.pop(i, None)
+        if found:
+            self.claims[i] = found[0]
+        self.ahead[i] = found[1:]
+
+    def held_by(self, i):
+        mine = [s for s in self.table(Slot) if s.status == "leased" and s.annotator_id == self.annotator(i)]
+        return [slot.lease for slot in sorted(mine, key=lambda slot: (slot.leased_at, slot.id))]
+
+    @rule(i=PEOPLE, leaving=st.booleans())
+    def heartbeat_or_leave(self, i, leaving):
+        """Alive are exactly the leases that still hold a pair; nobody else's are touched."""
+        mine = [c.lease for c in [self.claims.get(i), *self.ahead.get(i, [])] if c]
+        others = {s.lease: s.expires_at for s in self.table(Slot) if s.annotator_id != self.annotator(i)}
+        call = votes.leave if leaving else votes.heartbeat
+        stolen = [lease for lease in others if lease]
+        alive = call(self.db, self.people[i], self.world.project.id, [*mine, *stolen, "made up"])
+        assert alive == [lease for lease in mine if lease in self.held_by(i)]
+        for slot in self.table(Slot):
+            if slot.lease in others:
+                assert slot.expires_at == others[slot.lease]
+            elif slot.lease in alive:
+                left = (slot.expires_at - now()).total_seconds()
+                assert left <= votes.LEAVE_S if leaving else left > 60
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data(), choice=CHOICES)
+    def edit(self, data, choice):
+        i, claim, _, vote = data.draw(st.sampled_from(self.old))
+        stands = next((item for item in self.table(Vote) if item.id == vote.id), None)
+        if stands is None:
+            with pytest.raises(NotFound):
+                votes.edit(self.db, self.people[i], vote.id, choice)
+            return
+        was = marks.choice_of(stands)
+        changed = votes.edit(self.db, self.people[i], vote.id, choice)
+        assert (changed.id, changed.left, changed.slot_id) == (stands.id, stands.left, stands.slot_id)
+        with self.db.read() as session:
+            winner = session.get(Response, changed.winner).text if changed.winner else None
+        assert winner == {"left": claim.left, "right": claim.right}.get(choice)
+        self.replaced += was != choice
+        self.old = [(*o[:2], choice, o[3]) if o[3].id == vote.id else o for o in self.old]
+
     @rule()
     def time_passes(self):
         def work(session):
@@ -151,15 +209,15 @@ class Labelling(RuleBasedStateMachine):
         # Nobody holds two slots of one pair, and what was undone is kept.
         held = [(slot.pair_id, slot.annotator_id) for slot in slots if slot.status in ("leased", "voted")]
         assert len(set(held)) == len(held)
-        assert len(self.table(VoteHistory)) == self.undone
+        assert len(self.table(VoteHistory)) == self.undone + self.replaced
         assert len(self.table(Annotator)) <= len(self.people)
 
 
 def test_invariants(db):
     Labelling.database = db
     Labelling.TestCase.settings = settings(
-        max_examples=8,
-        stateful_step_count=20,
+        max_examples=10,
+        stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -3,7 +3,7 @@
 from sqlmodel import select
 
 from core.annotation.demonstrations import write
-from core.annotation.desk import set_desk
+from core.annotation.desk import Desk, desk_of, set_desk
 from core.annotation.marks import marks_of
 from core.annotation.mine import my_votes_of
 from storage.tables import Pair, Prompt, Response, Slot
@@ -46,6 +46,19 @@ def test_my_work_shows_ones_votes_and_changes_one(db, open_page):
     write(db, who, changed.vote.pair_id, "A better one.")
     at = open_page(who, "my_work.py", made.project)
     assert not at.exception and "A better one." in [item.value for item in at.text_area]
+
+
+def test_a_lead_sets_how_annotators_work(db, open_page):
+    made, lead = make_world(db, pairs=1), make_person(db, "lead", "lead")
+    at = open_page(lead, "project.py", made.project)
+    next(item for item in at.multiselect if item.label.startswith("Criteria rated")).set_value(["helpful"])
+    next(item for item in at.number_input if item.label.startswith("Goal")).set_value(25)
+    next(item for item in at.checkbox if item.label.startswith("Annotators see")).check()
+    at = next(item for item in at.button if item.label == "Save labelling").click().run()
+    assert not at.exception
+    assert desk_of(db, lead, made.project.id) == Desk(
+        scales={"helpful": "1-5"}, daily_goal=25, show_agreement=True
+    )
 
 
 def test_leaderboard_and_quality_with_simulated_and_human_votes(db, open_page):
