@@ -22,7 +22,7 @@ from storage.tables import Annotator, Example, Pair, Prompt, Response, Vote
 from storage.training_rows import count_lessons, demonstration_rows, pair_rows
 from storage.verdicts import Policy, Tally, tally
 
-_BATCH = 1_000
+_STREAM = {"yield_per": 1_000}  # on PostgreSQL a cursor of the server's: no result is here whole
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,15 @@ def _comparisons(
 
     texts: tuple[Any, ...] = (Pair, Example, first.text, first.prompt_id, second.text, second.prompt_id)
     votes = joined(_votes(sa.select(Vote, *texts), project_id, include_simulated, split))
-    for vote, *rest in session.exec(votes.order_by(col(Vote.created_at), col(Vote.id))).yield_per(_BATCH):
+    for vote, *rest in session.exec(
+        votes.order_by(col(Vote.created_at), col(Vote.id)), execution_options=_STREAM
+    ):
         row = _comparison_row(*rest, names=names) | _judgement(vote, rest[0], judges[vote.annotator_id])
         if include_simulated:
             row["simulated"] = vote.simulated
         yield row
     waiting = joined(_waiting(sa.select(*texts), project_id, split))
-    for found in session.exec(waiting.order_by(col(Pair.id))).yield_per(_BATCH):
+    for found in session.exec(waiting.order_by(col(Pair.id)), execution_options=_STREAM):
         row = _comparison_row(*found, names=names)
         if found[0].external_id is not None:
             row["external_id"] = found[0].external_id

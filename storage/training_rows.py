@@ -17,7 +17,7 @@ from storage.preferences import transcript
 from storage.tables import Demonstration, Example, Pair, Response
 from storage.verdicts import Policy, verdicts
 
-_BATCH = 1_000
+_STREAM = {"yield_per": 1_000}  # on PostgreSQL a cursor of the server's: no result is here whole
 Row = dict[str, Any]
 
 
@@ -67,13 +67,13 @@ def demonstration_rows(
     """What people wrote (`source` is demonstration, with its author), and with `chosen`
     the responses that won a pair and lost none (`source` is chosen, without an author)."""
     described = FORMATS[format]
-    for text, author, input_, earlier in session.execute(_demonstrations(project_id, split)).yield_per(
-        _BATCH
+    for text, author, input_, earlier in session.execute(
+        _demonstrations(project_id, split), execution_options=_STREAM
     ):
         yield _lesson(described, input_, earlier, text, "demonstration", author), False
     if chosen:
         winners = _winners(project_id, policy, include_simulated, split)
-        for text, input_, earlier, simulated in session.execute(winners).yield_per(_BATCH):
+        for text, input_, earlier, simulated in session.execute(winners, execution_options=_STREAM):
             yield _lesson(described, input_, earlier, text, "chosen", None), simulated > 0
 
 
@@ -115,7 +115,7 @@ def _judged(
         .join(second, col(second.id) == col(Pair.response_b))
         .order_by(col(Pair.id))
     )
-    for row in session.execute(query).yield_per(_BATCH):
+    for row in session.execute(query, execution_options=_STREAM):
         yield Judged(*row)
 
 

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from core import data
 from core.errors import Invalid
 from core.projects import create_project
+from storage import exporting
 from storage.exporting import Order
 from storage.formats import FORMATS
 from storage.ids import now
@@ -253,3 +254,21 @@ def test_the_page_chooses_the_policy(db, admin, project, open_page):
         "Rows": "4", "Pairs with a preference": "1", "Neither preferred, kept": "1", "Both bad, left out": "1",
     }  # fmt: skip
     assert "ties=both&both_bad=drop" in at.code[0].value
+
+
+@pytest.mark.parametrize("name", ["comparisons", "trl-margin", "kto", "sft"])
+def test_rows_come_in_batches_from_the_database(any_db, name):
+    """No result of a large project is here whole: rows are asked for a thousand at a time."""
+    id_ = project_with(any_db, vote("x", "a"), {**PAIR, "input": "waits"})
+    asked = []
+    with any_db.read() as session:
+        event.listen(
+            session,
+            "do_orm_execute",
+            lambda state: asked.append((state.execution_options.get("yield_per"), str(state.statement))),
+        )
+        rows = list(exporting.export_rows(session, id_, Order(name, chosen=name == "sft")))
+    assert rows
+    # Whatever brings a response's text.
+    texts = [size for size, statement in asked if "text" in statement.split("FROM")[0]]
+    assert texts and set(texts) == {1_000}
