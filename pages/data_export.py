@@ -95,7 +95,7 @@ def show_export(project: Project, counts: Counts) -> None:
         st.info(_nothing(order, counts), icon=":material/info:")
         return
     shown = [{name: flat(value) for name, value in row.items()} for row in page.rows]
-    texts = ("input", "response_a", "response_b") if purpose == "comparisons" else ()
+    texts = ("input", "response_a", "response_b", "prompt", "chosen", "rejected", "completion")
     st.caption("The first rows")
     st.dataframe(pd.DataFrame(shown).fillna(""), hide_index=True, column_config=narrow(*texts))
     sign_in_id = me().sign_in_id
