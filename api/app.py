@@ -16,6 +16,7 @@ from api import (
     planning,
     projects,
     prompts,
+    quality,
     reward_models,
     runs,
 )
@@ -30,6 +31,7 @@ ROUTERS = (
     prompts,
     annotation,
     annotators,
+    quality,
     my_work,
     runs,
     optimize,

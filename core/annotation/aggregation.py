@@ -102,8 +102,9 @@ def effects(
         return effects_of(ballots.read(session, which))
 
 
-def effects_of(votes: Ballots) -> list[Effect]:
-    by_method = {method: labels(votes, method) for method in METHODS}
+def effects_of(votes: Ballots, competence: np.ndarray | None = None) -> list[Effect]:
+    """`competence`: (J,) of the annotators, where it is known already."""
+    by_method = {method: labels(votes, method, competence) for method in METHODS}
     majority = by_method[MAJORITY]
     there = majority.n > 0
     plain = _sign(majority.q[there])
@@ -132,7 +133,7 @@ def soft_labels(session: Session, which: Which, method: str) -> Mapping[str, flo
     return dict(zip(found.pair_ids[there].tolist(), found.q[there].tolist(), strict=True))
 
 
-def labels(votes: Ballots, method: str) -> Labels:
+def labels(votes: Ballots, method: str, competence: np.ndarray | None = None) -> Labels:
     size = len(votes.pair_ids)
     says = votes.choice != ballots.BOTH_BAD
     pair = votes.pair[says]
@@ -140,8 +141,10 @@ def labels(votes: Ballots, method: str) -> Labels:
     n = np.bincount(pair, minlength=size)
     weight = np.ones(len(pair))
     if method == SKILL:
-        skill = mace(votes.pair, votes.judge, votes.choice, votes.a_left, size, len(votes.judges))
-        weight = np.maximum(LEAST_WEIGHT, skill.competence)[votes.judge[says]]
+        if competence is None:
+            skill = mace(votes.pair, votes.judge, votes.choice, votes.a_left, size, len(votes.judges))
+            competence = skill.competence
+        weight = np.maximum(LEAST_WEIGHT, competence)[votes.judge[says]]
     total = np.bincount(pair, weight, size)
     won = np.bincount(pair, weight * value, size)
     if method == BRADLEY_TERRY:
@@ -167,8 +170,13 @@ def _prior(won: np.ndarray, n: np.ndarray, p: np.ndarray) -> float:
     some = n > 1
     if not some.any():
         return 2.0
-    won, n, p = won[some], n[some], p[some]
-    fits = [(betaln(won + k * p, n - won + k * (1 - p)) - betaln(k * p, k * (1 - p))).sum() for k in _K]
+    # Pairs of the same two prompts with the same votes are interchangeable.
+    kinds, times = np.unique(np.stack([won[some] * 2 + n[some] * 1e6, p[some]]), axis=1, return_counts=True)
+    n, won = np.divmod(kinds[0], 1e6)
+    won, p = won / 2, kinds[1]
+    fits = [
+        (times * (betaln(won + k * p, n - won + k * (1 - p)) - betaln(k * p, k * (1 - p)))).sum() for k in _K
+    ]
     return float(_K[int(np.argmax(fits))])
 
 

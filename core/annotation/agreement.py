@@ -44,12 +44,13 @@ class Measure:
 
 def alpha(
     counts: np.ndarray, level: str = "nominal", *, swap: tuple[int, ...] | None = None,
-    resamples: int = RESAMPLES, seed: int = 0,
+    times: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0,
 ) -> Measure:  # fmt: skip
-    """Krippendorff's alpha. counts: (pairs, V) votes for each value, in order; `swap`: the
-    value each becomes when a and b change places; level: nominal or ordinal. Undefined
+    """Krippendorff's alpha. counts: (pairs, V) votes for each value, in order; `times`: how
+    many pairs each row stands for (one); `swap`: the value each becomes when a and b change
+    places; level: nominal or ordinal. Undefined
     where all votes that can be compared say the same (with `swap`, a and b are not)."""
-    kinds, times, n, votes = _kinds(counts)
+    kinds, times, n, votes = _kinds(counts, times)
     if n == 0:
         return Measure(None, None, None, 0, 0)
     m = kinds.sum(1)  # (K,)
@@ -76,10 +77,11 @@ def alpha(
 
 
 def fleiss(
-    counts: np.ndarray, *, swap: tuple[int, ...] | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Measure:
-    """Fleiss' kappa, pairs with any number of votes from two on."""
-    kinds, times, n, votes = _kinds(counts)
+    counts: np.ndarray, *, swap: tuple[int, ...] | None = None, times: np.ndarray | None = None,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> Measure:  # fmt: skip
+    """Fleiss' kappa, pairs with any number of votes from two on. Arguments as of `alpha`."""
+    kinds, times, n, votes = _kinds(counts, times)
     if n == 0:
         return Measure(None, None, None, 0, 0)
     same = _same(kinds)
@@ -95,9 +97,11 @@ def fleiss(
     return _measure(of, times, n, votes, resamples, seed)
 
 
-def raw(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Measure:
+def raw(
+    counts: np.ndarray, *, times: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Measure:
     """The chance that two votes on the same pair are the same: the mean over pairs."""
-    kinds, times, n, votes = _kinds(counts)
+    kinds, times, n, votes = _kinds(counts, times)
     if n == 0:
         return Measure(None, None, None, 0, 0)
     same = _same(kinds)
@@ -154,15 +158,18 @@ def cohens(
 # --- parts ------------------------------------------------------------------------------
 
 
-def _kinds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
+def _kinds(counts: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Distinct rows with two votes and more, how often each comes, pairs, votes. Pairs with
     equal counts are interchangeable, so that a resample costs what the kinds do."""
     counts = np.asarray(counts)
-    counts = counts[counts.sum(1) > 1]
+    each = np.ones(len(counts)) if times is None else np.asarray(times, dtype=float)
+    shared = counts.sum(1) > 1
+    counts, each = counts[shared], each[shared]
     if not len(counts):
-        return counts, np.zeros(0), 0, 0
-    kinds, times = np.unique(counts, axis=0, return_counts=True)
-    return kinds, times.astype(float), len(counts), int(counts.sum())
+        return counts, each, 0, 0
+    kinds, place = np.unique(counts, axis=0, return_inverse=True)
+    found = np.bincount(place.reshape(-1), each)
+    return kinds, found, int(each.sum()), int(each @ counts.sum(1))
 
 
 def _same(kinds: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ def _one_group(
     x, y = edges.T
     p = 1 / (1 + np.exp(t[y] - t[x]))  # P(x beats y), per two items that met
     information = _laplacian(x, y, sums.sum(axis=1) * p * (1 - p), k)
-    inverse = np.linalg.pinv(information, hermitian=True)
+    inverse = _pseudo_inverse(information)
     # Squared scores. The score of a vote is (outcome - p)(e_x - e_y): of single votes ...
     single = sums[:, 0] * (1 - p) ** 2 + sums[:, 1] * p**2 + sums[:, 2] * (0.5 - p) ** 2
     # ... and of all votes on one pair together.
@@ -142,6 +142,16 @@ def _groups(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     number = np.empty(len(order), dtype=int)
     number[order] = np.arange(len(order))
     return number[label] if n else label
+
+
+def _pseudo_inverse(laplacian: np.ndarray) -> np.ndarray:
+    """Of a Laplacian of one connected group, (k, k). Its only null vector is the constant
+    one; a general pseudo-inverse has to guess from a tiny eigenvalue, and with a million
+    votes guesses wrong."""
+    k = len(laplacian)
+    level = np.trace(laplacian) / k
+    constant = np.full((k, k), 1 / k)
+    return np.asarray(np.linalg.inv(laplacian + level * constant) - constant / level)
 
 
 def _laplacian(x: np.ndarray, y: np.ndarray, weight: np.ndarray, k: int) -> np.ndarray:

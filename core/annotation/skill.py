@@ -34,7 +34,7 @@ class DawidSkene:
 
 def dawid_skene(
     pair: np.ndarray, judge: np.ndarray, choice: np.ndarray, pairs: int, judges: int, *,
-    smoothing: float = 1.0, most: int = 100, tolerance: float = 1e-5,
+    smoothing: float = 1.0, most: int = 50, tolerance: float = 1e-3,
 ) -> DawidSkene:  # fmt: skip
     """Dawid and Skene 1979 (Applied Statistics 28:20). pair, judge, choice: (V,) integers.
     `smoothing`: votes as everybody's, added to each row of an annotator's confusion, so that
@@ -102,7 +102,7 @@ class Mace:
 
 def mace(
     pair: np.ndarray, judge: np.ndarray, choice: np.ndarray, a_left: np.ndarray, pairs: int, judges: int, *,
-    prior: tuple[float, float] = (2.0, 2.0), most: int = 200, tolerance: float = 1e-5,
+    prior: tuple[float, float] = (2.0, 2.0), most: int = 100, tolerance: float = 1e-4,
 ) -> Mace:  # fmt: skip
     """MACE (Hovy, Berg-Kirkpatrick, Vaswani, Hovy 2013, NAACL, section 2): a vote is the
     truth with probability competence, else drawn from the annotator's habit, here over sides
@@ -122,19 +122,21 @@ def mace(
     truth: np.ndarray = np.full((pairs, CHOICES), 1 / CHOICES)
     alpha, beta = prior
     guessed = np.zeros(len(pair))
+    answer = pair * CHOICES + choice
+    click = judge * CHOICES + side
     for _ in range(most if len(pair) else 0):
         guess = np.where(sided, habit[judge, side], habit[judge, :2].mean(1))
         guessed = (1 - competence[judge]) * guess  # chance of this vote by guessing
         # log of: competence + guessed for the answer it names, guessed for the others.
         named = np.log1p(competence[judge] / guessed)
-        log = np.stack([np.bincount(pair, named * (choice == k), pairs) for k in range(CHOICES)], axis=1)
+        log = np.bincount(answer, named, pairs * CHOICES).reshape(pairs, CHOICES)
         log -= log.max(1, keepdims=True)
         truth = np.exp(log)
         truth /= truth.sum(1, keepdims=True)
-        looked = truth[pair, choice] * competence[judge] / (competence[judge] + guessed)
+        looked = truth.reshape(-1)[answer] * competence[judge] / (competence[judge] + guessed)
         before = competence
         competence = (np.bincount(judge, looked, judges) + alpha - 1) / (n + alpha + beta - 2)
-        clicks: np.ndarray = np.bincount(judge * CHOICES + side, (1 - looked) * sided, judges * CHOICES)
+        clicks: np.ndarray = np.bincount(click, (1 - looked) * sided, judges * CHOICES)
         # Of unknown sides, half a guess to each.
         blind = np.bincount(judge, (1 - looked) * ~sided, judges) / 2
         clicks = clicks.reshape(judges, CHOICES) + 1.0

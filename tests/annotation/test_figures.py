@@ -160,6 +160,16 @@ def test_who_won_everything_has_a_rating_and_a_wide_interval():
     assert list(ours.rank) == [1, 1]
 
 
+@pytest.mark.parametrize("times", [1, 1_000, 100_000])
+def test_intervals_narrow_with_the_root_of_the_votes(times):
+    """Also where the information is so large that its null space is only nearly null."""
+    _, a, b, counts = random_comparisons(3, n=20, rows=400)
+    once = bradley_terry(a, b, counts, 20)
+    many = bradley_terry(np.tile(a, 2), np.tile(b, 2), np.tile(counts, (2, 1)) * times, 20)
+    assert many.rating == pytest.approx(once.rating, abs=1e-2)
+    assert (many.high - many.low) * np.sqrt(2) == pytest.approx(once.high - once.low, rel=0.35)
+
+
 def test_items_that_never_met_are_rated_apart():
     ours = bradley_terry(
         np.array([0, 1, 2, 3]),
