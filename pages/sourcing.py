@@ -14,7 +14,7 @@ from core.planning.sourcing.section import figures, origins
 from core.services import database
 from pages.shared import header, may, me, plain, problems
 from pages.sourcing_tables import edit, plan_from, tables_of
-from pages.versions import opened, saved_line, show_history
+from pages.versions import listed, opened, saved_line, show_history
 from storage.tables import Project
 
 POINTS = f"Weighted mean of the scores from 0 to 10. The cost is one of the factors, by the rule: {RULE}."
@@ -45,9 +45,11 @@ def show_why(found: Results) -> None:
         for title, lines in (("Why", said.reasons), ("Under which conditions", said.conditions)):
             with st.container(border=True, height="stretch"):
                 st.subheader(title, anchor=False)
-                st.markdown("\n".join(f"- {plain(line)}" for line in lines))
+                st.markdown(listed(lines))
     for line in origins(found)[:MOST_NOTED]:
         st.caption(plain(line))
+    if found.facts.person_year is None:
+        st.page_link("team.py", label="Plan the team", icon=":material/arrow_forward:")
 
 
 def show_charts(found: Results) -> None:

@@ -14,12 +14,12 @@ from core.planning.team.words import sentences, single_point
 from core.services import database
 from pages.shared import header, may, me, plain, problems
 from pages.team_tables import edit, tables_of, team_from
-from pages.versions import opened, saved_line, show_history
+from pages.versions import listed, opened, saved_line, show_history
 from storage.tables import Project
 
 MOST_SAID = 6
 NEED = "Full-time equivalents available / needed. A member counts with the share of full time a phase gets."
-LOAD = "Shares of full time, added over the phases that run in a week; orange: more than the person has."
+LOAD = "Booked share of full time by week, added over the phases that run: the stronger, the more. Orange is more than the person has."
 COSTS = "Booked shares times the cost of full time; the last phase goes on unless that is switched off."
 
 
@@ -29,6 +29,8 @@ def show_answer(found: Results) -> None:
         show = st.success if found.found.complete else st.warning
         show(plain(results.answer(found)), icon=icon)
     cards = figures(found)
+    if not cards:
+        return
     with st.grid(len(cards), min_column_width=150):
         for label, value, detail in cards:
             with st.container(border=True, height="stretch", gap=None):
@@ -41,19 +43,16 @@ def show_findings(found: Results) -> None:
     lacking, alone = sentences(found.found), [single_point(row) for row in found.found.single_points]
     if not lacking and not alone:
         return
-    with st.grid(2, min_column_width=330):
-        for title, said, fine in (
-            ("Gaps and overload", lacking, "Every role and skill is covered, and nobody is overloaded."),
-            ("Single points of failure", alone, "Every skill that is needed has two people or more."),
-        ):
+    parts = [("Gaps and overload", lacking), ("Single points of failure", alone)]
+    parts = [(title, said) for title, said in parts if said]
+    with st.grid(len(parts), min_column_width=330):
+        for title, said in parts:
             with st.container(border=True, height="stretch"):
                 st.subheader(title, anchor=False)
-                if not said:
-                    st.caption(fine)
-                st.markdown("\n".join(f"- {plain(line)}" for line in said[:MOST_SAID]))
+                st.markdown(listed(said[:MOST_SAID]))
                 if len(said) > MOST_SAID:
                     with st.expander(f"{len(said) - MOST_SAID} more"):
-                        st.markdown("\n".join(f"- {plain(line)}" for line in said[MOST_SAID:]))
+                        st.markdown(listed(said[MOST_SAID:]))
 
 
 def show_suggestion(found: Results) -> None:
@@ -75,12 +74,14 @@ def show_suggestion(found: Results) -> None:
 
 def show_charts(found: Results) -> None:
     if any(row.needed > 0 for row in found.found.roles):
-        st.subheader("Coverage by phase and role", anchor=False)
-        st.caption(NEED)
+        here = bool(found.team.members)
+        st.subheader("Coverage by phase and role" if here else "Needed by phase and role", anchor=False)
+        st.caption(NEED if here else "Full-time equivalents. These are assumptions: change them below.")
         st.altair_chart(charts.coverage_map(found), width="stretch")
     if not found.team.members:
         return
-    st.subheader("Load over time", anchor=False, help=LOAD)
+    st.subheader("Load over time", anchor=False)
+    st.caption(LOAD)
     st.altair_chart(charts.load_chart(found), width="stretch")
     st.subheader("Cost by month", anchor=False, help=COSTS)
     st.altair_chart(charts.cost_chart(found), width="stretch")
@@ -213,9 +214,8 @@ def show_page(project: Project) -> None:
     show_answer(found)
     if team.members:
         show_findings(found)
-    show_charts(found)
-    if team.members:
         show_suggestion(found)
+    show_charts(found)
     show_tables(found)
     show_inputs(project, saved, team, may_edit)
     if saved:

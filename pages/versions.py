@@ -38,7 +38,7 @@ def show_history(project: Project, model: type[T], saved: Saved[T], may_edit: bo
                 "Saved": pd.Timestamp(item.at),
                 "By": item.author,
                 "Note": item.note,
-                "Values changed": len(changed) if item.number > 1 else None,
+                "Values changed": f"{len(changed):,}" if item.number > 1 else "the first",
             }
             for item, changed in zip(versions, changes, strict=True)
         ]
@@ -49,7 +49,7 @@ def show_history(project: Project, model: type[T], saved: Saved[T], may_edit: bo
         width="stretch",
         column_config={
             "Saved": st.column_config.DatetimeColumn(format="distance"),
-            "Values changed": st.column_config.NumberColumn(format="%d"),
+            "Version": st.column_config.NumberColumn(format="%d", width="small"),
         },
     )
     if len(versions) < 2:
@@ -82,6 +82,11 @@ def saved_line(saved: Saved) -> str:
     """`Version 3, saved by Ada · raised the licence`, as Markdown."""
     note = f" · {saved.note}" if saved.note else ""
     return plain(f"Version {saved.number}, saved by {saved.author}{note}")
+
+
+def listed(lines: list[str]) -> str:
+    """Lines as a list in Markdown, each shown as it is; no figure is torn from its %."""
+    return "\n".join(f"- {plain(line)}" for line in lines).replace(" %", "\u00a0%")
 
 
 def _said(value: object) -> str:

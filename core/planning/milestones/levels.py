@@ -35,7 +35,7 @@ def inverse(values: np.ndarray, scale: str) -> np.ndarray:
     if scale == "agreement":
         return 2 * inverse(values, "share") - 1
     if scale == "share":
-        return 1 / (1 + np.exp(-np.clip(values, -50, 50)))
+        return 1 / (1 + np.exp(-np.clip(values, -20, 20)))  # never quite all, never quite none
     return np.exp(np.clip(values, -50, 50)) if scale == "ratio" else values
 
 

@@ -54,7 +54,8 @@ def cost_ranges(found: Results) -> Any:
     )
     title = f"Cost over {found.plan.years} years, {_symbol(found)}: P10 to P90, with P50"
     bars = base.mark_bar(size=7, opacity=0.45, cornerRadius=3).encode(
-        x=alt.X("P10:Q", title=title, axis=alt.Axis(format="~s"), scale=alt.Scale(zero=True)), x2="P90:Q"
+        x=alt.X("P10:Q", title=title, axis=alt.Axis(format="~s", tickCount=6), scale=alt.Scale(zero=True)),
+        x2="P90:Q",
     )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(x="P50:Q")
     return (bars + points).properties(height=alt.Step(38))
@@ -80,7 +81,7 @@ def cost_parts(found: Results) -> Any:
         .mark_bar()
         .encode(
             y=alt.Y("Option:N", sort=_order(found), title=None, axis=alt.Axis(labelLimit=140)),
-            x=alt.X("sum(Cost):Q", title=f"Mean cost over {found.plan.years} years, {_symbol(found)}", axis=alt.Axis(format="~s")),
+            x=alt.X("sum(Cost):Q", title=f"Mean cost over {found.plan.years} years, {_symbol(found)}", axis=alt.Axis(format="~s", tickCount=6)),
             color=alt.Color(
                 "Kind:N",
                 scale=alt.Scale(domain=shown, range=[colours[kind] for kind in shown]),
@@ -112,11 +113,18 @@ def cost_over_volume(found: Results) -> Any:
         axis=alt.Axis(format="~s", tickCount=6, grid=False),
     )
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=x, color=alt.Color("Option:N", scale=_colours(found), legend=alt.Legend(title=None, orient="top"))
+        x=x,
+        color=alt.Color(
+            "Option:N",
+            scale=_colours(found),
+            legend=alt.Legend(
+                title=None, orient="top", symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3
+            ),
+        ),
     )
     title = f"Discounted cost over {found.plan.years} years, {_symbol(found)}"
     band = base.mark_area(opacity=0.13).encode(
-        y=alt.Y("P10:Q", title=title, axis=alt.Axis(format="~s")), y2="P90:Q"
+        y=alt.Y("P10:Q", title=title, axis=alt.Axis(format="~s", tickCount=6)), y2="P90:Q"
     )
     line = base.mark_line(strokeWidth=2.5).encode(
         y="P50:Q",
@@ -130,7 +138,7 @@ def cost_over_volume(found: Results) -> Any:
         .mark_rule(strokeDash=[5, 4], color="#8a9498", strokeWidth=1.5)
         .encode(x=x, tooltip=[alt.Tooltip("Uses:Q", title="Uses a month now", format=",.0f")])
     )
-    return (band + line + today).properties(height=280)
+    return (band + line + today).properties(height=340)
 
 
 def points(found: Results) -> Any:
@@ -158,7 +166,7 @@ def points(found: Results) -> Any:
         .mark_bar()
         .encode(
             y=y,
-            x=alt.X("Points:Q", title="Points of 10, by factor", scale=alt.Scale(domain=[0, 10])),
+            x=alt.X("Points:Q", title="Points of 10, by factor", scale=alt.Scale(domain=[0, 10]), axis=alt.Axis(tickCount=10, format="d")),
             color=alt.Color(
                 "Factor:N",
                 scale=alt.Scale(
@@ -202,7 +210,7 @@ def weight_rooms(found: Results) -> Any:
             "From:Q",
             title=f"Share of the weight within which {winner} wins",
             scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(format="%"),
+            axis=alt.Axis(format="%", tickCount=10),
         ),
         x2="To:Q",
     )

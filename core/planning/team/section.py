@@ -3,6 +3,8 @@
 from core.access import Principal, require
 from core.planning.section import Section
 from core.planning.team import charts, words
+from core.planning.team.coverage import weeks_by_phase
+from core.planning.team.model import phase_title
 from core.planning.team.results import (
     Results,
     answer,
@@ -53,6 +55,8 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
 def figures(found: Results) -> list[tuple[str, str, str]]:
     """Label, value, detail: what the page shows on top."""
     cover, currency = found.found, found.units.currency
+    if not found.team.members:
+        return _needed(found)
     fte = sum(member.availability for member in found.team.members)
     roles, skills = cover.covered_roles(), cover.covered_skills()
     return [
@@ -68,6 +72,26 @@ def figures(found: Results) -> list[tuple[str, str, str]]:
             "of the FTE-weeks that the skills need",
         ),
         ("Cost of the plan", money(found.plan_cost, currency, short=True), _span(found)),
+    ]
+
+
+def _needed(found: Results) -> list[tuple[str, str, str]]:
+    """Without a team: what it would have to give."""
+    by_phase: dict[str, float] = {}
+    for row in found.found.roles:
+        by_phase[row.phase] = by_phase.get(row.phase, 0.0) + row.needed
+    if not any(by_phase.values()):
+        return []
+    most = max(by_phase, key=lambda phase: by_phase[phase])
+    weeks = weeks_by_phase(found.windows)
+    total = sum(fte * weeks[phase] for phase, fte in by_phase.items())
+    skills = len({row.skill for row in found.found.skills if row.needed > 0})
+    cost = money(found.suggestion.cost, found.units.currency, short=True)
+    return [
+        ("Needed at most", f"{by_phase[most]:.3g} FTE", f"full-time equivalents, in {phase_title(most)}"),
+        ("Needed in all", f"{total:,.0f} FTE-weeks", _span(found)),
+        ("Skills", f"{skills}", "that some phase needs"),
+        ("Would cost", cost, "at the assumed cost of new people"),
     ]
 
 
