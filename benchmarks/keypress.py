@@ -29,7 +29,8 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 from tests.chromium import CHROMIUM, FLAGS, first_admin  # noqa: E402
 from tests.server import Prefloop  # noqa: E402
 
-TARGET_MS = 300
+TARGET_MS = 100  # median
+TARGET_P95_MS = 200
 WARM_UP = 5
 HURRIED = 40  # presses, four at a time, 20 ms apart
 TEXT = (
@@ -37,23 +38,25 @@ TEXT = (
     "2. Small molecules send the blue part everywhere.\n\n```python\nratio = (700 / 450) ** 4\n```\n\n"
 )
 
+# Before the desk's own listener, which keeps its keys to itself.
+WATCH_KEYS = "addEventListener('keydown', event => { window.pressed ??= event.timeStamp; }, {capture: true});"
+
 # Resolves to the milliseconds from the next keydown to the frame in which neither
 # response is one of those shown before.
 NEXT_PAIR = """
 () => {
-  const responses = () => [...document.querySelectorAll('[data-testid="stColumn"] [data-testid="stHtml"]')]
-    .map(item => item.textContent);
+  const desk = [...document.querySelectorAll('*')].find(item => item.shadowRoot?.querySelector('#desk')).shadowRoot;
+  const responses = () => [...desk.querySelectorAll('.pair .text')].map(item => item.textContent);
   const before = new Set(responses());
   window.nextPair = new Promise(resolve => {
-    let pressed = null;
-    addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
+    window.pressed = null;
     const watch = new MutationObserver(() => {
       const found = responses();
-      if (pressed === null || found.length !== 2 || found.some(text => before.has(text))) return;
+      if (window.pressed === null || found.length !== 2 || found.some(text => before.has(text))) return;
       watch.disconnect();
-      requestAnimationFrame(() => resolve(performance.now() - pressed));
+      requestAnimationFrame(() => resolve(performance.now() - window.pressed));
     });
-    watch.observe(document.body, {childList: true, subtree: true, characterData: true});
+    watch.observe(desk, {childList: true, subtree: true, characterData: true});
   });
 }
 """
@@ -83,6 +86,7 @@ def measure(server: Prefloop, project: str, presses: int) -> list[float]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(WATCH_KEYS)
         first_admin(page, server)
         page.goto(f"{server.url}/annotate?project={project}")
         page.get_by_text("Response B").wait_for(timeout=30_000)
@@ -127,6 +131,7 @@ def main() -> None:
         "p95_ms": round(statistics.quantiles(times, n=20)[-1], 1),
         "max_ms": round(max(times), 1),
         "target_median_ms": TARGET_MS,
+        "target_p95_ms": TARGET_P95_MS,
         "hurried_presses": HURRIED,
         "hurried_votes": in_hurry,
         "shortest_look_ms": min(looks),
@@ -142,7 +147,8 @@ def main() -> None:
     target = ROOT / "benchmarks" / "results" / "keypress.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n")
-    if result["median_ms"] >= TARGET_MS or result["shortest_look_ms"] < 250:
+    too_slow = result["median_ms"] >= TARGET_MS or result["p95_ms"] >= TARGET_P95_MS
+    if too_slow or result["shortest_look_ms"] < 250:
         raise SystemExit("slower than it must be, or votes for pairs that nobody saw")
 
 
