@@ -63,16 +63,21 @@ def criterion_kinds(session: Session, which: Which, criterion: str, group: str =
     """The same for marks on a criterion: a, b, same, and nothing in the fourth place. Points
     from 1 to 5 count as a mark for the response that has more. Votes without a mark on the
     criterion are left out."""
+    values = _marks(session, criterion)
+    return _kinds(session, which, group, [_count(value).label(f"v{i}") for i, value in enumerate(values)])
+
+
+def _marks(session: Session, criterion: str) -> tuple[Any, ...]:
+    """Conditions on a vote: marked a, marked b, same, never."""
     mark = col(Vote.criteria)[criterion]
     text = mark.as_string()
     a, b = (_points(mark, response, session) for response in (Pair.response_a, Pair.response_b))
-    values = (
+    return (
         (text == col(Pair.response_a)) | (a > b),
         (text == col(Pair.response_b)) | (b > a),
         (text == "same") | (a == b),
         literal(False),
     )
-    return _kinds(session, which, group, [_count(value).label(f"v{i}") for i, value in enumerate(values)])
 
 
 def _points(mark: Any, response: Any, session: Session) -> Any:
@@ -218,3 +223,38 @@ def length_blocks(session: Session, which: Which) -> Sequence[tuple[int, int, in
     )
     query = select(counts.c.n, counts.c.longer, func.count()).group_by(counts.c.n, counts.c.longer)
     return [(int(n), int(x), int(pairs)) for n, x, pairs in session.execute(query)]
+
+
+def criterion_meetings(
+    session: Session, which: Which, criterion: str
+) -> list[tuple[str, str, int, int, int]]:
+    """(prompt a, prompt b, marks for a, for b, same) of a criterion, a row for each pair of
+    two different prompts."""
+    first, second = aliased(Response), aliased(Response)
+    counts = _criterion_counts(session, which, criterion)
+    c = counts.c
+    query = (
+        select(col(first.prompt_id), col(second.prompt_id), c.v0, c.v1, c.v2)
+        .select_from(counts)
+        .join(first, col(first.id) == c.ra)
+        .join(second, col(second.id) == c.rb)
+        .where(col(first.prompt_id) != col(second.prompt_id), c.v0 + c.v1 + c.v2 > 0)
+        .order_by(c.ra, c.rb)
+    )
+    return [(a, b, int(x), int(y), int(same)) for a, b, x, y, same in session.execute(query)]
+
+
+def _criterion_counts(session: Session, which: Which, criterion: str) -> Any:
+    values = _marks(session, criterion)
+    return (
+        select(
+            col(Pair.response_a).label("ra"),
+            col(Pair.response_b).label("rb"),
+            *(_count(value).label(f"v{i}") for i, value in enumerate(values[:3])),
+        )
+        .select_from(Vote)
+        .join(Pair, col(Pair.id) == col(Vote.pair_id))
+        .where(*which.where())
+        .group_by(col(Vote.pair_id), col(Pair.response_a), col(Pair.response_b))
+        .subquery()
+    )

@@ -106,7 +106,9 @@ def mace(
 ) -> Mace:  # fmt: skip
     """MACE (Hovy, Berg-Kirkpatrick, Vaswani, Hovy 2013, NAACL, section 2): a vote is the
     truth with probability competence, else drawn from the annotator's habit, here over sides
-    where they are known. Maximum a posteriori: a Beta(`prior`) on competence, one more vote
+    where they are known. How often each answer is the true one is estimated too (MACE takes
+    it as uniform, and would hold it against annotators that hardly any pair is both bad).
+    Maximum a posteriori: a Beta(`prior`) on competence, one more vote
     of each kind in the habits.
 
     a_left: (V,) 1, 0, or -1 where sides are not known. Interval: from the curvature of each
@@ -122,6 +124,8 @@ def mace(
     truth: np.ndarray = np.full((pairs, CHOICES), 1 / CHOICES)
     alpha, beta = prior
     guessed = np.zeros(len(pair))
+    often = np.full(CHOICES, 1 / CHOICES)  # how often each answer is the true one
+    voted = np.bincount(pair, minlength=pairs) > 0
     answer = pair * CHOICES + choice
     click = judge * CHOICES + side
     for _ in range(most if len(pair) else 0):
@@ -129,10 +133,12 @@ def mace(
         guessed = (1 - competence[judge]) * guess  # chance of this vote by guessing
         # log of: competence + guessed for the answer it names, guessed for the others.
         named = np.log1p(competence[judge] / guessed)
-        log = np.bincount(answer, named, pairs * CHOICES).reshape(pairs, CHOICES)
+        log = np.bincount(answer, named, pairs * CHOICES).reshape(pairs, CHOICES) + np.log(often)
         log -= log.max(1, keepdims=True)
         truth = np.exp(log)
         truth /= truth.sum(1, keepdims=True)
+        often = truth[voted].mean(0) + 1e-4
+        often = (often + often[list(SWAP)]) / 2 / often.sum()
         looked = truth.reshape(-1)[answer] * competence[judge] / (competence[judge] + guessed)
         before = competence
         competence = (np.bincount(judge, looked, judges) + alpha - 1) / (n + alpha + beta - 2)

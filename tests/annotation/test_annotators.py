@@ -148,7 +148,8 @@ def test_detail_and_aggregation_over_http(db, api):
     base = f"/projects/{made.project.id}"
     found = api(lead).get(f"{base}/quality/detail").json()
     assert len(found["judges"]) == 4 and found["tested"] == 4 and found["votes"] == 160
-    assert found["judges"][0]["competence"] > found["judges"][3]["competence"]
+    judges = {judge["name"]: judge for judge in found["judges"]}
+    assert judges["annotator 0"]["competence"] > 0.3 + judges["annotator 3"]["competence"]
     assert {group["of"] for group in found["groups"]} == {"all", "prompts", "source", "week"}
     assert found["groups"][0]["alpha"]["n"] == 40 and found["cohen"]["couples"] == 6
     assert api(lead).put(f"{base}/aggregation", json={"method": "skill"}).json() == {"method": "skill"}
@@ -157,7 +158,7 @@ def test_detail_and_aggregation_over_http(db, api):
     assert api(lead).put(f"{base}/aggregation", json={"method": "x"}).status_code == 422
     assert api(make_person(db)).get(f"{base}/quality/detail").status_code == 403
     # What was kept is computed anew when somebody is left out.
-    one = found["judges"][3]["id"]
+    one = judges["annotator 3"]["id"]
     api(lead).post(f"{base}/annotators/{one}/exclude", json={"reason": "clicks"})
     assert len(api(lead).get(f"{base}/quality/detail").json()["judges"]) == 3
 
