@@ -7,6 +7,7 @@ from core import data, projects
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.settings import get_settings
 from storage.bulk import insert_many
+from storage.ids import new_id
 from storage.tables import AuditEntry, LedgerEntry, Pair, RewardModel, Run, RunEvent, Slot
 from tests.data.test_importing import PAIR, WHO, vote
 
@@ -79,6 +80,9 @@ def fill(db, project):
         "candidate": {"run_id": run.id, "number": 1},
         "interaction": {},
         "signal": {"interaction_id": "i", "kind": "copy"},
+        "demonstration": {"example_id": "e", "text": "better"},
+        "plan": {"kind": "scenario"},
+        "plan_version": {"plan_id": new_id(), "number": 1},
     }
     tables = {mapper.local_table.name: mapper.class_ for mapper in SQLModel._sa_registry.mappers}
 
