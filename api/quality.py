@@ -9,6 +9,8 @@ from api.annotation import SimulatedVotes
 from api.deps import CurrentUser, DatabaseDep
 from core.annotation.aggregation import effects, method_of, set_method
 from core.annotation.detail import detail as detail_of
+from core.annotation.styled import composite as composite_of
+from core.annotation.styled import style_controlled
 from core.projects import get_project
 
 router = APIRouter(prefix="/projects/{project_id}", tags=["annotators"])
@@ -63,3 +65,19 @@ def aggregation(
 def choose(project_id: str, values: Aggregation, db: DatabaseDep, who: CurrentUser) -> Aggregation:
     """Choose how votes add up; training a reward model reads it from now on."""
     return Aggregation(method=set_method(db, who, project_id, values.method))  # type: ignore[arg-type]
+
+
+@router.get("/leaderboard/style")
+def style(
+    project_id: str, db: DatabaseDep, who: CurrentUser, simulated: SimulatedVotes = None
+) -> dict[str, Any]:
+    """Ratings with length, headers, lists and bold held fixed, beside the plain ones."""
+    return style_controlled(db, who, project_id, simulated=simulated)
+
+
+@router.get("/leaderboard/criteria")
+def criteria(
+    project_id: str, db: DatabaseDep, who: CurrentUser, simulated: SimulatedVotes = None
+) -> dict[str, Any]:
+    """Ratings by each criterion's marks, and their mean."""
+    return composite_of(db, who, project_id, simulated=simulated)

@@ -8,13 +8,22 @@ import pandas as pd
 import streamlit as st
 
 from core.annotation.leaderboard import DEFINITION, judges, leaderboard
+from core.annotation.styled import composite, style_controlled
 from core.services import database
-from pages.shared import empty, header, me, number, percent, problems
+from pages.shared import empty, header, me, number, percent, plain, problems
 from storage.tables import Project
 
 KINDS = {"exclude": "People", "only": "Simulated", "include": "Both"}
 PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30}
 CELLS_WITH_TEXT = 14
+STYLE = (
+    "The ratings that are left when responses are equally long and equally laid out: differences in length, headers, "
+    "lists and bold are added to the model and held at zero, as in Chatbot Arena's style control."
+)
+COMPOSITE = (
+    "Bradley-Terry ratings from the marks on each criterion, and their weighted mean. Its interval is the weighted "
+    "mean of theirs: as wide as it could be."
+)
 
 
 def filters(project: Project, who_voted: list[tuple[str, str, bool, int]]) -> dict[str, Any]:
@@ -195,6 +204,80 @@ def show_board(board: dict[str, Any]) -> None:
         )
 
 
+def show_more(project: Project, chosen: dict[str, Any]) -> None:
+    """Style held fixed, and criteria: read from every text and mark, so only when asked for."""
+    if st.toggle("Hold style fixed", help=STYLE, key=f"style_{project.id}"):
+        with problems():
+            show_style(style_controlled(database(), me(), project.id, **chosen))
+    if project.criteria and st.toggle("Ratings by criterion", help=COMPOSITE, key=f"criteria_{project.id}"):
+        with problems():
+            show_composite(project, chosen)
+
+
+def show_style(found: dict[str, Any]) -> None:
+    if not found["items"]:
+        st.write("No votes between two prompts match these filters.")
+        return
+    sample = f", a sample of {found['all_pairs']:,}" if found["sampled"] else ""
+    st.subheader("With style held fixed", anchor=False, help=STYLE)
+    st.caption(f"{found['votes']:,} votes on {found['pairs']:,} pairs{sample}")
+    table = pd.DataFrame(
+        [
+            {
+                "Prompt": item["name"],
+                "Rank": item["rank"],
+                "Rating": item["rating"],
+                "Low": item["low"],
+                "High": item["high"],
+                "Plain rank": item["plain_rank"],
+                "Plain rating": item["plain_rating"],
+                "Change": item["rating"] - item["plain_rating"],
+            }
+            for item in found["items"]
+        ]
+    )
+    whole = st.column_config.NumberColumn(format="%.0f")
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config=dict.fromkeys(("Rating", "Low", "High", "Plain rating"), whole)
+        | {"Change": st.column_config.NumberColumn(format="%+.0f", help="What style gave or took")},
+    )
+    said = [
+        f"{item['name']} {item['effect']:+.2f} ({item['low']:+.2f} to {item['high']:+.2f})"
+        for item in found["style"]
+    ]
+    st.caption(
+        "What more of each adds to the log-odds of winning, per standard deviation, 95 %: " + " · ".join(said)
+    )
+
+
+def show_composite(project: Project, chosen: dict[str, Any]) -> None:
+    st.subheader("By criterion", anchor=False, help=COMPOSITE)
+    weights = {}
+    with st.container(horizontal=True):
+        for name in project.criteria:
+            weights[name] = st.number_input(
+                f"Weight of {plain(name)}", 0.0, 100.0, 1.0, 0.5, width=180, key=f"weight_{project.id}_{name}"
+            )
+    found = composite(database(), me(), project.id, weights, **chosen)
+    if not found["items"]:
+        st.write("No marks on the criteria yet, or no prompt that all of them rate.")
+        return
+    rows = []
+    for item in found["items"]:
+        row = {"Prompt": item["name"], "Composite": _three((item["rating"], item["low"], item["high"]))}
+        for name, marks in found["marks"].items():
+            row[f"{name} (n {marks:,})"] = _three(item["criteria"][name])
+        rows.append(row)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+def _three(rating: tuple[float, float, float] | None) -> str:
+    return "—" if rating is None else f"{rating[0]:.0f} ({rating[1]:.0f} to {rating[2]:.0f})"
+
+
 project = header("Leaderboard")
 with problems():
     voted = judges(database(), me(), project.id)
@@ -206,8 +289,10 @@ with problems():
             "Annotate",
         )
     else:
-        found = leaderboard(database(), me(), project.id, **filters(project, voted))
+        chosen = filters(project, voted)
+        found = leaderboard(database(), me(), project.id, **chosen)
         if found["items"]:
             show_board(found)
+            show_more(project, chosen)
         else:
             st.info("No vote matches these filters. Choose a longer time, or more annotators.")

@@ -28,7 +28,8 @@ def style_controlled(db: Database, who: Principal, project_id: str, **filters: A
     with db.read() as session:
         find_project(session, project_id)
         which, _, _ = which_votes(session, project_id, **filters)
-        rows, there = pairs_between_prompts(session, which, MOST_PAIRS)
+        found_rows, there = pairs_between_prompts(session, which, MOST_PAIRS)
+        rows: list[Any] = list(found_rows)
         prompts = judgements.prompts_named(session, {key for row in rows for key in row[:2]})
     ids = sorted(prompts)
     place = {key: number for number, key in enumerate(ids)}
@@ -91,10 +92,10 @@ def composite(
                 f"It has: {', '.join(project.criteria)}.",
             )
         which, _, _ = which_votes(session, project_id, **filters)
-        marked = {
-            name: rows
+        marked: dict[str, list[Any]] = {
+            name: list(found)
             for name in project.criteria
-            if (rows := facts.criterion_meetings(session, which, name))
+            if (found := facts.criterion_meetings(session, which, name))
         }
         keys = {key for rows in marked.values() for row in rows for key in row[:2]}
         prompts = judgements.prompts_named(session, keys)
@@ -104,13 +105,13 @@ def composite(
         place = {key: number for number, key in enumerate(ids)}
         a, b = (np.array([place[row[side]] for row in rows], dtype=int) for side in (0, 1))
         counts = np.array([row[2:5] for row in rows], dtype=float)
-        found = bradley_terry(a, b, counts, len(ids))
+        rated_by = bradley_terry(a, b, counts, len(ids))
         by[name] = {
             "marks": int(counts.sum()),
             "ratings": {
-                key: (float(found.rating[i]), float(found.low[i]), float(found.high[i]))
+                key: (float(rated_by.rating[i]), float(rated_by.low[i]), float(rated_by.high[i]))
                 for key, i in place.items()
-                if found.group[i] == 0
+                if rated_by.group[i] == 0
             },
         }
     share = {name: float((weights or {}).get(name, 1.0 if not weights else 0.0)) for name in by}

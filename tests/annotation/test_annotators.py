@@ -22,7 +22,7 @@ from storage.exporting import Order, account, export_rows
 from storage.ids import id_of
 from storage.judgements import Which
 from storage.quality import criterion_kinds
-from storage.tables import AuditEntry, Pair, Vote
+from storage.tables import Annotator, AuditEntry, Pair, Vote
 from tests.annotation.conftest import World, make_person, make_world
 from tests.annotation.test_aggregation import fill
 from tests.annotation.test_figures import vote_on_everything
@@ -184,3 +184,34 @@ def test_marks_on_criteria_have_their_own_agreement(any_db):
     assert sorted((values, pairs) for _, values, pairs in kinds) == [((1, 1, 1, 0), 6), ((2, 1, 1, 0), 6)]
     groups = [group for group in detail(any_db, lead, made.project.id).groups if group.of == "criterion"]
     assert [group.name for group in groups] == ["helpful"] and groups[0].alpha.n == 12
+
+
+def test_a_lead_acts_on_the_page(db, open_page):
+    made, lead = make_world(db, pairs=60, votes=1, prompts=3), make_person(db, "lead", "lead")
+    fill(db, made)
+    with db.read() as session:
+        one = session.exec(select(Annotator).where(Annotator.name == "annotator 3")).one()
+    annotators.leave_out(db, lead, made.project.id, one.id, "*clicks*")
+    annotators.pause(db, lead, made.project.id, id_of(made.project.id, "0"), "talk")
+    at = open_page(lead, "quality.py", made.project)
+    assert not at.exception and at.metric[0].value == "180"
+    assert "annotator 0 · paused" in list(at.dataframe[0].value["Annotator"])
+    assert any("left out by lead: \\*clicks\\*" in item.value for item in at.markdown)
+    next(item for item in at.button if item.label == "Take back in").click().run()
+    assert not at.exception and at.metric[0].value == "240"
+    # How votes add up: chosen on the page, and kept.
+    at.radio[0].set_value("skill").run()
+    assert not at.exception
+    assert quality(db, lead, made.project.id)["aggregation"] == "skill"
+    engineer = open_page(make_person(db, "engineer", "engineer"), "quality.py", made.project)
+    assert not engineer.exception and engineer.radio[0].disabled
+
+
+def test_everything_left_out_is_said(db, open_page):
+    made, lead, who = make_world(db, pairs=2, votes=1), make_person(db, "lead", "lead"), make_person(db)
+    vote_on_everything(db, made, who, "left")
+    annotators.leave_out(db, lead, made.project.id, annotator_id(made, who))
+    at = open_page(lead, "quality.py", made.project)
+    assert not at.exception and "Every vote of this project is left out." in [item.value for item in at.info]
+    next(item for item in at.button if item.label == "Take back in").click().run()
+    assert at.metric[0].value == "2"

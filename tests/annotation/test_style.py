@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 from scipy.special import expit
+from sqlmodel import select
 
+from core.annotation.leaderboard import leaderboard
 from core.annotation.ratings import SCALE, bradley_terry
 from core.annotation.style import controlled, differences, features
+from core.annotation.styled import composite, style_controlled
+from core.errors import Invalid
+from storage.tables import Pair, Vote
+from tests.annotation.conftest import make_person, make_world
+from tests.annotation.test_aggregation import fill
 from tests.annotation.test_figures import random_comparisons
 
 
@@ -52,3 +59,55 @@ def test_length_that_is_liked_does_not_pass_for_quality():
                                 (found.effect_low <= [0.8, 0]) & (found.effect_high >= [0.8, 0])))  # fmt: skip
         assert bradley_terry(a, b, counts, 4).rating[0] > found.rating[0] + 40
     assert 0.90 <= np.mean(inside) <= 0.99
+
+
+def mark_everything(db, made):
+    """Every vote marks its winner as helpful, and gives points for accuracy the other way."""
+
+    def work(session):
+        for vote in session.exec(select(Vote)):
+            pair = session.get(Pair, vote.pair_id)
+            other = pair.response_b if vote.winner == pair.response_a else pair.response_a
+            vote.criteria = {"helpful": vote.winner, "accurate": {vote.winner: 2, other: 4}}
+            session.add(vote)
+
+    db.write(work)
+
+
+def test_style_and_criteria_over_a_project(any_db):
+    made, lead = make_world(any_db, pairs=60, votes=1, prompts=3), make_person(any_db, "lead", "lead")
+    assert style_controlled(any_db, lead, made.project.id)["items"] == []
+    assert composite(any_db, lead, made.project.id)["items"] == []
+    fill(any_db, made)
+    mark_everything(any_db, made)
+    found = style_controlled(any_db, lead, made.project.id)
+    assert (found["votes"], found["pairs"], found["sampled"], len(found["items"])) == (240, 60, False, 3)
+    board = {item["prompt_id"]: item for item in leaderboard(any_db, lead, made.project.id)["items"]}
+    assert all(
+        item["plain_rating"] == pytest.approx(board[item["prompt_id"]]["rating"]) for item in found["items"]
+    )
+    both = composite(any_db, lead, made.project.id)
+    assert both["marks"] == {"helpful": 240, "accurate": 240} and len(both["items"]) == 3
+    # One criterion says the opposite of the other: their mean is flat, and each alone is not.
+    assert [item["rating"] for item in both["items"]] == pytest.approx([1000] * 3, abs=0.1)
+    one = composite(any_db, lead, made.project.id, {"helpful": 1.0})
+    assert all(
+        item["rating"] == pytest.approx(board[item["prompt_id"]]["rating"], abs=0.1) for item in one["items"]
+    )
+    with pytest.raises(Invalid):
+        composite(any_db, lead, made.project.id, {"style": 1.0})
+
+
+def test_the_leaderboard_shows_both(db, open_page, api):
+    made, lead = make_world(db, pairs=60, votes=1, prompts=3), make_person(db, "lead", "lead")
+    fill(db, made)
+    mark_everything(db, made)
+    at = open_page(lead, "leaderboard.py", made.project)
+    for toggle in at.toggle:
+        toggle.set_value(True)
+    at.run()
+    assert not at.exception
+    assert {"With style held fixed", "By criterion"} <= {item.value for item in at.subheader}
+    base = f"/projects/{made.project.id}/leaderboard"
+    assert len(api(lead).get(f"{base}/style").json()["style"]) == 4
+    assert api(lead).get(f"{base}/criteria").json()["weights"] == {"helpful": 1.0, "accurate": 1.0}
