@@ -231,7 +231,7 @@ def show_style(found: dict[str, Any]) -> None:
                 "High": item["high"],
                 "Plain rank": item["plain_rank"],
                 "Plain rating": item["plain_rating"],
-                "Change": item["rating"] - item["plain_rating"],
+                "Change": round(item["rating"] - item["plain_rating"]) or 0,
             }
             for item in found["items"]
         ]
@@ -247,6 +247,7 @@ def show_style(found: dict[str, Any]) -> None:
     said = [
         f"{item['name']} {item['effect']:+.2f} ({item['low']:+.2f} to {item['high']:+.2f})"
         for item in found["style"]
+        if item["low"] < item["high"]  # the others do not occur, or never differ
     ]
     st.caption(
         "What more of each adds to the log-odds of winning, per standard deviation, 95 %: " + " · ".join(said)
