@@ -432,7 +432,7 @@ class Desk {
     };
     this.fields = {
       reason: field("reason", "Why? Goes with your vote", 2, "Esc brings the keys back; the text is kept"),
-      better: field("better", "A better response, in your own words", 6, "What a good response says. It is kept with your name, for training"),
+      better: field("better", "A better response, in your own words", 4, "What a good response says. It is kept with your name, for training"),
     };
     part.progress = h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0" }, h("div"));
     part.status = h("div", { class: "quiet status" });

@@ -332,3 +332,20 @@ def test_the_word_diff_marks_what_is_not_in_the_longest_common_part(ada):
         )
         assert found == [only_first, only_second]
     page.close()
+
+
+def test_the_desk_is_for_the_signed_in_and_for_pages_of_ours(ada, server, api):
+    project = fill(api, "Gate", 1)
+    url = f"{server.url}/desk/{project}/work"
+    here = {"X-Prefloop-Desk": "1"}
+    assert httpx.post(url, json={}, headers=here).status_code == 401
+    forged = {**here, "X-Prefloop-Sign-In": api.get("/me").json()["id"]}
+    assert httpx.post(url, json={}, headers=forged).status_code == 401
+    cookies = {item["name"]: item["value"] for item in ada.cookies()}
+    assert httpx.post(url, json={}, headers=here, cookies=cookies).json()["pairs"]
+    for elsewhere in (
+        {},
+        {**here, "Sec-Fetch-Site": "cross-site"},
+        {**here, "Origin": "https://evil.example"},
+    ):
+        assert httpx.post(url, json={}, headers=elsewhere, cookies=cookies).status_code == 403
