@@ -74,7 +74,7 @@ def more(project: Project, plans: list[Listed], saved: Saved[Scenario]) -> None:
                 made = documents.save(database(), me(), project.id, body, name=name, note=note)
                 open_plan(project, made.plan_id)
                 st.rerun()
-    with st.popover("Rename", icon=":material/edit:"):
+    with st.popover("Rename, put away", icon=":material/edit:"):
         name = st.text_input("Name", value=saved.name, key=f"roi_rename_{saved.plan_id}_{saved.name}")
         if st.button("Rename", key="roi_rename_do"):
             with problems():

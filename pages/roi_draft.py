@@ -93,11 +93,16 @@ def moved_range(item: dict[str, Any], value: float) -> dict[str, Any]:
     if item["kind"] == "fixed" or low is None or high is None:
         return changed
     if item["kind"] in ("normal", "uniform"):
-        return {**changed, "low": low + value - old, "high": high + value - old}
+        return {**changed, "low": _readable(low + value - old), "high": _readable(high + value - old)}
     if not low <= value <= high and old:
         ends = sorted((low * value / old, high * value / old))
-        return {**changed, "low": ends[0], "high": ends[1]}
+        return {**changed, "low": _readable(ends[0]), "high": _readable(ends[1])}
     return changed
+
+
+def _readable(value: float) -> float:
+    """Four digits: nobody means 48.637275 %."""
+    return float(f"{value:.4g}")
 
 
 def by_hand(item: dict[str, Any], measured: Quantity | None, usual: str, name: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Editor:
         with st.container(border=True, height="stretch", gap="small"):
             st.number_input(
                 f"{plain(about.label)} ({plain(unit)})",
-                value=float(item["value"] * scale),
+                value=_start(self.key(path), float(item["value"] * scale)),
                 format=_digits(item["value"] * scale),
                 key=self.key(path),
                 help=about.about[:1].upper() + about.about[1:] + "." if about.about else None,
@@ -182,7 +182,9 @@ class Editor:
                     value = item[part]
                     st.number_input(
                         f"{label} ({plain(unit)})",
-                        value=None if value is None else float(value * scale),
+                        value=_start(
+                            self.key(path, f"_{part}"), None if value is None else float(value * scale)
+                        ),
                         format=_digits((value or 0) * scale),
                         key=self.key(path, f"_{part}"),
                         on_change=self._part,
@@ -191,7 +193,7 @@ class Editor:
                     )
         st.text_input(
             "Where it comes from",
-            value=item["source"],
+            value="" if self.key(path, "_source") in st.session_state else item["source"],
             max_chars=300,
             key=self.key(path, "_source"),
             on_change=self._source,
@@ -246,6 +248,7 @@ class Editor:
             on_change=self._plain,
             args=(path,),
             disabled=not self.editable,
+            width=280,
         )
         self.error(path)
 
@@ -259,6 +262,7 @@ class Editor:
             on_change=self._plain,
             args=(path, 100),
             disabled=not self.editable,
+            width=280,
         )
         self.error(path)
 
@@ -301,14 +305,19 @@ class Editor:
         self.error(path)
 
 
+def _start(key: str, value: float | None) -> Any:
+    """What a field starts with; nothing where a callback has put a value in, which counts."""
+    return "min" if key in st.session_state else value
+
+
 def _there(scenario: Scenario, path: str) -> bool:
     return not path.startswith("compute.") or int(path.split(".")[1]) < len(scenario.compute)
 
 
 def _digits(value: float) -> str:
-    """A printf format with the decimals that the value has, six at most."""
-    text = f"{value:.6f}".rstrip("0")
-    return f"%.{min(6, len(text.partition('.')[2]))}f"
+    """A printf format with the decimals that the value has, of its first five digits."""
+    text = f"{float(f'{value:.5g}'):.8f}".rstrip("0")
+    return f"%.{len(text.partition('.')[2])}f"
 
 
 def _said(item: dict[str, Any], about: Input) -> str:

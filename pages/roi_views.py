@@ -62,7 +62,9 @@ def show_why(results: Results, currency: str) -> None:
     with st.grid(2, min_column_width=330):
         with st.container(border=True, height="stretch"):
             st.subheader("Cumulative cash flow", anchor=False, help=FAN)
-            st.altair_chart(charts.fan(results.simulation, currency), width="stretch")
+            # As tall as the tornado beside it: its bars, its legend and its axis.
+            tall = 110 + 26 * max(6, min(charts.MOST_BARS, len(results.swings)))
+            st.altair_chart(charts.fan(results.simulation, currency).properties(height=tall), width="stretch")
         with st.container(border=True, height="stretch"):
             st.subheader("What matters most", anchor=False, help=TORNADO)
             if results.swings:
@@ -168,6 +170,7 @@ def show_labels(results: Results, currency: str) -> None:
         label_rows(found),
         "value-of-labels.csv",
         money_columns=("NPV ±", "Worth", "Cost", "Net"),
+        **{"More labels": st.column_config.NumberColumn(format="localized")},
         **{"Uplift ± (points)": st.column_config.NumberColumn(format="%.2f")},
     )
 
@@ -193,12 +196,14 @@ def show_improvements(project: Project, scenario: Scenario, currency: str) -> No
     )
     if any(item.gain and item.gain.n_simulated for item in found):
         st.info("Some of the votes behind these gains are simulated.", icon=":material/science:")
-    st.altair_chart(charts.improvement_chart(found, currency), width="stretch")
+    with st.grid(2, min_column_width=330):
+        st.altair_chart(charts.improvement_gains(found), width="stretch")
+        st.altair_chart(charts.improvement_costs(found, currency), width="stretch")
     rows = improving.rows(found)
     frame = pd.DataFrame(
         [
             {
-                "When": pd.Timestamp(item.at) if item.at else None,
+                "When": f"{item.at:%d %b %Y}" if item.at else "",
                 "Prompt": item.prompt or "since then",
                 "Instead of": item.before,
                 "Made by": item.made_by,
@@ -215,12 +220,7 @@ def show_improvements(project: Project, scenario: Scenario, currency: str) -> No
             for item in found
         ]
     )
-    st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        column_config={"When": st.column_config.DatetimeColumn(format="D MMM YYYY")},
-    )
+    st.dataframe(frame, hide_index=True, width="stretch")
     st.download_button(
         "Download as CSV",
         pd.DataFrame(rows).to_csv(index=False),
@@ -243,7 +243,7 @@ def show_compare(
         )
         return
     here = next((plan.plan_id for plan in plans if plan.name == name), None)
-    ready = [key for key in others if key != here or dirty]
+    ready = [key for key in others if key != here] + ([here] if here and dirty else [])
     chosen = st.multiselect(
         "Compare with",
         ready,

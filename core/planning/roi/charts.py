@@ -13,7 +13,9 @@ from core.planning.roi.tornado import Swing
 from core.planning.roi.value_of_labels import LabelValue
 from core.planning.units import SYMBOLS
 
-TEAL, ORANGE, GREY = "#0f6b6b", "#c8632b", "#8a9499"
+# The teal lies between those of the two themes, so that it is seen on both.
+TEAL, ORANGE, GREY = "#1f8a85", "#c8632b", "#8a9499"
+MOST_BARS = 10
 SERIES = (TEAL, ORANGE, "#5a5fb0", "#8a8f2d")
 COST_COLOURS = {
     "Labels": "#c8632b",
@@ -43,7 +45,7 @@ def _zero(axis: str = "y") -> alt.Chart:
     return rule.encode(y="zero:Q") if axis == "y" else rule.encode(x="zero:Q")
 
 
-def fan(simulation: Simulation, currency: str) -> alt.TopLevelMixin:
+def fan(simulation: Simulation, currency: str) -> Any:
     """Cumulative cash flow by month: the median, and the middle 50, 80 and 90 % of futures."""
     data = alt.Data(values=simulation.fan_rows())
     x = alt.X("Month:Q", axis=alt.Axis(tickMinStep=1, format="d", grid=False), title="Month")
@@ -69,7 +71,9 @@ def fan(simulation: Simulation, currency: str) -> alt.TopLevelMixin:
     return alt.layer(*bands, _zero(), middle, touch).properties(height=330)
 
 
-def tornado_chart(swings: list[Swing], best: float, currency: str, most: int = 10) -> alt.TopLevelMixin:
+def tornado_chart(
+    swings: list[Swing], best: float, currency: str, most: int = MOST_BARS
+) -> alt.TopLevelMixin:
     """Net present value with each input at its P10 and its P90, the others at their best."""
     rows = [
         {
@@ -132,7 +136,7 @@ def cash_chart(flow: CashFlow, currency: str) -> alt.TopLevelMixin:
             color=alt.Color(
                 "What:N",
                 scale=alt.Scale(domain=names, range=[TEAL, *COST_COLOURS.values()]),
-                legend=alt.Legend(title=None, orient="top", columns=4),
+                legend=alt.Legend(title=None, orient="top", columns=3),
             ),
             order=alt.Order("What:N"),
             tooltip=["Month:Q", "What:N", alt.Tooltip("Money:Q", format=",.0f")],
@@ -150,8 +154,8 @@ def label_chart(found: LabelValue, currency: str) -> alt.TopLevelMixin:
         for name, value in (("Worth", item.evsi), ("Cost", item.cost), ("Net", item.net))
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("n:Q", title=f"More labels ({found.known.label}s)", scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="~s", grid=False)),
+        x=alt.X("n:Q", title=f"More labels ({found.known.label})",
+                scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s", grid=False, tickCount=5)),
         y=alt.Y("Money:Q", axis=_axis(currency, "Value for the decision")),
         color=alt.Color(
             "What:N",
@@ -164,7 +168,7 @@ def label_chart(found: LabelValue, currency: str) -> alt.TopLevelMixin:
     layers = [_zero(), lines]
     if found.best_n > 0:
         best = alt.Chart(alt.Data(values=[{"n": found.best_n}])).mark_rule(color=GREY, strokeDash=[2, 2])
-        layers.append(best.encode(x=alt.X("n:Q", scale=alt.Scale(type="log"))))
+        layers.append(best.encode(x="n:Q"))
     return alt.layer(*layers).properties(height=260)
 
 
@@ -193,57 +197,74 @@ def narrowing_chart(found: LabelValue) -> alt.TopLevelMixin:
     return alt.layer(_zero(), bars, dots).properties(height=260)
 
 
-def improvement_chart(found: list[Improvement], currency: str) -> alt.TopLevelMixin:
-    """For each step: its gain with the interval, above what it cost. Steps that cost more for
-    less gain are diminishing returns."""
-    steps = [item for item in found if item.prompt and item.before]
-    rows: list[dict[str, Any]] = []
-    costs: list[dict[str, Any]] = []
-    for i, item in enumerate(steps):
-        step = f"{i + 1}. {item.prompt}"
-        if item.gain is not None:
-            rows.append(
-                {"Step": step, "Win rate": item.gain.value, "low": item.gain.low, "high": item.gain.high,
-                 "n": item.gain.n}
-            )  # fmt: skip
-        for name, value in (
-            ("Labels", item.label_cost), ("Compute", item.machine_cost), ("Model calls", item.call_cost),
-        ):  # fmt: skip
-            costs.append({"Step": step, "What": name, "Money": value})
-    order = [f"{i + 1}. {item.prompt}" for i, item in enumerate(steps)]
-    x = alt.X("Step:N", sort=order, scale=alt.Scale(domain=order), title=None,
-              axis=alt.Axis(labelAngle=-30, labelLimit=120))  # fmt: skip
-    hidden = alt.X("Step:N", sort=order, scale=alt.Scale(domain=order), axis=None)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=hidden)
-    tooltip = ["Step:N", alt.Tooltip("Win rate:Q", format=".1%"), alt.Tooltip("low:Q", format=".1%"),
-               alt.Tooltip("high:Q", format=".1%"), alt.Tooltip("n:Q", format=",")]  # fmt: skip
+def _steps(found: list[Improvement]) -> tuple[list[tuple[str, Improvement]], Any]:
+    """The steps from champion to champion by name, and the axis that they share."""
+    named = [(f"{i + 1}. {item.prompt}", item) for i, item in enumerate(_taken(found))]
+    order = [name for name, _ in named]
+    axis = alt.Axis(labelAngle=-30, labelLimit=120)
+    return named, alt.X("Step:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=axis)
+
+
+def _taken(found: list[Improvement]) -> list[Improvement]:
+    return [item for item in found if item.prompt and item.before]
+
+
+def improvement_gains(found: list[Improvement]) -> alt.TopLevelMixin:
+    """The win rate of each champion against the one before, with its 95 % interval."""
+    named, x = _steps(found)
+    rows = [
+        {
+            "Step": name,
+            "Win rate": item.gain.value,
+            "low": item.gain.low,
+            "high": item.gain.high,
+            "n": item.gain.n,
+        }
+        for name, item in named
+        if item.gain is not None
+    ]
+    tooltip: Any = [
+        "Step:N",
+        *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("Win rate", "low", "high")),
+        alt.Tooltip("n:Q", format=","),
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, tooltip=tooltip)
     span = base.mark_rule(color=TEAL, strokeWidth=4, opacity=0.5).encode(
-        y=alt.Y("low:Q", title="Win rate (95 %)", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False)),
+        y=alt.Y("low:Q", title="Win rate (95 %)", axis=alt.Axis(format=".0%", minExtent=44),
+                scale=alt.Scale(zero=False)),
         y2="high:Q",
-        tooltip=tooltip,
-    )
-    dots = base.mark_point(filled=True, color=TEAL, size=80).encode(y="Win rate:Q", tooltip=tooltip)
+    )  # fmt: skip
+    dots = base.mark_point(filled=True, color=TEAL, size=80).encode(y="Win rate:Q")
     half = alt.Chart(alt.Data(values=[{"half": 0.5}])).mark_rule(color=GREY, strokeDash=[4, 3])
-    gains = alt.layer(half.encode(y="half:Q"), span, dots).properties(height=150, width="container")
+    return alt.layer(half.encode(y="half:Q"), span, dots).properties(height=260)
+
+
+def improvement_costs(found: list[Improvement], currency: str) -> alt.TopLevelMixin:
+    """What each step cost. Steps that cost more for less gain are diminishing returns."""
+    named, x = _steps(found)
+    rows = [
+        {"Step": name, "What": what, "Money": value}
+        for name, item in named
+        for what, value in (
+            ("Labels", item.label_cost), ("Compute", item.machine_cost), ("Model calls", item.call_cost),
+        )
+    ]  # fmt: skip
+    kinds = ["Labels", "Compute", "Model calls"]
     bars = (
-        alt.Chart(alt.Data(values=costs))
-        .mark_bar(size=26)
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(size=max(6, min(26, 320 // max(1, len(named)))))
         .encode(
             x=x,
-            y=alt.Y("Money:Q", axis=_axis(currency, "Cost of the step")),
+            y=alt.Y("Money:Q", axis=_axis(currency, "Cost of the step", minExtent=44)),
             color=alt.Color(
                 "What:N",
-                scale=alt.Scale(
-                    domain=["Labels", "Compute", "Model calls"],
-                    range=[COST_COLOURS[name] for name in ("Labels", "Compute", "Model calls")],
-                ),
-                legend=alt.Legend(title=None, orient="bottom"),
+                scale=alt.Scale(domain=kinds, range=[COST_COLOURS[kind] for kind in kinds]),
+                legend=alt.Legend(title=None, orient="top"),
             ),
             tooltip=["Step:N", "What:N", alt.Tooltip("Money:Q", format=",.2f")],
         )
-        .properties(height=150, width="container")
     )
-    return alt.vconcat(gains, bars).resolve_scale(x="shared")
+    return alt.layer(bars).properties(height=260)
 
 
 def overlay(simulations: dict[str, Simulation], currency: str) -> alt.TopLevelMixin:

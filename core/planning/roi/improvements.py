@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session
-
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
 from core.planning.evidence import Measured
@@ -21,8 +19,8 @@ from core.prompts.versions import label
 from core.stats import wilson
 from storage import improvements as facts
 from storage.database import Database
+from storage.evidence import is_large, votes_state
 from storage.evidence import prompts as all_prompts
-from storage.evidence import votes_state
 from storage.tables import Prompt
 
 NEWEST = 40  # promotions looked at
@@ -91,15 +89,16 @@ class _Votes:
 _votes: Kept[_Votes] = Kept()
 
 
-def _read_votes(session: Session, project_id: str, steps: list[facts.Promotion]) -> _Votes:
-    which, _, _ = which_votes(session, project_id)
+def _read_votes(db: Database, project_id: str, steps: list[facts.Promotion]) -> _Votes:
     couples = {
         (step.prompt_id, step.before) for step in steps if step.before and step.before != step.prompt_id
     }
-    return _Votes(
-        facts.labels_by_period(session, project_id, [step.at for step in steps]),
-        facts.head_to_head(session, which, couples),
-    )
+    with db.read() as session:
+        which, _, _ = which_votes(session, project_id)
+        return _Votes(
+            facts.labels_by_period(session, project_id, [step.at for step in steps]),
+            facts.head_to_head(session, which, couples),
+        )
 
 
 def improvements(db: Database, who: Principal, project_id: str, prices: Prices) -> list[Improvement]:
@@ -116,11 +115,13 @@ def improvements(db: Database, who: Principal, project_id: str, prices: Prices) 
         prompts = all_prompts(session, project_id)
         machine = facts.seconds_by_period(session, project_id, ends)
         calls = facts.calls_by_period(session, project_id, ends)
-        said = _votes.get(
-            (db.url, project_id),
-            (tuple(steps), votes_state(session, project_id)),
-            lambda: _read_votes(session, project_id, steps),
-        )
+        votes = votes_state(session, project_id)
+    said = _votes.get(
+        (db.url, project_id, tuple(steps)),
+        votes,
+        lambda: _read_votes(db, project_id, steps),
+        meanwhile=is_large(votes),
+    )
     found = []
     for i in range(len(steps) + 1):
         step = steps[i] if i < len(steps) else None

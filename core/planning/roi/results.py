@@ -84,7 +84,9 @@ def answer(results: Results, currency: str) -> str:
         when = "at once" if month == 0 else f"within {months_text(month)}"
         first = f"With {percent(SURE)} chance this pays back {when}"
     elif sim.p_payback > 0:
-        first = f"The chance that this pays back within {horizon} is {percent(sim.p_payback)}"
+        # 79.7 % must not be told as the 80 % that it falls short of.
+        digits = 1 if abs(sim.p_payback - SURE) < 0.01 else 0
+        first = f"The chance that this pays back within {horizon} is {percent(sim.p_payback, digits)}"
     else:
         first = f"This does not pay back within {horizon}"
     worth = money(sim.net_benefit_at(0.5), currency)
@@ -129,7 +131,6 @@ def uplift_text(scenario: Scenario, gained: float) -> str:
 
 def labels_text(results: Results, currency: str) -> str:
     found = results.labels
-    word = found.known.label + ("s" if found.known.label == "vote" else "")
     if found.known.sd <= 0:
         return "The uplift is taken as known, so more labels are worth nothing."
     if found.best_n == 0:
@@ -138,7 +139,7 @@ def labels_text(results: Results, currency: str) -> str:
             "to this decision, and any number of labels costs more than it would add."
         )
     worth = money(found.best.net, currency)
-    return f"{found.best_n:,} more {word} are worth most before deciding: {worth} net of their cost."
+    return f"{found.best_n:,} more {found.known.label} are worth most before deciding: {worth} net of their cost."
 
 
 # --- in tables ---------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Knowledge:
     other_sd: float
     noise: float
     cost: float
-    label: str  # what one label is
+    label: str  # what labels are, as a plural
 
     @property
     def worth_now(self) -> float:
@@ -110,17 +110,17 @@ def knowledge(scenario: Scenario) -> Knowledge:
         w, w_sd = scenario.win_rate.mean(), scenario.win_rate.standard_deviation()
         other = c_sd * sqrt((2 * w - 1) ** 2 + 4 * w_sd**2)
         noise = 2 * c * sqrt(max(0.0, w * (1 - w)))
-        return Knowledge(c * (2 * w - 1), 2 * c * w_sd, other, noise, vote_cost, "vote")
+        return Knowledge(c * (2 * w - 1), 2 * c * w_sd, other, noise, vote_cost, "votes")
     if scenario.uplift_source == "experiment":
         p0 = min(1.0, max(0.0, scenario.baseline_success.value))
         p1 = min(1.0, max(0.0, p0 + scenario.experiment.value))
         noise = sqrt(p1 * (1 - p1) + p0 * (1 - p0))
         known = scenario.experiment
         return Knowledge(
-            known.mean(), known.standard_deviation(), 0.0, noise, 2 * vote_cost, "rated use of each prompt"
+            known.mean(), known.standard_deviation(), 0.0, noise, 2 * vote_cost, "rated uses of each prompt"
         )
     known = scenario.uplift
-    return Knowledge(known.mean(), known.standard_deviation(), 0.0, c, vote_cost, "vote")
+    return Knowledge(known.mean(), known.standard_deviation(), 0.0, c, vote_cost, "votes")
 
 
 @dataclass(frozen=True)

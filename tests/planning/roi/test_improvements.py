@@ -60,7 +60,7 @@ def test_it_says_whether_returns_diminish(history):
     table = rows(found)
     assert [row["Prompt"] for row in table] == ["first v1", "second v1", "third v1", "since then"]
     assert table[1]["n"] == 22 and table[-1]["Win rate"] is None
-    assert charts.improvement_chart(found, "EUR").to_dict()
+    assert charts.improvement_gains(found).to_dict() and charts.improvement_costs(found, "EUR").to_dict()
 
 
 def test_new_votes_are_counted(history, lab):
