@@ -37,6 +37,11 @@ def votes_state(session: Session, project_id: str) -> tuple[Any, ...]:
     return n, simulated, newest, session.execute(undone).scalar_one(), left_out
 
 
+def is_large(votes: tuple[Any, ...]) -> bool:
+    """Whether this `votes_state` is that of a project with more than MANY votes."""
+    return len(votes) == 3
+
+
 def uses_state(session: Session, project_id: str) -> tuple[Any, ...]:
     """The same for uses in production and their signals."""
     return tuple(

@@ -341,11 +341,8 @@ def days_from(first: date, last: date) -> list[date]:
 
 
 def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
-    """Changes whenever a vote, run, reward model, use or signal is added, ended or put
-    away, or an annotator's votes are left out or taken back in; cheap on a million votes."""
-    vote = select(func.count(), func.max(col(Vote.created_at))).where(
-        _of(session, Vote.project_id, project_id)
-    )
+    """Changes whenever a run, reward model, use or signal is added, ended or put away, or an
+    annotator's votes are left out or taken back in. Votes have `storage.evidence.votes_state`."""
     run = select(func.count(), func.max(col(Run.finished_at))).where(_of(session, Run.project_id, project_id))
     model = select(func.count(), func.count(col(RewardModel.archived_at))).where(
         _of(session, RewardModel.project_id, project_id)
@@ -356,5 +353,5 @@ def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
     signal = select(func.count(), func.max(col(Signal.created_at))).where(
         _of(session, Signal.project_id, project_id)
     )
-    states = (tuple(session.execute(query).one()) for query in (vote, run, model, use, signal))
+    states = (tuple(session.execute(query).one()) for query in (run, model, use, signal))
     return (*states, left_out_state(session, project_id))

@@ -98,19 +98,22 @@ def gather(db: Database, who: Principal, project_id: str, baseline_id: str | Non
     """Everything at once. `baseline_id`: the prompt to measure the champion against; by
     default the one it descends from, else the one it met most.
 
-    What is counted from votes and from uses is kept until they change (beyond 100,000
-    votes: by a thousandth of them); runs and prompts are read anew."""
+    What is counted from votes and from uses is kept until they change; beyond 100,000
+    votes, until a thousandth of them is new, and a moment longer, while a thread counts.
+    Runs and prompts are read anew."""
     require(who, "plan.view")
     with db.read() as session:
         project = find_project(session, project_id)
         prompts = facts.prompts(session, project_id)
         key, champion = (db.url, project_id), prompts.get(project.champion_prompt_id or "")
+        state = facts.votes_state(session, project_id)
         said = _votes.get(
             (*key, champion and champion.id),
-            facts.votes_state(session, project_id),
-            lambda: _read_votes(session, project_id, champion),
+            state,
+            lambda: _read_votes(db, project_id, champion),
+            meanwhile=facts.is_large(state),
         )
-        used = _uses.get(key, facts.uses_state(session, project_id), lambda: _read_uses(session, project_id))
+        used = _uses.get(key, facts.uses_state(session, project_id), lambda: _read_uses(db, project_id))
         return _gather(session, project, prompts, champion, baseline_id, said, used)
 
 
@@ -120,19 +123,21 @@ def uses_per_month(db: Database, who: Principal, project_id: str) -> Measured | 
     with db.read() as session:
         find_project(session, project_id)
         key, state = (db.url, project_id), facts.uses_state(session, project_id)
-        return _per_month(_uses.get(key, state, lambda: _read_uses(session, project_id)).months)
+        return _per_month(_uses.get(key, state, lambda: _read_uses(db, project_id)).months)
 
 
-def _read_votes(session: Session, project_id: str, champion: Prompt | None) -> _Votes:
-    which, _, _ = which_votes(session, project_id)
-    pace = facts.pace(session, which)
-    blocks = facts.agreement_blocks(session, which)
-    met = facts.meetings(session, which, champion.id) if champion else []
+def _read_votes(db: Database, project_id: str, champion: Prompt | None) -> _Votes:
+    with db.read() as session:
+        which, _, _ = which_votes(session, project_id)
+        pace = facts.pace(session, which)
+        blocks = facts.agreement_blocks(session, which)
+        met = facts.meetings(session, which, champion.id) if champion else []
     return _Votes(met, pace, alpha_of_blocks(blocks, pace.simulated))
 
 
-def _read_uses(session: Session, project_id: str) -> _Uses:
-    return _Uses(facts.successes(session, project_id), facts.interactions_by_month(session, project_id))
+def _read_uses(db: Database, project_id: str) -> _Uses:
+    with db.read() as session:
+        return _Uses(facts.successes(session, project_id), facts.interactions_by_month(session, project_id))
 
 
 def _gather(

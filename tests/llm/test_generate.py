@@ -292,7 +292,7 @@ def test_failed_requests_are_counted_named_and_asked_again(db, admin, loop, work
         run = work(host="far")
         assert run.status == "succeeded"
         assert (run.result["responses"], run.result["failed"]) == (6, 6)
-        assert run.result["errors"] == ["too many cats"]
+        assert run.result["errors"] == ["too many cats."]
         assert run.result["cost"] == 18.0
         assert (run.result["tokens_in"], run.result["pairs"]) == (42, 3)
         broken["on"] = False

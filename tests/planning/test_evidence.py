@@ -1,3 +1,5 @@
+import threading
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 from core import demo
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import alpha_nominal, quality
+from core.planning import evidence
 from core.planning.evidence import alpha_of_blocks, gather, uses_per_month
 from core.planning.kept import Kept
 from core.projects import list_projects
@@ -125,14 +128,14 @@ def test_the_median_has_its_order_statistics(any_db, person_on):
     times = np.random.default_rng(0).permutation(np.arange(1, 402) * 100)
 
     def work(session):
-        for place, time in enumerate(times):
+        for place, when in enumerate(times):
             session.add(
                 Vote(
                     project_id=project.id,
                     pair_id=str(place),
                     annotator_id="ann",
                     outcome="tie",
-                    duration_ms=int(time),
+                    duration_ms=int(when),
                 )
             )
 
@@ -176,6 +179,7 @@ def test_what_is_kept_belongs_to_a_state_and_the_oldest_goes():
 def test_a_large_project_moves_by_a_thousandth(any_db, person_on, monkeypatch):
     lead, project = person_on(any_db, "lead")
     monkeypatch.setattr(facts, "MANY", 1000)
+    monkeypatch.setattr(evidence, "_votes", Kept(pause_s=0))
 
     def add(start, count):
         rows = [
@@ -190,4 +194,41 @@ def test_a_large_project_moves_by_a_thousandth(any_db, person_on, monkeypatch):
     add(10_000, 9)
     assert gather(any_db, lead, project.id).pace.votes == 10_000
     add(10_009, 1)
+    end = time.monotonic() + 20
+    while gather(any_db, lead, project.id).pace.votes != 10_010 and time.monotonic() < end:
+        time.sleep(0.02)  # a thread counts meanwhile
     assert gather(any_db, lead, project.id).pace.votes == 10_010
+
+
+def test_a_large_project_gets_the_result_before_while_a_thread_counts():
+    kept, may_go, asked = Kept(pause_s=0), threading.Event(), []
+
+    def slowly():
+        asked.append(1)
+        may_go.wait(10)
+        return "new"
+
+    assert kept.get("a", 1, lambda: "old", meanwhile=True) == "old"  # nothing before: it waits
+    assert kept.get("a", 2, slowly, meanwhile=True) == "old"
+    assert kept.get("a", 2, slowly, meanwhile=True) == "old"
+    may_go.set()
+    end = time.monotonic() + 10
+    while kept.get("a", 2, slowly, meanwhile=True) != "new" and time.monotonic() < end:
+        time.sleep(0.01)
+    assert kept.get("a", 2, lambda: "no") == "new" and len(asked) == 1  # one thread a key
+
+
+def test_what_fails_in_the_thread_is_tried_again(caplog):
+    kept = Kept(pause_s=0)
+    kept.get("a", 1, lambda: "old")
+
+    def fails():
+        raise RuntimeError("no such table")
+
+    end = time.monotonic() + 10
+    while "could not be made anew" not in caplog.text and time.monotonic() < end:
+        assert kept.get("a", 2, fails, meanwhile=True) == "old"
+        time.sleep(0.01)
+    while kept.get("a", 2, lambda: "new", meanwhile=True) != "new" and time.monotonic() < end:
+        time.sleep(0.01)
+    assert kept.get("a", 2, fails) == "new"

@@ -14,11 +14,13 @@ from core.planning import evidence as common
 from core.planning.decision.history import History, history_of, manual_line
 from core.planning.decision.model import Decision
 from core.planning.evidence import Evidence, Measured
+from core.planning.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage import decisions as facts
 from storage.database import Database
 from storage.decisions import Meeting, Searches
+from storage.evidence import is_large, votes_state
 from storage.judgements import Which
 from storage.tables import Host, Project, Prompt
 
@@ -91,30 +93,29 @@ class DecisionEvidence:
         return sum(row.better for row in self.searches)
 
 
-KEEP = 32  # projects, each with settings of the test and a host
-_kept: dict[tuple[str, ...], tuple[object, DecisionEvidence]] = {}
+_kept: Kept[DecisionEvidence] = Kept(32)  # projects, each with settings of the test and a host
 
 
 def collect(db: Database, who: Principal, project_id: str, body: Decision) -> DecisionEvidence:
     """Everything at once, aggregated in the database. It is computed anew only when
-    something it reads has changed: a million votes take seconds, and a page asks at every
-    click. What comes back is shared: read it only."""
+    something it reads has changed (on a large project a moment later, in a thread): a
+    million votes take seconds, and a page asks at every click. What comes back is shared:
+    read it only."""
     require(who, "plan.view")
     with db.read() as session:
-        project = find_project(session, project_id)
-        state = (datetime.now(UTC).date(), facts.fingerprint(session, project_id))
+        find_project(session, project_id)
+        votes = votes_state(session, project_id)
+        state = (datetime.now(UTC).date(), votes, facts.fingerprint(session, project_id))
+
+    def make() -> DecisionEvidence:
+        shared = common.gather(db, who, project_id)
+        with db.read() as session:
+            project = find_project(session, project_id)
+            which, _, _ = which_votes(session, project_id)
+            return _collect(session, project, which, shared, body)
+
     key = (str(db.url), project_id, body.plateau.model_dump_json(), body.needs.host)
-    kept = _kept.get(key)
-    if kept is not None and kept[0] == state:
-        return kept[1]
-    shared = common.gather(db, who, project_id)
-    with db.read() as session:
-        which, _, _ = which_votes(session, project_id)
-        found = _collect(session, project, which, shared, body)
-    while len(_kept) >= KEEP:
-        _kept.pop(next(iter(_kept)), None)
-    _kept[key] = (state, found)
-    return found
+    return _kept.get(key, state, make, meanwhile=is_large(votes))
 
 
 def _collect(

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from core.access import Principal, require
 from core.planning import evidence
+from core.planning.kept import Kept
 from core.planning.milestones.catalogue import KIND, KINDS, MetricKind
 from core.planning.milestones.forecast import Futures, count_futures, level_futures
 from core.planning.milestones.model import today
@@ -20,7 +21,7 @@ from core.stats import wilson
 from storage import evidence as facts
 from storage import history
 from storage.database import Database
-from storage.evidence import Meeting
+from storage.evidence import Meeting, is_large, votes_state
 from storage.judgements import Which
 from storage.tables import Project
 
@@ -271,28 +272,22 @@ def _end(day: date, period: str) -> date:
 
 # --- kept while nothing changes ------------------------------------------------------------
 
-KEEP = 64
-_kept: dict[tuple[str, str], tuple[object, dict[str, Metric]]] = {}
+_kept: Kept[dict[str, Metric]] = Kept()
 
 
 def live_metrics(db: Database, who: Principal, project_id: str) -> dict[str, Metric]:
-    """`metrics`, computed anew only when votes, runs, models, uses or the champion changed:
-    a million votes take a second, and a page asks at every click."""
+    """`metrics`, computed anew only when votes, runs, models, uses or the champion changed
+    (on a large project a moment later, in a thread): a million votes take a second, and a
+    page asks at every click."""
     require(who, "plan.view")
     with db.read() as session:
         project = find_project(session, project_id)
+        votes = votes_state(session, project_id)
         state = (
-            today(), project.champion_prompt_id, history.fingerprint(session, project_id),
+            today(), project.champion_prompt_id, votes, history.fingerprint(session, project_id),
         )  # fmt: skip
     key = (str(db.url), project_id)
-    kept = _kept.get(key)
-    if kept is not None and kept[0] == state:
-        return kept[1]
-    found = metrics(db, who, project_id)
-    while len(_kept) >= KEEP:
-        _kept.pop(next(iter(_kept)), None)
-    _kept[key] = (state, found)
-    return found
+    return _kept.get(key, state, lambda: metrics(db, who, project_id), meanwhile=is_large(votes))
 
 
 def first_activity(db: Database, who: Principal, project_id: str) -> dict[str, tuple[date, date]]:
