@@ -1,5 +1,7 @@
 """The versions of a plan, on its page: who saved what when, what changed, and the way back."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -59,11 +61,16 @@ def show_history(project: Project, model: type[T], saved: Saved[T], may_edit: bo
         number = st.selectbox("What changed in version", [n for n in by_number if n > 1], width=220)
         back = st.selectbox("Bring back version", [n for n in by_number if n != saved.number], width=220)
         press = st.button("Bring back", icon=":material/history:", disabled=not may_edit)
+    place = by_number[number]
+    bodies = [versions[place].body.model_dump(mode="json"), versions[place + 1].body.model_dump(mode="json")]
     rows = [
-        {"Field": field, "Before": _said(old), "After": _said(new)}
-        for field, old, new in changes[by_number[number]][:MOST_CHANGES]
+        {"Field": _field(field, bodies), "Before": _said(old), "After": _said(new)}
+        for field, old, new in changes[place][:MOST_CHANGES]
     ]
-    st.dataframe(pd.DataFrame(rows, columns=["Field", "Before", "After"]), hide_index=True, width="stretch")
+    with st.expander(f"What changed in version {number}"):
+        st.dataframe(
+            pd.DataFrame(rows, columns=["Field", "Before", "After"]), hide_index=True, width="stretch"
+        )
     if press and may_edit:
         with problems():
             documents.save(
@@ -87,6 +94,23 @@ def saved_line(saved: Saved) -> str:
 def listed(lines: list[str]) -> str:
     """Lines as a list in Markdown, each shown as it is; no figure is torn from its %."""
     return "\n".join(f"- {plain(line)}" for line in lines).replace(" %", "\u00a0%")
+
+
+def _field(path: str, bodies: list[Any]) -> str:
+    """`members.0.shares.deployment` -> `members · Ana · shares · deployment`"""
+    said, at = [], bodies
+    for part in path.split("."):
+        inner = [_inside(body, part) for body in at]
+        named = next((body["name"] for body in inner if isinstance(body, dict) and body.get("name")), None)
+        said.append(str(named) if part.isdigit() and named else part.replace("_", " "))
+        at = inner
+    return " · ".join(said)
+
+
+def _inside(body: Any, part: str) -> Any:
+    if isinstance(body, list) and part.isdigit():
+        return body[int(part)] if int(part) < len(body) else None
+    return body.get(part) if isinstance(body, dict) else None
 
 
 def _said(value: object) -> str:

@@ -93,7 +93,8 @@ def answer(found: Results) -> str:
     if gaps:
         parts.append(f"{gaps} gap{'s' if gaps > 1 else ''}")
     if cover.overloads:
-        parts.append(f"{len({row.member for row in cover.overloads})} overloaded")
+        many = len({row.member for row in cover.overloads})
+        parts.append("1 person booked too much" if many == 1 else f"{many} people booked too much")
     if cover.single_points:
         alone = len({row.skill for row in cover.single_points})
         parts.append(
@@ -164,7 +165,7 @@ def month_rows(found: Results) -> Rows:
         return []
     by_role = found.monthly @ of
     return [
-        {"Month": month + 1, "Role": role, "Cost": float(by_role[month, place])}
+        {"Month": month + 1, "Role": role, "Cost": round(float(by_role[month, place]), 2)}
         for place, role in enumerate(roles)
         for month in range(len(by_role))
     ]
@@ -176,7 +177,7 @@ def phase_rows(found: Results) -> Rows:
             "Phase": phase_title(row.phase),
             "Role": row.role,
             "FTE": round(row.fte, 2),
-            "Cost": round(row.cost, 2),
+            "Cost": round(row.cost),
         }
         for row in found.by_phase
     ]
@@ -191,7 +192,7 @@ def suggestion_rows(found: Results) -> Rows:
             "When": phase_title(item.phase),
             "Share": words.percent(item.share),
             "Skills": "",
-            "Cost": round(item.cost, 2),
+            "Cost": round(item.cost),
         }
         for item in found.suggestion.more
     ]
@@ -208,7 +209,7 @@ def suggestion_rows(found: Results) -> Rows:
                 "When": ", ".join(phase_title(phase) for phase in item.member.shares),
                 "Share": " to ".join([shares[0], shares[-1]] if len(shares) > 1 else shares),
                 "Skills": skills,
-                "Cost": round(item.cost, 2),
+                "Cost": round(item.cost),
             }
         )
     return rows
