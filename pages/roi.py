@@ -10,7 +10,8 @@ from core.planning.roi.results import compute
 from core.planning.units import units_of
 from core.services import database
 from pages.roi_draft import Draft, draft_of, forget
-from pages.roi_editor import Editor, show_inputs
+from pages.roi_field import Editor
+from pages.roi_inputs import show_inputs
 from pages.roi_views import (
     show_answer,
     show_cash_flow,

@@ -85,24 +85,25 @@ def forget(project_id: str, plan_id: str | None) -> None:
     st.session_state.pop(f"roi_draft_{project_id}_{plan_id or 'new'}", None)
 
 
-def moved_range(item: dict[str, Any], value: float) -> dict[str, Any]:
+def moved_range(item: dict[str, Any], value: float, least: float, most: float) -> dict[str, Any]:
     """The quantity with another value. A normal and a uniform range move along; others stay
-    while they hold the value, and are scaled with it when they do not."""
+    while they hold the value, and are scaled with it when they do not. Ends stay within what
+    the input can be; a value outside of that leaves the range alone, to be refused."""
     changed = {**item, "value": value}
-    low, high, old = item["low"], item["high"], item["value"]
-    if item["kind"] == "fixed" or low is None or high is None:
+    low, high = item["low"], item["high"]
+    if item["kind"] == "fixed" or low is None or high is None or not least <= value <= most:
         return changed
+    # A value that was refused says nothing of where the range lay.
+    old = item["value"] if low <= item["value"] <= high else (low + high) / 2
     if item["kind"] in ("normal", "uniform"):
-        return {**changed, "low": _readable(low + value - old), "high": _readable(high + value - old)}
-    if not low <= value <= high and old:
-        ends = sorted((low * value / old, high * value / old))
-        return {**changed, "low": _readable(ends[0]), "high": _readable(ends[1])}
-    return changed
-
-
-def _readable(value: float) -> float:
-    """Four digits: nobody means 48.637275 %."""
-    return float(f"{value:.4g}")
+        ends = (low + value - old, high + value - old)
+    elif low <= value <= high or not old:
+        return changed
+    else:
+        ends = (low * value / old, high * value / old)
+    # Four digits: nobody means 48.637275 %.
+    first, last = sorted(min(most, max(least, float(f"{end:.4g}"))) for end in ends)
+    return {**changed, "low": first, "high": last}
 
 
 def by_hand(item: dict[str, Any], measured: Quantity | None, usual: str, name: str) -> dict[str, Any]:

@@ -109,14 +109,30 @@ def _input(key: str, default: Quantity, table: dict[str, Input] = INPUTS) -> Any
     return Field(default_factory=lambda: default.model_copy(), description=table[key].description)
 
 
+def _outside(known: Input) -> str:
+    if known.percent:
+        return f"must lie between {100 * known.least:g} and {100 * known.most:g} %"
+    return f"must not be below {known.least:g}" + (f" nor above {known.most:g}" if known.most < 1e6 else "")
+
+
+def _raw(value: Any, known: Input) -> Any:
+    """A bare number as a quantity; what leaves the input's bounds is refused in its own unit,
+    before anything else is said of its range."""
+    value = as_quantity(value)
+    if isinstance(value, dict):
+        ends = [value.get("value")]
+        ends += [value.get("low"), value.get("high")] if value.get("kind", "fixed") != "fixed" else []
+        if any(isinstance(end, int | float) and not known.least <= end <= known.most for end in ends):
+            raise ValueError(_outside(known))
+    return value
+
+
 def _bounded(value: Quantity, known: Input) -> Quantity:
+    """The same for a quantity that is one already."""
     try:
         return at_least(value, known.least, known.most)
     except ValueError as problem:
-        if not known.percent:
-            raise
-        said = f"must lie between {100 * known.least:g} and {100 * known.most:g} %"
-        raise ValueError(said) from problem
+        raise ValueError(_outside(known)) from problem
 
 
 class Compute(BaseModel):
@@ -133,7 +149,10 @@ class Compute(BaseModel):
         "price_per_hour", between(1, 2.5, 5, "list prices of rented GPUs"), COMPUTE_INPUTS
     )
 
-    _bare = field_validator("hours", "price_per_hour", mode="before")(as_quantity)
+    @field_validator("hours", "price_per_hour", mode="before")
+    @classmethod
+    def _bare(cls, value: Any, info: ValidationInfo) -> Any:
+        return _raw(value, COMPUTE_INPUTS[str(info.field_name)])
 
     @field_validator("hours", "price_per_hour")
     @classmethod
@@ -244,7 +263,10 @@ class Scenario(Body):
     integration_once: Quantity = _input("integration_once", between(3_000, 6_000, 15_000, "a guess"))
     integration_yearly: Quantity = _input("integration_yearly", between(500, 1_500, 3_000, "a guess"))
 
-    _bare = field_validator(*INPUTS, mode="before")(as_quantity)
+    @field_validator(*INPUTS, mode="before")
+    @classmethod
+    def _bare(cls, value: Any, info: ValidationInfo) -> Any:
+        return _raw(value, INPUTS[str(info.field_name)])
 
     @field_validator(*INPUTS)
     @classmethod

@@ -3,6 +3,7 @@ import pytest
 from core.planning import documents
 from core.planning.quantity import fixed
 from core.planning.roi.model import Scenario
+from pages.roi_draft import moved_range
 
 
 def fields(test):
@@ -178,3 +179,12 @@ def test_going_back_to_an_older_version(open_page, db, person, project):
     press(page, "Save version")
     newest = documents.load(db, lead, project.id, Scenario, plan.plan_id)
     assert (newest.number, newest.body.uplift.value) == (3, 0.01)
+
+
+def test_a_range_moves_with_its_value_but_not_out_of_bounds():
+    share = {"value": 0.6, "kind": "beta", "low": 0.5, "high": 0.7}
+    assert moved_range(share, 0.65, 0, 1) == {**share, "value": 0.65}
+    assert moved_range(share, 0.9, 0, 1) == {**share, "value": 0.9, "low": 0.75, "high": 1}
+    assert moved_range(share, -3, 0, 1) == {**share, "value": -3}
+    normal = {"value": 5, "kind": "normal", "low": 1, "high": 9}
+    assert moved_range(normal, 3, 0, 1e9) == {**normal, "value": 3, "low": 0, "high": 7}
