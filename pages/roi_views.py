@@ -72,7 +72,12 @@ def show_why(results: Results, currency: str) -> None:
                 st.altair_chart(chart, width="stretch")
             else:
                 st.caption("No input has a range, so nothing moves the result.")
-    with st.expander("In words, and as tables", icon=":material/table_view:"):
+    box = st.expander(
+        "In words, and as tables", icon=":material/table_view:", on_change="rerun", key="roi_words"
+    )
+    if not box.open:
+        return
+    with box:
         st.markdown("\n".join(f"- {plain(line)}" for line in reasons(results, currency)))
         table(
             tornado_rows(results.swings, currency),
@@ -96,7 +101,7 @@ def table(rows: list[dict[str, Any]], file: str, money_columns: Any = (), **conf
         frame.assign(**{name: frame[name].round(0) for name in money_columns}),
         hide_index=True,
         width="stretch",
-        height="content" if len(frame) <= 30 else "auto",
+        height="content" if len(frame) <= 14 else "auto",
         column_config={**cells, **config},
     )
     st.download_button(

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.planning.quantity import Quantity
 from core.planning.roi.cashflow import CashFlow, cash_flow
-from core.planning.roi.model import Scenario, known_input, quantities, used
+from core.planning.roi.model import GROUPS, Scenario, known_input, quantities, used
 from core.planning.roi.monte_carlo import Simulation, simulate, swings
 from core.planning.roi.tornado import Swing
 from core.planning.roi.value_of_labels import LabelValue, value_of_labels
@@ -171,7 +171,7 @@ def input_rows(scenario: Scenario, currency: str) -> list[dict[str, Any]]:
     """Every input that the result rests on, with its source."""
     known = quantities(scenario)
     found = []
-    for path in used(scenario):
+    for path in sorted(used(scenario), key=lambda path: GROUPS.index(known_input(scenario, path).group)):
         about, item = known_input(scenario, path), known[path]
         found.append(
             {

@@ -51,6 +51,12 @@ def test_every_tab_of_the_demo(open_page, person, demo_project):
         assert not group(page, name).exception, name
         assert page.number_input and not any(item.disabled for item in page.number_input)
     assert "simulated" in answer(page)
+    page.session_state["roi_words"] = True
+    page.run()
+    assert not page.exception and any("net preference" in item.value for item in page.markdown)
+    frames = [item.value for item in page.dataframe]
+    assert any("NPV at P10" in frame.columns for frame in frames)
+    assert any("Source" in frame.columns for frame in frames)
 
 
 def test_an_engineer_looks(open_page, db, person, demo_project):
