@@ -14,6 +14,7 @@ import anyio.to_thread
 import psutil
 
 from core.annotation.front import FrontRow
+from core.planning.warm import warm
 from core.services import database
 from core.settings import get_settings
 from core.token import answer_requests
@@ -22,6 +23,7 @@ _log = logging.getLogger("prefloop")
 _GC_EVERY_S = 20.0
 _REQUESTS_EVERY_S = 0.5
 _SELECTION_EVERY_S = 5.0
+_WARM_AFTER_S = 5.0  # the first page comes first
 
 
 @asynccontextmanager
@@ -37,6 +39,7 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
             # Streamlit would collect after every rerun, which is half of all its time.
             tasks.start_soon(_every, _GC_EVERY_S, gc.collect)
             tasks.start_soon(_no_delay)
+            tasks.start_soon(_later, _WARM_AFTER_S, lambda: warm(db))
             tasks.start_soon(_every, _SELECTION_EVERY_S, FrontRow(db).refresh)
             tasks.start_soon(_every, _REQUESTS_EVERY_S, lambda: answer_requests(db, settings.data_dir))
             try:
@@ -63,6 +66,15 @@ async def _every(seconds: float, work: Callable[[], object]) -> None:
             await anyio.to_thread.run_sync(work)
         except Exception:
             _log.exception("a background task failed, and will be tried again")
+
+
+async def _later(seconds: float, work: Callable[[], object]) -> None:
+    """Call `work` in a thread, once; what goes wrong is logged, not fatal."""
+    await anyio.sleep(seconds)
+    try:
+        await anyio.to_thread.run_sync(work)
+    except Exception:
+        _log.exception("a background task failed")
 
 
 async def _no_delay() -> None:

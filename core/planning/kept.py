@@ -39,7 +39,7 @@ class Kept(Generic[T]):
                 if key not in self._busy:
                     self._busy.add(key)
                     # Not a daemon: a query that is torn down with the process aborts it.
-                    Thread(target=self._anew, args=(key, state, make)).start()
+                    Thread(target=self._anew, args=(key, state, make), name="kept").start()
                 return kept[1]
         return self._keep(key, state, make())
 

@@ -9,8 +9,10 @@ from core import demo
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import alpha_nominal, quality
 from core.planning import evidence
+from core.planning import warm as warm_module
 from core.planning.evidence import alpha_of_blocks, gather, uses_per_month
 from core.planning.kept import Kept
+from core.planning.warm import warm
 from core.projects import list_projects
 from storage import evidence as facts
 from storage.bulk import insert_many
@@ -232,3 +234,12 @@ def test_what_fails_in_the_thread_is_tried_again(caplog):
     while kept.get("a", 2, lambda: "new", meanwhile=True) != "new" and time.monotonic() < end:
         time.sleep(0.01)
     assert kept.get("a", 2, fails) == "new"
+
+
+def test_large_projects_are_counted_ahead_and_small_ones_are_not(db, person, demo_project, monkeypatch):
+    assert warm(db) == 0
+    monkeypatch.setattr(warm_module, "MANY", 100)
+    monkeypatch.setattr(facts, "MANY", 100)
+    monkeypatch.setattr(evidence, "_votes", kept := Kept())
+    assert warm(db) == 1
+    assert [key[1] for key in kept._found] == [demo_project.id]

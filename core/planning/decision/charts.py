@@ -114,11 +114,16 @@ def sensitivity(result: Result) -> alt.LayerChart | None:
     return (bars + points).properties(height=alt.Step(34))
 
 
+def has_plateau(history: History) -> bool:
+    """Whether there is a line of manual versions to draw."""
+    return history.basis == "votes" and sum(version.gain is not None for version in history.versions) > 1
+
+
 def plateau(history: History) -> alt.LayerChart | None:
     """Each manual version against the one the test starts from, with the test's interval,
     and the margin it must reach."""
     known = [version for version in history.versions if version.gain is not None]
-    if history.basis != "votes" or len(known) < 2:
+    if not has_plateau(history):
         return None
     level = 100 * (1 - 2 * history.verdict.alpha) if history.verdict else 90
     rows = pd.DataFrame(

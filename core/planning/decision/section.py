@@ -1,5 +1,8 @@
 """What the decision says, for the brief."""
 
+from collections.abc import Callable
+from typing import Any
+
 from core.access import Principal, require
 from core.planning.decision import charts
 from core.planning.decision.results import (
@@ -8,7 +11,7 @@ from core.planning.decision.results import (
     saved_or_default,
 )
 from core.planning.decision.tables import ranking_rows, weight_rows
-from core.planning.section import Section
+from core.planning.section import Drawn, Section
 from storage.database import Database
 
 TITLE = "How to go on with prompts"
@@ -35,10 +38,12 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
 def section_of(result: Result) -> Section:
     told = result.recommendation
     later = [f"{title}: {when}." for title, when in told.later]
-    drawn = {"Contributions": charts.contributions(result), "Ranking": charts.ranking(result)}
-    plateau = charts.plateau(result.found.history)
-    if plateau is not None:
-        drawn["Manual versions"] = plateau
+    drawn: dict[str, Callable[[], Any]] = {
+        "Contributions": lambda: charts.contributions(result),
+        "Ranking": lambda: charts.ranking(result),
+    }
+    if charts.has_plateau(result.found.history):
+        drawn["Manual versions"] = lambda: charts.plateau(result.found.history)
     return Section(
         "decision",
         TITLE,
@@ -46,7 +51,7 @@ def section_of(result: Result) -> Section:
         why=[*told.why, *later, *(f"Missing: {text}" for text in told.missing)],
         figures=figures(result),
         tables={"Ranking": ranking_rows(result), "Weights": weight_rows(result)},
-        charts=drawn,
+        charts=Drawn(drawn),
     )
 
 

@@ -6,7 +6,7 @@ from core.access import Principal
 from core.planning.milestones import charts
 from core.planning.milestones.catalogue import KIND, MANUAL, shown
 from core.planning.milestones.status import WORDS, Standing, Status, answer, day, days, span, standing
-from core.planning.section import Section
+from core.planning.section import Drawn, Section
 from storage.database import Database
 
 TITLE = "Milestones"
@@ -29,7 +29,9 @@ def section_of(found: Standing) -> Section:
         "Milestones": [row(item) for item in found.statuses],
         "Phases": phase_rows(found),
     }
-    said.charts = {"Plan and actual": charts.gantt(found.phases, found.statuses, found.on, found.activity)}
+    said.charts = Drawn(
+        {"Plan and actual": lambda: charts.gantt(found.phases, found.statuses, found.on, found.activity)}
+    )
     return said
 
 

@@ -18,7 +18,7 @@ from core.planning.roi.results import (
     reasons,
     tornado_rows,
 )
-from core.planning.section import Section
+from core.planning.section import Drawn, Section
 from core.planning.units import units_of
 from storage.database import Database
 
@@ -68,10 +68,12 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
         said,
         figures(results, currency),
         tables(results, currency),
-        {
-            "Cumulative cash flow": charts.fan(results.simulation, currency),
-            "What matters most": charts.tornado_chart(results.swings, results.flow.npv, currency),
-        },
+        Drawn(
+            {
+                "Cumulative cash flow": lambda: charts.fan(results.simulation, currency),
+                "What matters most": lambda: charts.tornado_chart(results.swings, results.flow.npv, currency),
+            }
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Build or buy in the brief."""
 
 from core.access import Principal, require
-from core.planning.section import Section
+from core.planning.section import Drawn, Section
 from core.planning.sourcing import charts
 from core.planning.sourcing.results import (
     Results,
@@ -38,7 +38,12 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
             "Chance of costing less": cheaper_rows(found),
             "Room of the weights": room_rows(found),
         },
-        charts={"Cost with its range": charts.cost_ranges(found), "Points by factor": charts.points(found)},
+        charts=Drawn(
+            {
+                "Cost with its range": lambda: charts.cost_ranges(found),
+                "Points by factor": lambda: charts.points(found),
+            }
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """The team in the brief."""
 
 from core.access import Principal, require
-from core.planning.section import Section
+from core.planning.section import Drawn, Section
 from core.planning.team import charts, words
 from core.planning.team.coverage import weeks_by_phase
 from core.planning.team.model import phase_title
@@ -38,9 +38,9 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
     }
     if rows := suggestion_rows(found):
         tables["Suggested additions"] = rows
-    drawn = {"Cost by month": charts.cost_chart(found)}
+    drawn = {"Cost by month": lambda: charts.cost_chart(found)}
     if any(row.needed > 0 for row in found.found.roles):
-        drawn = {"Coverage by phase and role": charts.coverage_map(found)} | drawn
+        drawn = {"Coverage by phase and role": lambda: charts.coverage_map(found)} | drawn
     return Section(
         "team",
         "Team",
@@ -48,7 +48,7 @@ def section(db: Database, who: Principal, project_id: str) -> Section:
         why=reasons(found),
         figures=figures(found),
         tables=tables,
-        charts=drawn,
+        charts=Drawn(drawn),
     )
 
 

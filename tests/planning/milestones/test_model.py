@@ -1,4 +1,5 @@
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,9 @@ SLACK = {"d": 4, "g": 4, "h": 4, "i": 2, "k": 1, "m": 4}
 
 
 def plan_of(rows, **more) -> Milestones:
-    phases = [PhasePlan(key=key, title=key, weeks=weeks, after=list(after)) for key, (weeks, after) in rows.items()]
+    phases = [
+        PhasePlan(key=key, title=key, weeks=weeks, after=list(after)) for key, (weeks, after) in rows.items()
+    ]
     return Milestones(start=START, phases=phases, milestones=[], **more)
 
 
@@ -46,7 +49,9 @@ def test_the_critical_path_and_slack_of_a_textbook_project():
 @given(st.lists(st.tuples(st.integers(1, 20), st.sets(st.integers(0, 30))), min_size=1, max_size=12))
 def test_no_phase_starts_before_what_it_waits_for_ends(rows):
     """Phases wait only for earlier ones, so there is no cycle."""
-    named = {f"p{i}": (weeks, [f"p{j}" for j in sorted(after) if j < i]) for i, (weeks, after) in enumerate(rows)}
+    named = {
+        f"p{i}": (weeks, [f"p{j}" for j in sorted(after) if j < i]) for i, (weeks, after) in enumerate(rows)
+    }
     found = {item.key: item for item in schedule(plan_of(named), START)}
     for key, (weeks, after) in named.items():
         assert all(found[other].end <= found[key].start for other in after)
@@ -125,7 +130,7 @@ def test_phase_weeks_without_a_saved_plan(db, person, project):
     found = phase_weeks(db, person("engineer"), project.id)
     assert [key for key, *_ in found] == [phase.key for phase in PHASES]
     assert found[0][1] == today()
-    assert all(end == begin for (_, _, end), (_, begin, _) in zip(found, found[1:], strict=False))
+    assert all(end == begin for (_, _, end), (_, begin, _) in pairwise(found))
 
 
 def test_keys_from_names():

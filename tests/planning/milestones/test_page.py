@@ -47,4 +47,4 @@ def test_engineers_look(person, demo_project, open_page):
     at = open_page(person("engineer"), PAGE, demo_project)
     assert not at.exception
     assert "Leads and admins can change it" in shown(at)
-    assert [button for button in at.button if button.label == "Save"][0].disabled
+    assert next(button for button in at.button if button.label == "Save").disabled
