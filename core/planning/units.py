@@ -10,6 +10,7 @@ from core.settings import get_settings
 from storage.database import Database
 
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "CNY": "CN¥", "KRW": "₩"}
+MINUS = "\u2212"  # a line never breaks after it, as it does after a hyphen
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
@@ -34,10 +35,10 @@ def units_of(db: Database, who: Principal, project_id: str) -> Units:
 
 
 def money(value: float | None, currency: str, *, short: bool = False) -> str:
-    """`€12,300`, `-€950`, `12,300 SEK`; `short`: `€12.3k`, `€1.2M`. None: `—`."""
+    """`€12,300`, `−€950`, `12,300 SEK`; `short`: `€12.3k`, `€1.2M`. None: `—`."""
     if value is None:
         return "—"
-    size, sign = abs(value), "-" if value < 0 else ""
+    size, sign = abs(value), MINUS if value < 0 else ""
     if short and size >= 999_500:
         digits = f"{size / 1e6:,.2f}".rstrip("0").rstrip(".") + "M"
     elif short and size >= 9_999.5:

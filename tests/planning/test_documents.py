@@ -88,7 +88,7 @@ def test_units_have_a_default_and_are_saved(db, person, project):
     [
         (12300, "EUR", False, "€12,300"),
         (12300, "EUR", True, "€12.3k"),
-        (-1_200_000, "USD", True, "-$1.2M"),
+        (-1_200_000, "USD", True, "\u2212$1.2M"),
         (950, "SEK", True, "950 SEK"),
         (0.004, "EUR", False, "€0.004"),
         (-0.0, "EUR", False, "€0"),
