@@ -200,7 +200,7 @@ def show_inputs(project: Project, saved: documents.Saved[Milestones] | None, fou
         if save and may_edit:
             with problems():
                 documents.save(
-                    database(), me(), project.id, plan_from(start, phases, milestones),
+                    database(), me(), project.id, plan_from(start, phases, milestones, plan),
                     plan_id=saved.plan_id if saved else None, based_on=number or None, note=note,
                 )  # fmt: skip
                 st.rerun()

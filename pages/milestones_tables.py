@@ -125,8 +125,9 @@ def edit(
     return new_phases, new_milestones
 
 
-def plan_from(start: date, phases: pd.DataFrame, milestones: pd.DataFrame) -> Milestones:
-    """The plan that the tables say. Raises Invalid naming table, row and column."""
+def plan_from(start: date, phases: pd.DataFrame, milestones: pd.DataFrame, before: Milestones) -> Milestones:
+    """The plan that the tables say, which were made from the plan `before`: its titles are
+    what the cells offer. Raises Invalid naming table, row and column."""
     phase_rows = _rows(phases, PHASE_COLUMNS)
     milestone_rows = _rows(milestones, MILESTONE_COLUMNS)
     _give_keys(phase_rows, "title")
@@ -137,17 +138,17 @@ def plan_from(start: date, phases: pd.DataFrame, milestones: pd.DataFrame) -> Mi
         if title in by_title:
             raise Invalid(f"Phases, row {number}, Phase: two phases are called “{title}”.")
         by_title[title] = row["key"]
+    # Cells name a phase as it was called before, also where it is renamed now.
+    by_title |= {phase.title: phase.key for phase in before.phases}
     for row in phase_rows:
         row["after"] = [by_title.get(title, title) for title in row.get("after") or []]
-    # A phase that was renamed is still offered to milestones under its old name.
-    old_titles = dict(zip(phases["Phase"], phases["key"], strict=True))
     metric = {title: key for key, title in METRIC.items()}
     direction = {title: key for key, title in DIRECTION.items()}
     for number, row in enumerate(milestone_rows, 1):
         title = row.get("phase")
         if not title:
             raise Invalid(f"Milestones, row {number}, Phase: choose the phase it belongs to.")
-        row["phase"] = by_title.get(title) or old_titles.get(title) or title
+        row["phase"] = by_title.get(title, title)
         row["metric"] = metric.get(row.get("metric"), row.get("metric") or MANUAL)
         row["direction"] = direction.get(row.get("direction"), row.get("direction") or "at_least")
     try:

@@ -9,8 +9,9 @@ from sqlalchemy import case, func, literal, literal_column, select, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from storage.counting import left_out_state
+from storage.counting import counted, left_out_state
 from storage.judgements import Which
+from storage.scan import scanned
 from storage.tables import Interaction, Pair, Response, RewardModel, Run, Signal, Vote
 
 EPOCH = date(1970, 1, 1)
@@ -19,17 +20,6 @@ MONDAY = date(1969, 12, 29)  # of the week of the epoch
 
 def _count(condition: Any) -> Any:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def _of(session: Session, column: Any, project_id: str) -> Any:
-    """Rows of a project. DuckDB would look up most of a table one by one in the index of
-    the column, which takes ten times as long as reading it; a sum of texts has no index."""
-    is_duckdb = session.get_bind().dialect.name == "duckdb"
-    return (col(column).concat("") if is_duckdb else col(column)) == project_id
-
-
-def _votes(session: Session, which: Which) -> list[Any]:
-    return [_of(session, Vote.project_id, which.project_id), *which.where()[1:]]
 
 
 def _number(moment: Any, period: str) -> Any:
@@ -47,11 +37,12 @@ def _day(number: Any, period: str = "day") -> date:
 
 
 def votes_by_day(session: Session, project_id: str) -> list[tuple[date, int, int]]:
-    """(day, votes of people, simulated votes), in order of time."""
+    """(day, votes of people, simulated votes), in order of time. Votes that were left out do
+    not count."""
     day = _number(col(Vote.created_at), "day")
     query = (
         select(day, _count(~col(Vote.simulated)), _count(col(Vote.simulated)))
-        .where(_of(session, Vote.project_id, project_id))
+        .where(scanned(col(Vote.project_id)) == project_id, counted(project_id))
         .group_by(day)
         .order_by(day)
     )
@@ -76,7 +67,7 @@ def agreement_by_period(session: Session, which: Which, period: str) -> list[tup
             _count(col(Vote.outcome) == "both_bad").label("bad"),
         )
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .where(*_votes(session, which))
+        .where(*which.where())
         .group_by(col(Vote.pair_id))
         .having(func.count() > 1)
         .subquery()
@@ -122,7 +113,7 @@ def meetings_by_period(session: Session, which: Which, prompt_id: str, period: s
         .join(a, col(a.id) == col(Pair.response_a))
         .join(b, col(b.id) == col(Pair.response_b))
         .where(
-            _of(session, Pair.project_id, which.project_id),
+            scanned(col(Pair.project_id)) == which.project_id,
             is_a | (col(b.prompt_id) == prompt_id),
             col(a.prompt_id) != col(b.prompt_id),
         )
@@ -135,7 +126,7 @@ def meetings_by_period(session: Session, which: Which, prompt_id: str, period: s
         select(at, met.c.other, _count(mine), _count(~won), _count(won & ~mine), _count(col(Vote.simulated)))
         .select_from(Vote)
         .join(met, met.c.pair_id == col(Vote.pair_id))
-        .where(*_votes(session, which))
+        .where(*which.where())
         .group_by(at, met.c.other)
         .order_by(at, met.c.other)
     )
@@ -173,7 +164,7 @@ def best_gains(session: Session, project_id: str) -> tuple[str, int, list[Gain]]
             result[("gain", "n")].as_integer().label("n"),
         )
         .where(
-            _of(session, Run.project_id, project_id),
+            scanned(col(Run.project_id)) == project_id,
             col(Run.kind) == "optimize",
             col(Run.status) == "succeeded",
             col(Run.finished_at).is_not(None),
@@ -217,7 +208,7 @@ def training_speed(session: Session, project_id: str) -> list[Speed]:
     each = (
         select(at.label("at"), pairs.label("pairs"), seconds.label("seconds"))
         .where(
-            _of(session, Run.project_id, project_id),
+            scanned(col(Run.project_id)) == project_id,
             col(Run.kind) == "reward_model",
             col(Run.status) == "succeeded",
             col(Run.finished_at).is_not(None),
@@ -264,7 +255,7 @@ def reward_accuracy(session: Session, project_id: str) -> list[Accuracy]:
             place.label("place"),
         )
         .where(
-            _of(session, RewardModel.project_id, project_id),
+            scanned(col(RewardModel.project_id)) == project_id,
             col(RewardModel.archived_at).is_(None),
             value.is_not(None),
             func.coalesce(m["partial"].as_string(), "false") != "true",
@@ -289,7 +280,7 @@ def uses_by_day(session: Session, project_id: str) -> list[tuple[date, int, int]
             func.avg(col(Signal.value)).label("value"),
         )
         .join(Signal, col(Signal.interaction_id) == col(Interaction.id))
-        .where(_of(session, Interaction.project_id, project_id), col(Signal.value).is_not(None))
+        .where(scanned(col(Interaction.project_id)) == project_id, col(Signal.value).is_not(None))
         .group_by(col(Interaction.id), at)
         .subquery()
     )
@@ -304,7 +295,7 @@ def runs_by_day(session: Session, project_id: str) -> list[tuple[date, int, int]
     query = (
         select(at, _count(col(Run.status) == "succeeded"), func.count())
         .where(
-            _of(session, Run.project_id, project_id),
+            scanned(col(Run.project_id)) == project_id,
             col(Run.status).in_(("succeeded", "failed")),
             col(Run.finished_at).is_not(None),
         )
@@ -318,17 +309,17 @@ def activity(session: Session, project_id: str) -> dict[str, tuple[date, date]]:
     """First and last day on which something was done: votes, reward models trained,
     searches run, uses in production. What never happened is left out."""
     parts = [
-        _span("votes", Vote.created_at, [_of(session, Vote.project_id, project_id)]),
-        _span("training", Run.created_at, _kind(session, project_id, "reward_model")),
-        _span("searches", Run.created_at, _kind(session, project_id, "optimize")),
-        _span("uses", Interaction.created_at, [_of(session, Interaction.project_id, project_id)]),
+        _span("votes", Vote.created_at, [scanned(col(Vote.project_id)) == project_id]),
+        _span("training", Run.created_at, _kind(project_id, "reward_model")),
+        _span("searches", Run.created_at, _kind(project_id, "optimize")),
+        _span("uses", Interaction.created_at, [scanned(col(Interaction.project_id)) == project_id]),
     ]
     rows = session.execute(union_all(*parts))
     return {key: (first.date(), last.date()) for key, first, last in rows if first is not None}
 
 
-def _kind(session: Session, project_id: str, kind: str) -> list[Any]:
-    return [_of(session, Run.project_id, project_id), col(Run.kind) == kind]
+def _kind(project_id: str, kind: str) -> list[Any]:
+    return [scanned(col(Run.project_id)) == project_id, col(Run.kind) == kind]
 
 
 def _span(key: str, at: Any, where: Sequence[Any]) -> Any:
@@ -343,15 +334,17 @@ def days_from(first: date, last: date) -> list[date]:
 def fingerprint(session: Session, project_id: str) -> tuple[Any, ...]:
     """Changes whenever a run, reward model, use or signal is added, ended or put away, or an
     annotator's votes are left out or taken back in. Votes have `storage.evidence.votes_state`."""
-    run = select(func.count(), func.max(col(Run.finished_at))).where(_of(session, Run.project_id, project_id))
+    run = select(func.count(), func.max(col(Run.finished_at))).where(
+        scanned(col(Run.project_id)) == project_id
+    )
     model = select(func.count(), func.count(col(RewardModel.archived_at))).where(
-        _of(session, RewardModel.project_id, project_id)
+        scanned(col(RewardModel.project_id)) == project_id
     )
     use = select(func.count(), func.max(col(Interaction.created_at))).where(
-        _of(session, Interaction.project_id, project_id)
+        scanned(col(Interaction.project_id)) == project_id
     )
     signal = select(func.count(), func.max(col(Signal.created_at))).where(
-        _of(session, Signal.project_id, project_id)
+        scanned(col(Signal.project_id)) == project_id
     )
     states = (tuple(session.execute(query).one()) for query in (run, model, use, signal))
     return (*states, left_out_state(session, project_id))

@@ -1,9 +1,9 @@
 """Where the plan stands, over REST. Saving and loading it is in `documents.py`."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from api.deps import CurrentUser, DatabaseDep
@@ -170,7 +170,7 @@ def forecast(
     db: DatabaseDep,
     who: CurrentUser,
     metric: str,
-    target: float,
+    target: Annotated[float, Query(allow_inf_nan=False)],
     direction: Direction = "at_least",
 ) -> ForecastPublic:
     """When a metric will be at least (at most) a target."""

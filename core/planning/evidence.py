@@ -146,7 +146,7 @@ def _gather(
 ) -> Evidence:  # fmt: skip
     missing: dict[str, str] = {}
     met, pace = said.meetings, said.pace
-    baseline = _baseline(champion, prompts, met, baseline_id)
+    baseline = baseline_of(champion, prompts, met, baseline_id)
     if champion is None:
         missing["win_rate"] = "No prompt is the champion yet."
     elif baseline is None:
@@ -178,9 +178,11 @@ def _gather(
     )  # fmt: skip
 
 
-def _baseline(
+def baseline_of(
     champion: Prompt | None, prompts: dict[str, Prompt], met: list[Meeting], asked: str | None
 ) -> Prompt | None:
+    """What a champion is measured against: the one asked for, else the oldest prompt it
+    descends from that it met, else the one it met most. `met`: most votes first."""
     if champion is None:
         return None
     if asked in prompts and asked != champion.id:

@@ -29,8 +29,8 @@ KINDS = (
         "labels",
         "Labels collected",
         "votes",
-        "Votes on pairs, summed over time. Votes of people count as soon as there are any; until then "
-        "simulated ones do, and the page says so.",
+        "Votes on pairs, summed over time, without those that were left out. Votes of people count as soon as "
+        "there are any; until then simulated ones do, and the page says so.",
         "count",
         "number",
     ),

@@ -213,7 +213,7 @@ def _win_rate(session: Session, project: Project, which: Which, period: str) -> 
             old.simulated + row.simulated,
         )  # fmt: skip
     met = sorted(totals.values(), key=lambda item: (-item.n, item.other_id))
-    baseline = evidence._baseline(champion, prompts, met, None)
+    baseline = evidence.baseline_of(champion, prompts, met, None)
     mine = [row for row in rows if baseline is not None and row.other_id == baseline.id]
     if baseline is None or not mine:
         return Metric(KIND["win_rate"], missing=f"No votes on the champion {label(champion)} yet.")
