@@ -9,13 +9,13 @@ from core.planning.documents import Saved
 from core.planning.section import Section
 from core.planning.units import Units
 from core.services import database
-from pages.shared import header, may, me, problems
+from pages.shared import header, may, me, plain, problems
 from storage.tables import Project
 
 FIGURES = 3  # of a card; the room's page has them all
 
 
-def card(room: Room, section: Section) -> None:
+def card(room: Room, section: Section, most: int = FIGURES) -> None:
     """One room: its answer, its main figures, and the way to its page."""
     with st.container(border=True, height="stretch"):
         st.subheader(room.title, anchor=False)
@@ -23,14 +23,14 @@ def card(room: Room, section: Section) -> None:
             st.badge("Nothing yet", icon=":material/edit_note:", color="gray")
             st.text(section.answer)
         else:
-            st.text(section.answer)
-            if section.figures:
-                with st.container(horizontal=True, gap="medium"):
-                    for label, value, detail in section.figures[:FIGURES]:
-                        with st.container(width=150, gap=None):
-                            st.text(label)
-                            st.text(value)
-                            st.text(detail)
+            st.markdown(f"**{plain(section.answer)}**")
+            shown = section.figures[:most]
+            if shown:
+                with st.grid(len(shown), min_column_width=170):
+                    for label, value, detail in shown:
+                        with st.container(gap=None):
+                            st.metric(plain(label), plain(value))
+                            st.caption(plain(detail))
         st.page_link(room.page, label=f"Open {room.title}", icon=":material/arrow_forward:")
 
 
@@ -118,6 +118,6 @@ with problems():
     for row in (ROOMS[:1], ROOMS[1:3], ROOMS[3:]):
         for column, room in zip(st.columns(len(row)), row, strict=True):
             with column:
-                card(room, section_of(database(), person, project.id, room))
+                card(room, section_of(database(), person, project.id, room), FIGURES if len(row) > 1 else 4)
     with st.expander("Currency and working time", icon=":material/tune:"):
         units_form(project, documents.current(database(), person, project.id, Units))
