@@ -13,7 +13,7 @@ YESTERDAY = TODAY - timedelta(days=1)
 SIMULATIONS = 150
 # The aim is 80 %. With 150 simulations its own error is 3.3 points; the model errs on the
 # wide side where a process is quieter than it allows for (docs/plan-milestones.md).
-AT_LEAST, AT_MOST = 0.65, 0.99
+COUNTS, LEVELS = (0.78, 0.99), (0.68, 0.99)
 
 
 def counts(kind: str, rng: np.random.Generator, length: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_the_interval_of_a_count_covers(kind, monkeypatch):
         true = TODAY + timedelta(days=int(np.argmax(total >= target)) - history + 1)
         found = count_futures(daily[:history], YESTERDAY, TODAY, seed).reach(target)
         inside.append((found.low or date.max) <= true <= (found.high or date.max))
-    assert AT_LEAST <= np.mean(inside) <= AT_MOST
+    assert COUNTS[0] <= np.mean(inside) <= COUNTS[1]
 
 
 def levels(kind: str, rng: np.random.Generator, length: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_the_interval_of_a_level_covers(kind, monkeypatch):
         found = level_futures("gain", days, list(seen[:history]), TODAY, seed).reach(target)
         low = found.low or TODAY + timedelta(days=forecast.HORIZON)
         inside.append(low <= true <= (found.high or date.max))
-    assert AT_LEAST <= np.mean(inside) <= AT_MOST
+    assert LEVELS[0] <= np.mean(inside) <= LEVELS[1]
 
 
 def test_a_steady_count_is_met_when_arithmetic_says():
@@ -127,3 +127,11 @@ def test_too_little_history_is_said():
 def test_the_same_history_gives_the_same_dates():
     one, two = (count_futures([3, 0, 9] * 20, YESTERDAY, TODAY).reach(900) for _ in range(2))
     assert one == two
+
+
+def test_growth_goes_on_for_a_while_and_not_for_ever():
+    daily = np.random.default_rng(1).poisson(5 * np.exp(0.12 * np.arange(84) / 7))
+    paths = count_futures(daily, YESTERDAY, TODAY).paths
+    rates = np.median(np.diff(paths[:, 6::7], axis=1), axis=0)  # of a week
+    assert rates[7] > 1.25 * daily[-7:].sum()
+    assert rates[90:].mean() < 1.1 * rates[60:70].mean()
