@@ -106,7 +106,7 @@ def write_index() -> None:
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
         server = Prefloop(Path(folder) / "data").start()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
