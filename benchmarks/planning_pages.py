@@ -11,6 +11,8 @@ does, without a browser:
   counted before is shown while a thread counts (core/planning/kept.py), so this is the time of a
   page that competes with it.
 
+Then it asks the API for the same over real HTTP, with everything counted.
+
     python benchmarks/planning_pages.py [--votes 1000000] [--runs 10000] [--all-pages]
 
 Writes benchmarks/results/planning_pages.json.
@@ -68,12 +70,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PREFLOOP_DATA_DIR"] = folder
-        rows = measure(options)
+        rows, calls = measure(options)
     result = {
         "votes": options.votes,
         "runs": options.runs,
         "limit_ms": LIMIT_MS,
         "pages": rows,
+        "api": calls,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "load": round(os.getloadavg()[0], 1),
         "measured": time.strftime("%Y-%m-%d"),
@@ -82,10 +85,58 @@ def main() -> None:
     if not options.all_pages and options.votes >= 1_000_000:
         out.write_text(json.dumps(result, indent=1) + "\n")
     slow = [row["page"] for row in rows if max(row["again_ms"], row["after_votes_ms"]) > LIMIT_MS]
+    slow += [row["call"] for row in calls if row["median_ms"] > LIMIT_MS]
     print(f"over {LIMIT_MS} ms: {', '.join(slow) or 'none'} (load {result['load']})")
 
 
-def measure(options: argparse.Namespace) -> list[dict]:
+CALLS = (
+    "documents", "roi/proposals", "roi/results", "roi/improvements", "decision/proposals", "decision/results",
+    "decision/plateau", "milestones/status", "milestones/metrics", "milestones/moved", "team/coverage",
+    "team/cost", "sourcing/results", "brief", "brief.html", "brief.pdf", "brief/tables.zip",
+    "brief/tables/roi/figures.csv",
+)  # fmt: skip
+
+
+def measure_api(db, user_id: str, project_id: str, times: int) -> list[dict]:
+    """Each call several times over HTTP, on a server in this process; the first one is not
+    counted."""
+    import httpx
+    import uvicorn
+
+    from api.app import create_api
+    from core.access import Scope
+    from core.accounts import new_token
+
+    server = uvicorn.Server(uvicorn.Config(create_api(), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    headers = {"Authorization": f"Bearer {new_token(db, user_id, scope=Scope.FULL)[1]}"}
+    rows = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120) as client:
+        for call in CALLS:
+            taken = []
+            for _ in range(times + 1):
+                begun = time.perf_counter()
+                answer = client.get(f"/projects/{project_id}/plan/{call}")
+                taken.append(1000 * (time.perf_counter() - begun))
+                assert answer.status_code == 200, f"{call}: {answer.text}"
+                quiet()
+            del taken[0]
+            p95 = statistics.quantiles(taken, n=20, method="inclusive")[-1]
+            rows.append({"call": call, "median_ms": round(statistics.median(taken)), "p95_ms": round(p95)})
+            print(
+                f"GET …/plan/{call:<30} {rows[-1]['median_ms']:>5} ms (95 %: {rows[-1]['p95_ms']})",
+                flush=True,
+            )
+    server.should_exit = True
+    thread.join(10)
+    return rows
+
+
+def measure(options: argparse.Namespace) -> tuple[list[dict], list[dict]]:
     from streamlit.testing.v1 import AppTest
 
     from core import services
@@ -164,8 +215,9 @@ def measure(options: argparse.Namespace) -> list[dict]:
             f"{row['again_max_ms']})   after votes {row['after_votes_ms']:>6} ms",
             flush=True,
         )
+    calls = [] if options.all_pages else measure_api(db, user.id, PROJECT, options.again)
     db.dispose()
-    return rows
+    return rows, calls
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ def large_projects(db: Database) -> list[str]:
 def warm(db: Database) -> int:
     """Count for every large project; answers how many there are. What fails is logged: the
     page that asks will say it."""
+    import pymcdm.methods  # noqa: F401  (with matplotlib: 0.4 s, which the first page Decision would wait)
+
     projects = large_projects(db)
     for project_id in projects:
         try:
