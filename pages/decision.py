@@ -15,7 +15,7 @@ from core.planning.documents import Saved
 from core.services import database
 from pages.decision_inputs import show_inputs
 from pages.decision_saving import drafted, show_history, show_save
-from pages.shared import header, may, me, plain, problems
+from pages.shared import csv_of, header, may, me, plain, problems
 from storage.tables import Project
 
 RANKING = (
@@ -55,7 +55,7 @@ def show_answer(result: Result) -> None:
 def download(rows: list[dict[str, Any]], name: str, key: str = "") -> None:
     st.download_button(
         "Download as CSV",
-        pd.DataFrame(rows).to_csv(index=False),
+        csv_of(pd.DataFrame(rows)),
         file_name=f"{name}.csv",
         mime="text/csv",
         icon=":material/download:",

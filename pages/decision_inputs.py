@@ -14,7 +14,7 @@ from core.planning.decision.model import Alternative, Comparison, Decision, Fact
 from core.planning.decision.results import Result
 from core.planning.documents import checked
 from pages.decision_saving import keep
-from pages.shared import plain, problems
+from pages.shared import csv_of, plain, problems
 
 STEPS = [*(1 / k for k in range(9, 1, -1)), *map(float, range(1, 10))]
 SAATY = {1: "equally", 3: "moderately more", 5: "strongly more", 7: "very strongly more", 9: "extremely more"}
@@ -71,7 +71,7 @@ def show_matrix(project_id: str, result: Result, editable: bool, key: str) -> No
     )
     rows = tables.matrix_rows(result)
     st.download_button(
-        "Download as CSV", pd.DataFrame(rows).to_csv(index=False), file_name="matrix.csv", mime="text/csv",
+        "Download as CSV", csv_of(pd.DataFrame(rows)), file_name="matrix.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore", key=f"csv_matrix_{project_id}",
     )  # fmt: skip
     titles = {f.key: f.title for f in body.factors}
@@ -428,6 +428,6 @@ def show_evidence(result: Result) -> None:
         },
     )
     st.download_button(
-        "Download as CSV", table.to_csv(index=False), file_name="evidence.csv", mime="text/csv",
+        "Download as CSV", csv_of(table), file_name="evidence.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore", key="csv_evidence",
     )  # fmt: skip

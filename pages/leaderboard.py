@@ -10,7 +10,7 @@ import streamlit as st
 from core.annotation.leaderboard import DEFINITION, judges, leaderboard
 from core.annotation.styled import composite, style_controlled
 from core.services import database
-from pages.shared import empty, header, me, number, percent, plain, problems
+from pages.shared import csv_of, empty, header, me, number, percent, plain, problems
 from storage.tables import Project
 
 KINDS = {"exclude": "People", "only": "Simulated", "include": "Both"}
@@ -186,7 +186,7 @@ def show_board(board: dict[str, Any]) -> None:
     )
     st.download_button(
         "Download as CSV",
-        table.to_csv(index=False),
+        csv_of(table),
         file_name="leaderboard.csv",
         mime="text/csv",
         icon=":material/download:",

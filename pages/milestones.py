@@ -15,7 +15,7 @@ from core.planning.milestones.section import figures, phase_rows, row
 from core.planning.milestones.status import Standing, answer, standing
 from core.services import database
 from pages.milestones_tables import edit, plan_from, tables_of
-from pages.shared import header, may, me, plain, problems
+from pages.shared import csv_of, header, may, me, plain, problems
 from pages.versions import opened, saved_line, show_history
 from storage.tables import Project
 
@@ -235,7 +235,7 @@ def show_moved(project: Project, saved: documents.Saved[Milestones]) -> None:
 
 def download(label: str, table: pd.DataFrame, name: str) -> None:
     st.download_button(
-        label, table.to_csv(index=False), file_name=name, mime="text/csv", icon=":material/download:",
+        label, csv_of(table), file_name=name, mime="text/csv", icon=":material/download:",
         on_click="ignore",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from core.annotation import annotators
 from core.annotation.clickers import LEVEL, LOOKS
 from core.annotation.detail import Detail, Judge
 from core.services import database
-from pages.shared import may, me, percent, plain, problems
+from pages.shared import csv_of, may, me, percent, plain, problems
 from storage.tables import Project
 
 LEFT = (
@@ -123,7 +123,7 @@ def show_annotators(project: Project, found: dict[str, Any], detail: Detail | No
         st.caption("Select a row to pause an annotator or to leave their votes out.")
     st.download_button(
         "Download as CSV",
-        pd.DataFrame(people).to_csv(index=False),
+        csv_of(pd.DataFrame(people)),
         file_name="annotators.csv",
         mime="text/csv",
         icon=":material/download:",

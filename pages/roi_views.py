@@ -26,7 +26,7 @@ from core.planning.roi.results import (
 )
 from core.planning.units import money
 from core.services import database
-from pages.shared import me, number, percent, plain
+from pages.shared import csv_of, me, number, percent, plain
 from storage.tables import Project
 
 NPV = "What the cash flow is worth today: each month is divided by (1 + yearly rate)^(month / 12)."
@@ -106,7 +106,7 @@ def table(rows: list[dict[str, Any]], file: str, money_columns: Any = (), **conf
     )
     st.download_button(
         "Download as CSV",
-        frame.to_csv(index=False),
+        csv_of(frame),
         file_name=file,
         mime="text/csv",
         icon=":material/download:",
@@ -228,7 +228,7 @@ def show_improvements(project: Project, scenario: Scenario, currency: str) -> No
     st.dataframe(frame, hide_index=True, width="stretch")
     st.download_button(
         "Download as CSV",
-        pd.DataFrame(rows).to_csv(index=False),
+        csv_of(pd.DataFrame(rows)),
         file_name="cost-per-improvement.csv",
         mime="text/csv",
         icon=":material/download:",

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from html import escape
 
+import pandas as pd
 import streamlit as st
 
 from core import accounts, projects
 from core.access import Principal, allowed
 from core.errors import PrefloopError
 from core.services import database
+from core.spreadsheet import safe
 from storage.tables import Project
 
 
@@ -127,6 +129,11 @@ def say_problem(message: str, hint: str = "") -> None:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return _SIGNS.sub(r"\\\g<0>", text)
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """As CSV that is safe to open: names of prompts and people may begin like a formula."""
+    return table.rename(columns=safe).map(safe).to_csv(index=False)
 
 
 def percent(

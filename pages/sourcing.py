@@ -12,7 +12,7 @@ from core.planning.sourcing.ranking import RULE
 from core.planning.sourcing.results import Results
 from core.planning.sourcing.section import figures, origins
 from core.services import database
-from pages.shared import header, may, me, plain, problems
+from pages.shared import csv_of, header, may, me, plain, problems
 from pages.sourcing_tables import edit, plan_from, tables_of
 from pages.versions import listed, opened, saved_line, show_history
 from storage.tables import Project
@@ -100,7 +100,7 @@ def show_tables(found: Results) -> None:
                 st.dataframe(table, hide_index=True, width="stretch", column_config=plain_numbers | config)
                 st.download_button(
                     f"Download {title.lower()} as CSV",
-                    table.to_csv(index=False),
+                    csv_of(table),
                     file_name=file,
                     mime="text/csv",
                     icon=":material/download:",

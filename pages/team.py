@@ -12,7 +12,7 @@ from core.planning.team.results import Results
 from core.planning.team.section import figures, suggested
 from core.planning.team.words import sentences, single_point
 from core.services import database
-from pages.shared import header, may, me, plain, problems
+from pages.shared import csv_of, header, may, me, plain, problems
 from pages.team_tables import edit, tables_of, team_from
 from pages.versions import listed, opened, saved_line, show_history
 from storage.tables import Project
@@ -105,7 +105,7 @@ def show_tables(found: Results) -> None:
                 st.dataframe(table, hide_index=True, width="stretch", column_config=_money(found, "Cost"))
                 st.download_button(
                     f"Download {title.lower()} as CSV",
-                    table.to_csv(index=False),
+                    csv_of(table),
                     file_name=file,
                     mime="text/csv",
                     icon=":material/download:",

@@ -5,12 +5,14 @@ import zipfile
 from datetime import UTC, date, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core import spreadsheet
 from core.errors import NotFound
 from core.planning.brief.tables import archive, plain, slug, table, table_csv, tables_of
 from core.planning.section import Section
+from pages.shared import csv_of
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
@@ -67,3 +69,15 @@ def test_the_zip_holds_every_table(make_brief):
         assert "answers.csv" in names and "roi/cash-flow-1-1.csv" in names and "team/figures.csv" in names
         text = zipped.read("roi/cash-flow-1-1.csv").decode("utf-8-sig")
     assert list(csv.reader(io.StringIO(text))) == [["Month", "Net", "Who"], ["1", "-3.5", "'=1+1"]]
+
+
+def test_tables_that_pages_give_out_are_safe_too():
+    table = pd.DataFrame(
+        {"=Prompt": ["=1+1", "plain", None], "Votes": [-1, 2, 3], "Share": [0.5, None, -0.1]}
+    )
+    assert list(csv.reader(io.StringIO(csv_of(table)))) == [
+        ["'=Prompt", "Votes", "Share"],
+        ["'=1+1", "-1", "0.5"],
+        ["plain", "2", ""],
+        ["", "3", "-0.1"],
+    ]
