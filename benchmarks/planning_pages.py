@@ -5,15 +5,15 @@ the real navigation with Streamlit's AppTest, which runs the page's script as th
 does, without a browser:
 
 - first: with every cache of ours empty. The server counts large projects by itself after a start
-  (core/planning/warm.py), so that is what somebody waits who comes before that;
+  (core/warm.py), so that is what somebody waits who comes before that;
 - again: the page opened again, nothing changed;
 - after votes: opened right after a hundred votes more than it takes to count anew. What was
-  counted before is shown while a thread counts (core/planning/kept.py), so this is the time of a
+  counted before is shown while a thread counts (core/kept.py), so this is the time of a
   page that competes with it.
 
 Then it asks the API for the same over real HTTP, with everything counted.
 
-    python benchmarks/planning_pages.py [--votes 1000000] [--runs 10000] [--all-pages]
+    python benchmarks/planning_pages.py [--votes 1000000] [--runs 10000]
 
 Writes benchmarks/results/planning_pages.json.
 """
@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 LIMIT_MS = 500
 KEPT_THREAD = "kept"
+GROUPS = ("Plan", "Understand")
+WHOLE = ("overview.py", "data.py", "prompts.py", "runs.py")  # the other pages that count everything
 
 
 def quiet() -> None:
@@ -47,11 +49,11 @@ def clear_caches() -> None:
     """Whatever functions of ours keep between calls, and Streamlit's own."""
     import streamlit as st
 
-    from core.planning.kept import Kept
+    from core.kept import Kept
 
     st.cache_data.clear()
     st.cache_resource.clear()
-    for module in [value for name, value in sys.modules.items() if name.startswith("core.planning")]:
+    for module in [value for name, value in sys.modules.items() if name.startswith("core.")]:
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -66,7 +68,6 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--again", type=int, default=7)
-    parser.add_argument("--all-pages", action="store_true", help="not only those of planning")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PREFLOOP_DATA_DIR"] = folder
@@ -82,7 +83,7 @@ def main() -> None:
         "measured": time.strftime("%Y-%m-%d"),
     }
     out = ROOT / "benchmarks" / "results" / "planning_pages.json"
-    if not options.all_pages and options.votes >= 1_000_000:
+    if options.votes >= 1_000_000:
         out.write_text(json.dumps(result, indent=1) + "\n")
     slow = [row["page"] for row in rows if max(row["again_ms"], row["after_votes_ms"]) > LIMIT_MS]
     slow += [row["call"] for row in calls if row["median_ms"] > LIMIT_MS]
@@ -187,7 +188,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], list[dict]]:
         assert not test.exception, f"{page}: {test.exception}"
         return taken
 
-    files = [page.file for page in PAGES if options.all_pages or page.group == "Plan"]
+    files = [page.file for page in PAGES if page.group in GROUPS or page.file in WHOLE]
     for page in files:
         run(page)  # what is imported on the way is imported now
     rows = []
@@ -215,7 +216,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], list[dict]]:
             f"{row['again_max_ms']})   after votes {row['after_votes_ms']:>6} ms",
             flush=True,
         )
-    calls = [] if options.all_pages else measure_api(db, user.id, PROJECT, options.again)
+    calls = measure_api(db, user.id, PROJECT, options.again)
     db.dispose()
     return rows, calls
 

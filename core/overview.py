@@ -1,6 +1,6 @@
 """Where the loop stands in a project: the facts. What follows from them is `core.loop`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,10 +9,13 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from core.access import Principal, require
+from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage.counting import counted
 from storage.database import Database
+from storage.evidence import is_large, votes_state
+from storage.scan import scanned
 from storage.tables import (
     Annotator,
     Candidate,
@@ -70,10 +73,27 @@ def loop_state(db: Database, who: Principal, project_id: str) -> LoopState:
     require(who, "project.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        state = _counts(session, project)
+        votes = votes_state(session, project_id)
+        if is_large(votes):
+            key = (db.url, project_id, project.champion_prompt_id)
+            kept = _kept.get(key, votes, lambda: _from_votes(db, project_id), meanwhile=True)
+            state = replace(kept)
+        else:
+            state = _counts(session, project)
+            state.head_to_head = _head_to_head(session, project)
         _learning(session, project, state)
-        state.head_to_head = _head_to_head(session, project)
     return state
+
+
+_kept: Kept[LoopState] = Kept()  # of large projects, where counting takes seconds
+
+
+def _from_votes(db: Database, project_id: str) -> LoopState:
+    with db.read() as session:
+        project = find_project(session, project_id)
+        state = _counts(session, project)
+        state.head_to_head = _head_to_head(session, project)
+        return state
 
 
 def _counts(session: Session, project: Project) -> LoopState:
@@ -131,7 +151,11 @@ def _learning(session: Session, project: Project, state: LoopState) -> None:
         state.votes_since_model = session.exec(
             select(func.count())
             .select_from(Vote)
-            .where(Vote.project_id == here, Vote.created_at > state.model.created_at, counted(here))
+            .where(
+                scanned(col(Vote.project_id)) == here,
+                Vote.created_at > state.model.created_at,
+                counted(here),
+            )
         ).one()
     newest = col(Run.created_at).desc()
     state.optimisation = session.exec(

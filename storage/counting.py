@@ -29,3 +29,11 @@ def left_out_state(session: Session, project_id: str) -> tuple[Any, ...]:
         col(Annotator.project_id) == project_id, col(Annotator.excluded_at).is_not(None)
     )
     return tuple(session.execute(query).one())
+
+
+def people_state(session: Session, project_id: str) -> tuple[Any, ...]:
+    """Changes whenever an annotator is paused, resumed, left out or taken back in."""
+    query = select(func.count(col(Annotator.paused_at)), func.max(col(Annotator.paused_at))).where(
+        col(Annotator.project_id) == project_id
+    )
+    return (*session.execute(query).one(), *left_out_state(session, project_id))

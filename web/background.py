@@ -14,10 +14,10 @@ import anyio.to_thread
 import psutil
 
 from core.annotation.front import FrontRow
-from core.planning.warm import warm
 from core.services import database
 from core.settings import get_settings
 from core.token import answer_requests
+from core.warm import warm
 
 _log = logging.getLogger("prefloop")
 _GC_EVERY_S = 20.0

@@ -24,7 +24,7 @@ from core.annotation.agreement import (
 from core.annotation.judgements import Simulated, which_votes
 from core.annotation.quality import columns
 from core.annotation.skill import Mace, dawid_skene, mace
-from core.planning.kept import Kept
+from core.kept import Kept
 from core.projects import find_project
 from storage import ballots
 from storage import quality as facts

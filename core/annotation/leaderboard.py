@@ -10,10 +10,13 @@ from sqlmodel import Session
 from core.access import Principal, require
 from core.annotation.judgements import Simulated, which_votes
 from core.annotation.ratings import Ratings, bradley_terry
+from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage import judgements
+from storage.counting import left_out_state
 from storage.database import Database
+from storage.evidence import is_large, votes_state
 from storage.tables import Prompt
 
 DEFINITION = (
@@ -39,8 +42,33 @@ def leaderboard(
     Chatbot Arena. Pairs of one prompt with itself do not count (`same_prompt_votes`).
     `annotators` are ids; `since` is inclusive, `until` exclusive."""
     require(who, "leaderboard.view")
+    asked = (tuple(annotators) if annotators else None, since, until, simulated and str(simulated))
+
+    def make() -> dict[str, Any]:
+        return _board(db, project_id, annotators, since, until, simulated)
+
     with db.read() as session:
         find_project(session, project_id)
+        votes = votes_state(session, project_id)
+        if is_large(votes):
+            # Who was left out is seen at once; new votes a moment later.
+            key = (db.url, project_id, asked, left_out_state(session, project_id))
+            return _kept.get(key, votes, make, meanwhile=True)
+    return make()
+
+
+_kept: Kept[dict[str, Any]] = Kept()
+
+
+def _board(
+    db: Database,
+    project_id: str,
+    annotators: Sequence[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    simulated: Simulated | str | None,
+) -> dict[str, Any]:
+    with db.read() as session:
         which, people, machine = which_votes(
             session, project_id, simulated=simulated, annotators=annotators, since=since, until=until
         )

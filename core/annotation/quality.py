@@ -23,11 +23,14 @@ from core.annotation.agreement import (
 )
 from core.annotation.annotators import State, states_of
 from core.annotation.judgements import Simulated, which_votes
+from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage import judgements
 from storage import quality as facts
+from storage.counting import people_state
 from storage.database import Database
+from storage.evidence import is_large, votes_state
 from storage.judgements import Which
 from storage.quality import Kind, Pace
 
@@ -45,8 +48,21 @@ def quality(
     require(who, "quality.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        found = _quality(session, project_id, simulated)
-        return {**found, "aggregation": method_of(project)}
+        votes = votes_state(session, project_id)
+        if not is_large(votes):
+            return {**_quality(session, project_id, simulated), "aggregation": method_of(project)}
+        people = people_state(session, project_id)
+
+    def make() -> dict[str, Any]:
+        with db.read() as session:
+            return _quality(session, project_id, simulated)
+
+    # Who was paused or left out is seen at once; new votes a moment later.
+    key = (db.url, project_id, simulated and str(simulated), people)
+    return {**_kept.get(key, votes, make, meanwhile=True), "aggregation": method_of(project)}
+
+
+_kept: Kept[dict[str, Any]] = Kept()
 
 
 def _quality(session: Session, project_id: str, simulated: Simulated | str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
-from core.planning.kept import Kept
+from core.kept import Kept
 from core.planning.quantity import Quantity
 from core.projects import find_project
 from core.prompts.versions import label

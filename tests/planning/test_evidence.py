@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from core import demo
+from core import warm as warm_module
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import alpha_nominal, quality
+from core.kept import Kept
 from core.planning import evidence
-from core.planning import warm as warm_module
 from core.planning.evidence import alpha_of_blocks, gather, uses_per_month
-from core.planning.kept import Kept
-from core.planning.warm import warm
 from core.projects import list_projects
+from core.warm import warm
 from storage import evidence as facts
 from storage.bulk import insert_many
 from storage.tables import Example, Interaction, Pair, Project, Prompt, Response, Signal, Vote

@@ -9,12 +9,12 @@ from sqlmodel import Session
 
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
+from core.kept import Kept
 from core.llm.embedded import EMBEDDED
 from core.planning import evidence as common
 from core.planning.decision.history import History, history_of, manual_line
 from core.planning.decision.model import Decision
 from core.planning.evidence import Evidence, Measured
-from core.planning.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage import decisions as facts

@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 from sqlmodel import Session
 
 from core.access import Principal, require
+from core.kept import Kept
 from core.planning import evidence
-from core.planning.kept import Kept
 from core.planning.milestones.catalogue import KIND, KINDS, MetricKind
 from core.planning.milestones.forecast import Futures, count_futures, level_futures
 from core.planning.milestones.model import today

@@ -11,8 +11,8 @@ from typing import Any
 
 from core.access import Principal, require
 from core.annotation.judgements import which_votes
+from core.kept import Kept
 from core.planning.evidence import Measured
-from core.planning.kept import Kept
 from core.planning.roi.model import Scenario
 from core.projects import find_project
 from core.prompts.versions import label

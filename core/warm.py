@@ -1,7 +1,7 @@
-"""What plans of large projects need, counted once after a start, so that nobody waits for it.
+"""What the pages of large projects need, counted once after a start, so that nobody waits.
 
 A million votes take seconds to count anew; afterwards what was counted is kept
-(`core.planning.kept`). Small projects are counted when somebody asks.
+(`core.kept`). Small projects are counted when somebody asks.
 """
 
 import logging
@@ -46,6 +46,10 @@ def warm(db: Database) -> int:
 
 def _warm(db: Database, project_id: str) -> None:
     # Imported here: a start must not wait for charts and rankings.
+    from core.annotation.leaderboard import leaderboard
+    from core.annotation.quality import quality
+    from core.overview import loop_state
     from core.planning.brief.collect import collect
 
-    collect(db, SYSTEM, project_id)
+    for count in (loop_state, collect, quality, leaderboard):
+        count(db, SYSTEM, project_id)
