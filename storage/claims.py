@@ -77,6 +77,7 @@ def claim_next(
     a_left: bool,
     at: datetime,
     until: datetime,
+    audiences: Sequence[str] = (),
 ) -> Held | None:
     """Lease the first slot this annotator may have, in ONE statement. None: there is
     none, or (on PostgreSQL) another claim took it meanwhile."""
@@ -87,6 +88,7 @@ def claim_next(
         .where(
             Slot.project_id == project_id,
             free,
+            _open_to(audiences),
             *_not_judged_by(annotator_id),
             col(Slot.pair_id).not_in(holds),
         )
@@ -202,7 +204,9 @@ class Progress:
     median_ms: float | None
 
 
-def progress(session: Session, project_id: str, annotator_id: str, at: datetime) -> Progress:
+def progress(
+    session: Session, project_id: str, annotator_id: str, at: datetime, audiences: Sequence[str] = ()
+) -> Progress:
     mine = (col(Vote.project_id) == project_id, col(Vote.annotator_id) == annotator_id)
     recent = (
         select(Vote.duration_ms)
@@ -224,7 +228,7 @@ def progress(session: Session, project_id: str, annotator_id: str, at: datetime)
     skips = (col(Skip.project_id) == project_id, col(Skip.annotator_id) == annotator_id)
     one_row = (
         sa_select(func.count()).select_from(Vote).where(*mine),
-        sa_select(pairs).where(of_project, for_me, *unjudged),
+        sa_select(pairs).where(of_project, for_me, _open_to(audiences), *unjudged),
         sa_select(func.count()).select_from(Skip).where(*skips),
         sa_select(pairs).where(of_project, *with_others, *unjudged),
         sa_select(func.count()).select_from(Slot).where(of_project, col(Slot.status) == "voted"),
@@ -244,6 +248,11 @@ def _mine(project_id: str, annotator_id: str) -> tuple[ColumnElement[bool], ...]
 
 def _free(at: datetime) -> ColumnElement[bool]:
     return or_(col(Slot.status) == "open", (col(Slot.status) == "leased") & (col(Slot.expires_at) < at))
+
+
+def _open_to(audiences: Sequence[str]) -> ColumnElement[bool]:
+    """Slots without an audience, and those of these audiences."""
+    return or_(col(Slot.audience).is_(None), col(Slot.audience).in_(audiences))
 
 
 def _not_judged_by(annotator_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -237,6 +237,7 @@ class Slot(SQLModel, table=True):
     leased_at: datetime | None = _time(optional=True)
     expires_at: datetime | None = _time(optional=True)
     front: float | None = None  # place before all others, when a strategy put it there
+    audience: str | None = None  # who may have it; None: everybody (`Annotator.audiences`)
 
 
 class Annotator(SQLModel, table=True):
@@ -257,6 +258,9 @@ class Annotator(SQLModel, table=True):
     excluded_at: datetime | None = _time(optional=True)
     excluded_by: str | None = None  # id of the user who left the votes out
     excluded_reason: str | None = None
+    audiences: list[str] | None = Field(default=None, sa_type=JSON)  # restricted slots they may have
+    machine: bool | None = None  # a language model that judges; its votes are left out at first
+    qualified_at: datetime | None = _time(optional=True)
 
 
 class Vote(SQLModel, table=True):
@@ -309,6 +313,60 @@ class Skip(SQLModel, table=True):
     created_at: datetime = _time()
 
 
+class Gold(SQLModel, table=True):
+    """A pair whose answer is known. `use`: training (shown with its explanation before real
+    pairs are given) or check (mixed in unseen later)."""
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    pair_id: str = Field(unique=True)
+    use: str  # training, check
+    outcome: str  # win, tie, both_bad
+    winner: str | None = None  # a response id, when outcome is win
+    explanation: str = ""
+    created_by: str | None = None
+    created_at: datetime = _time()
+    retired_at: datetime | None = _time(optional=True)
+
+
+class Probe(SQLModel, table=True):
+    """A pair given to learn about the annotator, not about the responses: it has a lease
+    of its own and never becomes a vote. `expected_…`: the gold answer, or what the
+    annotator said the first time; then what they said now."""
+
+    id: str = _id()
+    project_id: str
+    annotator_id: str = Field(index=True)
+    pair_id: str
+    kind: str  # training, gold, repeat
+    lease: str = Field(unique=True)
+    a_left: bool
+    leased_at: datetime = _time()
+    expires_at: datetime = _time()
+    expected_outcome: str
+    expected_winner: str | None = None
+    outcome: str | None = None  # None: not answered yet
+    winner: str | None = None
+    strength: str | None = None
+    reason: str = ""
+    duration_ms: int | None = None
+    passed: bool | None = None
+    answered_at: datetime | None = _time(optional=True)
+
+
+class Message(SQLModel, table=True):
+    """What a lead (or, with no author, a rule the lead set) tells an annotator."""
+
+    id: str = _id()
+    project_id: str
+    annotator_id: str = Field(index=True)
+    author_id: str | None = None
+    author: str = ""
+    text: str
+    created_at: datetime = _time()
+    read_at: datetime | None = _time(optional=True)
+
+
 class Demonstration(SQLModel, table=True):
     """A better response to an example, written by a person (both of a pair were bad, or
     simply because they knew one): training data for fine-tuning, with its author."""
@@ -323,6 +381,43 @@ class Demonstration(SQLModel, table=True):
     created_at: datetime = _time()
     updated_at: datetime | None = _time(optional=True)
     deleted_at: datetime | None = _time(optional=True)
+
+
+# --- telling other programs ---------------------------------------------------------------
+
+
+class Webhook(SQLModel, table=True):
+    """Where a project's events are sent, signed with `secret`."""
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    url: str
+    secret: str
+    events: list[str] = _json(list)
+    active: bool = True
+    created_by: str | None = None
+    created_at: datetime = _time()
+    deleted_at: datetime | None = _time(optional=True)
+
+
+class Delivery(SQLModel, table=True):
+    """One event on its way to one webhook; written in the unit of work that it tells of."""
+
+    __table_args__ = (UniqueConstraint("webhook_id", "event", "entity_id"),)
+
+    id: str = _id()
+    webhook_id: str = Field(index=True)
+    project_id: str
+    event: str  # vote.cast, pair.complete, project.complete, gold.failed
+    entity_id: str
+    body: dict[str, Any] = _json(dict)
+    status: str = "waiting"  # waiting, delivered, given_up
+    attempts: int = 0
+    next_at: datetime | None = _time(optional=True)
+    http_status: int | None = None
+    error: str | None = None
+    created_at: datetime = _time()
+    delivered_at: datetime | None = _time(optional=True)
 
 
 # --- background work ---------------------------------------------------------------------

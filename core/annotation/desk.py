@@ -14,9 +14,10 @@ from core.access import Principal, require
 from core.errors import Invalid
 from core.projects import find_project
 from storage.database import Database
-from storage.desk import desk_body, save_desk
+from storage.project_documents import document_body, save_document
 
 Scale = Literal["side", "1-5"]
+KIND = "desk"
 POINTS = (1, 2, 3, 4, 5)
 
 
@@ -31,7 +32,7 @@ class Desk(BaseModel):
 
 def desk_in(session: Session, project_id: str) -> Desk:
     """As it is set, within a unit of work."""
-    return Desk.model_validate(desk_body(session, project_id))
+    return Desk.model_validate(document_body(session, project_id, KIND))
 
 
 def desk_of(db: Database, who: Principal, project_id: str) -> Desk:
@@ -56,7 +57,7 @@ def set_desk(db: Database, who: Principal, project_id: str, **values: object) ->
         if unknown and set(after.scales) != set(before.scales):
             raise Invalid(f"scales: “{unknown[0]}” is no criterion of this project.")
         if after != before:
-            save_desk(session, project.id, after.model_dump(), who.user_id, who.name)
+            save_document(session, project.id, KIND, "Labelling", after.model_dump(), who.user_id, who.name)
             changed = [name for name in Desk.model_fields if getattr(after, name) != getattr(before, name)]
             audit.record(session, who, "project.edit", "project", project.id, project.id, changed=changed)
         return after

@@ -36,7 +36,7 @@ from storage import claims
 from storage.database import Database
 from storage.ids import id_of, now
 from storage.pairs import annotator_of_user
-from storage.tables import Pair, Project, Skip, Vote, VoteHistory
+from storage.tables import Annotator, Pair, Project, Skip, Vote, VoteHistory
 
 MOST_HELD = 8
 LEAVE_S = 40.0
@@ -75,7 +75,7 @@ def claim(db: Database, who: Principal, project_id: str) -> Claim | None:
         claims.one_at_a_time(session, annotator.id)
         until = now() + timedelta(minutes=get_settings().lease_minutes)
         held = claims.held(session, project.id, annotator.id, until)
-        held = held or _claim_another(session, db, project, annotator.id, until)
+        held = held or _claim_another(session, db, project, annotator, until)
         return _shown(session, held) if held else None
 
     return _write(db, work)
@@ -98,7 +98,7 @@ def claim_some(db: Database, who: Principal, project_id: str, wanted: int = 2) -
         claims.prolong(session, project.id, annotator.id, until)
         held = claims.all_held(session, project.id, annotator.id)
         while len(held) < wanted:
-            another = _claim_another(session, db, project, annotator.id, until)
+            another = _claim_another(session, db, project, annotator, until)
             if another is None:
                 break
             held.append(another)
@@ -137,18 +137,19 @@ def _let_run(
 
 
 def _claim_another(
-    session: Session, db: Database, project: Project, annotator_id: str, until: datetime
+    session: Session, db: Database, project: Project, annotator: Annotator, until: datetime
 ) -> claims.Held | None:
     """A pair this annotator does not hold yet; None when there is none for them."""
     for _ in range(_CLAIM_TRIES):
         held = claims.claim_next(
             session,
             project.id,
-            annotator_id,
+            annotator.id,
             lease=secrets.token_urlsafe(18),
             a_left=secrets.randbits(1) == 1,
             at=now(),
             until=until,
+            audiences=annotator.audiences or (),
         )
         # On PostgreSQL no row may also mean that others were taking the last free slots
         # at this moment; DuckDB's writes never meet.
@@ -348,7 +349,10 @@ def my_progress(db: Database, who: Principal, project_id: str) -> claims.Progres
     """What this person has done and what is left for them, and the whole project's."""
     require(who, "annotate")
     with db.read() as session:
-        return claims.progress(session, project_id, _annotator_id(project_id, who), now())
+        annotator_id = _annotator_id(project_id, who)
+        annotator = session.get(Annotator, annotator_id)
+        audiences = (annotator and annotator.audiences) or ()
+        return claims.progress(session, project_id, annotator_id, now(), audiences)
 
 
 def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:

@@ -1,5 +1,5 @@
-"""How a project's annotators work, as its lead set it: a document in versions, so that it
-needs no column of its own and what held before is kept."""
+"""What a lead set for a whole project, one document a kind (how annotators work, who gets
+what, …): kept in versions, so that it needs no column of its own and what held before stays."""
 
 from typing import Any
 
@@ -8,21 +8,25 @@ from sqlmodel import Session, col, select
 from storage.ids import id_of
 from storage.tables import Plan, PlanVersion
 
-KIND = "desk"
 
-
-def desk_body(session: Session, project_id: str) -> dict[str, Any]:
+def document_body(session: Session, project_id: str, kind: str) -> dict[str, Any]:
     """The newest version's body; empty when nothing was ever set."""
-    query = select(PlanVersion.body).where(PlanVersion.plan_id == _plan_id(project_id))
+    query = select(PlanVersion.body).where(PlanVersion.plan_id == _plan_id(project_id, kind))
     return dict(session.exec(query.order_by(col(PlanVersion.number).desc()).limit(1)).first() or {})
 
 
-def save_desk(
-    session: Session, project_id: str, body: dict[str, Any], author_id: str | None, author: str
+def save_document(
+    session: Session,
+    project_id: str,
+    kind: str,
+    name: str,
+    body: dict[str, Any],
+    author_id: str | None,
+    author: str,
 ) -> None:
-    plan_id = _plan_id(project_id)
+    plan_id = _plan_id(project_id, kind)
     if session.get(Plan, plan_id) is None:
-        session.add(Plan(id=plan_id, project_id=project_id, kind=KIND, name="Labelling"))
+        session.add(Plan(id=plan_id, project_id=project_id, kind=kind, name=name))
     versions = select(PlanVersion.number).where(PlanVersion.plan_id == plan_id)
     newest = session.exec(versions.order_by(col(PlanVersion.number).desc()).limit(1)).first() or 0
     session.add(
@@ -37,5 +41,5 @@ def save_desk(
     )
 
 
-def _plan_id(project_id: str) -> str:
-    return id_of("plan", project_id, KIND)
+def _plan_id(project_id: str, kind: str) -> str:
+    return id_of("plan", project_id, kind)
