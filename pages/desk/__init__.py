@@ -5,11 +5,26 @@ from pathlib import Path
 import streamlit as st
 
 _FOLDER = Path(__file__).parent
+# One module in the browser: each part is one idea, and desk.js puts them together.
+_PARTS = (
+    "elements",  # of the page, and dialogs
+    "store",  # the browser's
+    "diff",
+    "line",  # to the server: outbox, leases
+    "draft",
+    "criteria",
+    "reader",  # the pair and its texts
+    "bar",  # what is pressed
+    "dialogs",
+    "keys",
+    "status",
+    "desk",
+)
 _desk = st.components.v2.component(
     "prefloop_desk",
     html='<div id="desk"></div>',
     css=(_FOLDER / "desk.css").read_text(encoding="utf-8"),
-    js="\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("parts.js", "desk.js")),
+    js="\n".join((_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS),
 )
 
 
