@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from storage.bulk import chunks, insert_many
+from storage.groups import audiences_for
 from storage.ids import id_of
 from storage.tables import Annotator, Pair, Project, Slot
 
@@ -58,18 +59,22 @@ def add_pairs(session: Session, project: Project, wanted: list[NewPair]) -> tupl
         there |= set(session.exec(select(Pair.id).where(col(Pair.id).in_(part))))
     added = {pair_id: row for pair_id, row in rows.items() if pair_id not in there}
     insert_many(session, Pair, [pair for pair, _ in added.values()])
+    audience = audiences_for(session, project.id, added)
     slots = [
         slot
         for pair_id, (pair, votes) in added.items()
-        for slot in slots_for(project.id, pair_id, pair["priority"], range(votes))
+        for slot in slots_for(project.id, pair_id, pair["priority"], range(votes), audience.get(pair_id))
     ]
     insert_many(session, Slot, slots)
     return list(added), len(wanted) - len(added)
 
 
-def slots_for(project_id: str, pair_id: str, priority: float, ordinals: range) -> list[dict[str, Any]]:
+def slots_for(
+    project_id: str, pair_id: str, priority: float, ordinals: range, audience: str | None = None
+) -> list[dict[str, Any]]:
     """Rows of slots in the order they should be claimed: higher priority first, then every
-    pair's first vote before any pair's second, in an order that mixes the examples."""
+    pair's first vote before any pair's second, in an order that mixes the examples.
+    `audience`: who may have them (`storage.groups.audiences_for`)."""
     digest = hashlib.sha256(pair_id.encode()).digest()
     place = int.from_bytes(digest[:6], "big") / 2**48
     return [
@@ -78,6 +83,7 @@ def slots_for(project_id: str, pair_id: str, priority: float, ordinals: range) -
             "project_id": project_id,
             "pair_id": pair_id,
             "position": ordinal + place - 1000.0 * priority,
+            "audience": audience,
         }
         for ordinal in ordinals
     ]
