@@ -18,7 +18,7 @@ from sqlmodel import Session, col, delete, select
 from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
 from storage.updating import update_one
 
-_COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
+COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def held(session: Session, project_id: str, annotator_id: str, until: datetime) 
 
 def all_held(session: Session, project_id: str, annotator_id: str) -> list[Held]:
     """Every slot this annotator holds, in the order their pairs are to be shown."""
-    query = sa_select(*_COLUMNS).where(*_mine(project_id, annotator_id))
+    query = sa_select(*COLUMNS).where(*_mine(project_id, annotator_id))
     return [Held(*row) for row in session.execute(query.order_by(col(Slot.leased_at), col(Slot.id)))]
 
 
@@ -81,7 +81,7 @@ def claim_next(
 ) -> Held | None:
     """Lease the first slot this annotator may have, in ONE statement. None: there is
     none, or (on PostgreSQL) another claim took it meanwhile."""
-    free = _free(at)
+    free = free_at(at)
     holds = select(Slot.pair_id).where(*_mine(project_id, annotator_id))
     first = (
         select(Slot.id)
@@ -219,7 +219,7 @@ def progress(
     of_project = col(Slot.project_id) == project_id
     unjudged = _not_judged_by(annotator_id)
     pairs = func.count(func.distinct(Slot.pair_id))
-    for_me = or_(_free(at), (col(Slot.annotator_id) == annotator_id) & (col(Slot.status) == "leased"))
+    for_me = or_(free_at(at), (col(Slot.annotator_id) == annotator_id) & (col(Slot.status) == "leased"))
     with_others = (
         col(Slot.status) == "leased",
         col(Slot.annotator_id) != annotator_id,
@@ -246,7 +246,7 @@ def _mine(project_id: str, annotator_id: str) -> tuple[ColumnElement[bool], ...]
     )
 
 
-def _free(at: datetime) -> ColumnElement[bool]:
+def free_at(at: datetime) -> ColumnElement[bool]:
     return or_(col(Slot.status) == "open", (col(Slot.status) == "leased") & (col(Slot.expires_at) < at))
 
 
@@ -272,7 +272,7 @@ def _holds(pair_id: str, annotator_id: str, lease: str) -> tuple[ColumnElement[b
 
 
 def _one(session: Session, statement: Any) -> Held | None:
-    row = _returned(session, statement, *_COLUMNS)
+    row = _returned(session, statement, *COLUMNS)
     return Held(*row) if row else None
 
 

@@ -38,6 +38,7 @@ class Database:
         options = {"pool_size": 16, "max_overflow": 32} if ":memory:" not in url else {}
         self.engine: Engine = create_engine(url, **options)
         self._lock = threading.RLock() if self.is_duckdb else None
+        self.commits = 0  # by `write`, of this process: unchanged means that nothing was written
         if self.is_duckdb:
             # Times come back as the session's zone: make that UTC.
             @event.listens_for(self.engine, "connect")
@@ -90,6 +91,7 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session:
             result = work(session)
             session.commit()
+            self.commits += 1
             return result
 
     def migrate(self) -> None:

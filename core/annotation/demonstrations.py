@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
-from core.annotation.votes import _annotator_id
+from core.annotation.asked import annotator_id_of
 from core.errors import Forbidden, Invalid, NotFound
 from core.projects import find_project
 from storage.claims import pair_and_project, skip_of, vote_on
@@ -30,7 +30,7 @@ def write(db: Database, who: Principal, pair_id: str, text: str) -> Demonstratio
         if found is None:
             raise NotFound(f"There is no pair {pair_id}.")
         pair, project = found
-        if not _was_given(session, pair_id, _annotator_id(project.id, who)):
+        if not _was_given(session, pair_id, annotator_id_of(project.id, who)):
             raise Forbidden(
                 "You were not given this pair.", "A better response is written where a pair is judged."
             )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from core.access import Principal, require
+from core.annotation.asked import annotator_id_of
 from core.annotation.desk import desk_in
-from core.annotation.votes import _annotator_id
 from core.errors import Invalid
 from core.projects import find_project
 from core.stats import wilson
@@ -70,7 +70,7 @@ def my_votes_of(
         raise Invalid(f"limit: 1 to {MOST_ROWS}; offset: zero or more.")
     which = which or Filter()
     with db.read() as session:
-        annotator_id = _annotator_id(find_project(session, project_id).id, who)
+        annotator_id = annotator_id_of(find_project(session, project_id).id, who)
         total = my_votes.count(session, annotator_id, which)
         return History(total, my_votes.page(session, annotator_id, which, limit, offset))
 
@@ -81,7 +81,7 @@ def my_work(db: Database, who: Principal, project_id: str) -> Work:
     with db.read() as session:
         project = find_project(session, project_id)
         desk = desk_in(session, project.id)
-        annotator_id = _annotator_id(project.id, who)
+        annotator_id = annotator_id_of(project.id, who)
         today = now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         days = [
             Day(moment.date(), votes, median)
@@ -114,10 +114,10 @@ def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -
     """Ids of one's newest votes that an undo can take back, the newest first."""
     require(who, "annotate")
     with db.read() as session:
-        return my_votes.newest(session, project_id, _annotator_id(project_id, who), limit)
+        return my_votes.newest(session, project_id, annotator_id_of(project_id, who), limit)
 
 
 def done_since(db: Database, who: Principal, project_id: str, since: datetime) -> int:
     require(who, "annotate")
     with db.read() as session:
-        return my_votes.count(session, _annotator_id(project_id, who), Filter(since=since))
+        return my_votes.count(session, annotator_id_of(project_id, who), Filter(since=since))

@@ -10,7 +10,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,21 +19,16 @@ from sqlmodel import Session, select
 from core import audit
 from core.access import Principal, require
 from core.annotation.annotators import check_not_paused
+from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
-from core.annotation.marks import (
-    MAX_REASON,
-    check_same,
-    check_vote,
-    checked_marks,
-    kept,
-    said,
-)
+from core.annotation.marks import MAX_REASON, check_same, check_vote, checked_marks, kept, said
+from core.annotation.together import together
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
 from storage import claims
 from storage.database import Database
-from storage.ids import id_of, now
+from storage.ids import now
 from storage.pairs import annotator_of_user
 from storage.tables import Annotator, Pair, Project, Skip, Vote, VoteHistory
 
@@ -46,58 +40,46 @@ _WRITE_TRIES = 5
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A pair to judge, blind: nothing says what produced the responses. `left` and
-    `right` are their texts, `messages` the earlier turns of the example, if any."""
-
-    pair_id: str
-    project_id: str
-    lease: str
-    expires_at: datetime
-    input: str
-    messages: list[dict[str, str]] | None
-    fields: dict[str, Any]
-    left: str
-    right: str
-
-
 def claim(db: Database, who: Principal, project_id: str) -> Claim | None:
     """The pair to judge next, or None when there is nothing left for this person. Who
     already holds a pair gets the same again, with the same sides and a longer lease.
     Raises Forbidden, with the reason, for one whom a lead has paused."""
-    require(who, "annotate")
-
-    def work(session: Session) -> Claim | None:
-        project = find_project(session, project_id)
-        annotator = annotator_of_user(session, project.id, who.user_id, who.name)
-        check_not_paused(annotator)
-        claims.one_at_a_time(session, annotator.id)
-        until = now() + timedelta(minutes=get_settings().lease_minutes)
-        held = claims.held(session, project.id, annotator.id, until)
-        held = held or _claim_another(session, db, project, annotator, until)
-        return _shown(session, held) if held else None
-
-    return _write(db, work)
+    found = _claims(db, PairsAsked(who, project_id, one=True))
+    return found[0] if found else None
 
 
 def claim_some(db: Database, who: Principal, project_id: str, wanted: int = 2) -> list[Claim]:
     """The pair to judge now, and those claimed ahead of it, `wanted` in all (at most
     MOST_HELD); what is held already first, in the order it was claimed, with longer leases.
     What was taken back stands before all others, and makes the list longer."""
-    require(who, "annotate")
     if not 1 <= wanted <= MOST_HELD:
         raise Invalid(f"wanted: 1 to {MOST_HELD} pairs.")
+    return _claims(db, PairsAsked(who, project_id, wanted))
+
+
+def _claims(db: Database, asked: PairsAsked) -> list[Claim]:
+    require(asked.who, "annotate")
+    if db.is_duckdb:
+        return together(db, _claims_alone, _cast_alone).claim(asked).result()
+    return _claims_alone(db, asked)
+
+
+def _claims_alone(db: Database, asked: PairsAsked) -> list[Claim]:
+    """One claim in a unit of work of its own."""
 
     def work(session: Session) -> list[Claim]:
-        project = find_project(session, project_id)
-        annotator = annotator_of_user(session, project.id, who.user_id, who.name)
+        project = find_project(session, asked.project_id)
+        annotator = annotator_of_user(session, project.id, asked.who.user_id, asked.who.name)
         check_not_paused(annotator)
         claims.one_at_a_time(session, annotator.id)
         until = now() + timedelta(minutes=get_settings().lease_minutes)
-        claims.prolong(session, project.id, annotator.id, until)
-        held = claims.all_held(session, project.id, annotator.id)
-        while len(held) < wanted:
+        if asked.one:
+            first = claims.held(session, project.id, annotator.id, until)
+            held = [] if first is None else [first]
+        else:
+            claims.prolong(session, project.id, annotator.id, until)
+            held = claims.all_held(session, project.id, annotator.id)
+        while len(held) < asked.wanted:
             another = _claim_another(session, db, project, annotator, until)
             if another is None:
                 break
@@ -127,7 +109,7 @@ def _let_run(
         raise Invalid("leases: at most 1,000 at once.")
 
     def work(session: Session) -> list[str]:
-        annotator_id = _annotator_id(find_project(session, project_id).id, who)
+        annotator_id = annotator_id_of(find_project(session, project_id).id, who)
         claims.one_at_a_time(session, annotator_id)
         claims.prolong(session, project_id, annotator_id, now() + timedelta(seconds=seconds), leases)
         held = {item.lease for item in claims.all_held(session, project_id, annotator_id)}
@@ -178,41 +160,38 @@ def cast(
     something else, or when the slot has gone to somebody else after the lease ran out (until
     then a late vote still counts)."""
     require(who, "annotate")
-    reason = reason.strip()
-    check_vote(choice, strength, reason, duration_ms)
+    sent = VoteSent(who, pair_id, lease, choice, strength, criteria, reason, duration_ms, source)
+    if db.is_duckdb:
+        return together(db, _claims_alone, _cast_alone).cast(sent).result()
+    return _cast_alone(db, sent)
+
+
+def _cast_alone(db: Database, sent: VoteSent) -> Vote:
+    """One vote in a unit of work of its own."""
 
     def work(session: Session) -> Vote:
-        pair, project, annotator_id = _pair(session, who, pair_id)
+        pair, project, annotator_id = _pair(session, sent.who, sent.pair_id)
         claims.one_at_a_time(session, annotator_id)
-        marks = checked_marks(project, desk_in(session, project.id), criteria)
+        marks = checked_marks(project, desk_in(session, project.id), sent.criteria)
         before = claims.vote_on(session, pair.id, annotator_id)
-        if before is not None and before.lease == lease:
-            check_same(before, choice, strength, marks, reason)
+        if before is not None and before.lease == sent.lease:
+            check_same(before, sent.choice, sent.strength, marks, sent.reason)
             return before
         if before is not None:
             raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
-        slot = claims.close_with_vote(session, pair.id, annotator_id, lease)
+        slot = claims.close_with_vote(session, pair.id, annotator_id, sent.lease)
         if slot is None:
             raise _lost()
-        left = pair.response_a if slot.a_left else pair.response_b
-        right = pair.response_b if slot.a_left else pair.response_a
-        vote = Vote(
+        vote = sent.as_vote(
             project_id=project.id,
-            pair_id=pair.id,
             annotator_id=annotator_id,
             slot_id=slot.slot_id,
-            lease=lease,
-            outcome="win" if choice in ("left", "right") else choice,
-            winner={"left": left, "right": right}.get(choice),
-            left=left,
-            strength=strength,
-            criteria=kept(marks, left, right),
-            reason=reason,
-            duration_ms=duration_ms,
-            source=source,
+            left=pair.response_a if slot.a_left else pair.response_b,
+            right=pair.response_b if slot.a_left else pair.response_a,
+            marks=marks,
         )
         session.add(vote)
-        audit.record(session, who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
+        audit.record(session, sent.who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
         session.flush()
         return vote
 
@@ -229,10 +208,10 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
         vote = session.get(Vote, vote_id)
         if vote is None:
             done = session.exec(select(VoteHistory).where(VoteHistory.vote_id == vote_id)).first()
-            if done is not None and done.vote["annotator_id"] == _annotator_id(done.project_id, who):
+            if done is not None and done.vote["annotator_id"] == annotator_id_of(done.project_id, who):
                 return str(done.vote["pair_id"])
             raise NotFound(f"There is no vote {vote_id}.")
-        annotator_id = _annotator_id(vote.project_id, who)
+        annotator_id = annotator_id_of(vote.project_id, who)
         if vote.annotator_id != annotator_id:
             raise Forbidden("This is somebody else's vote.", "You can take back your own votes only.")
         claims.one_at_a_time(session, annotator_id)
@@ -338,7 +317,7 @@ def forget_skips(db: Database, who: Principal, project_id: str) -> int:
 
     def work(session: Session) -> int:
         project = find_project(session, project_id)
-        forgotten = claims.forget_skips(session, project.id, _annotator_id(project.id, who))
+        forgotten = claims.forget_skips(session, project.id, annotator_id_of(project.id, who))
         audit.record(session, who, "pair.unskip", "project", project.id, project.id, pairs=forgotten)
         return forgotten
 
@@ -349,7 +328,7 @@ def my_progress(db: Database, who: Principal, project_id: str) -> claims.Progres
     """What this person has done and what is left for them, and the whole project's."""
     require(who, "annotate")
     with db.read() as session:
-        annotator_id = _annotator_id(project_id, who)
+        annotator_id = annotator_id_of(project_id, who)
         annotator = session.get(Annotator, annotator_id)
         audiences = (annotator and annotator.audiences) or ()
         return claims.progress(session, project_id, annotator_id, now(), audiences)
@@ -359,14 +338,10 @@ def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:
     """The vote that an undo would take back."""
     require(who, "annotate")
     with db.read() as session:
-        return claims.last_vote(session, project_id, _annotator_id(project_id, who))
+        return claims.last_vote(session, project_id, annotator_id_of(project_id, who))
 
 
 # --- parts --------------------------------------------------------------------------------
-
-
-def _annotator_id(project_id: str, who: Principal) -> str:
-    return id_of("annotator", project_id, "user", who.user_id)
 
 
 def _shown(session: Session, held: claims.Held) -> Claim:
@@ -392,7 +367,7 @@ def _pair(session: Session, who: Principal, pair_id: str) -> tuple[Pair, Project
     found = claims.pair_and_project(session, pair_id)
     if found is None:
         raise NotFound(f"There is no pair {pair_id}.")
-    return *found, _annotator_id(found[1].id, who)
+    return *found, annotator_id_of(found[1].id, who)
 
 
 def _lost() -> Conflict:

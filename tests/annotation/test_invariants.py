@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlmodel import select
 
 from core.annotation import marks, votes
+from core.annotation.asked import annotator_id_of
 from core.errors import Conflict, NotFound
 from storage.database import Database
 from storage.ids import now
@@ -37,7 +38,7 @@ class Labelling(RuleBasedStateMachine):
         self.undone = self.replaced = 0
 
     def annotator(self, i):
-        return votes._annotator_id(self.world.project.id, self.people[i])
+        return annotator_id_of(self.world.project.id, self.people[i])
 
     @rule(i=PEOPLE)
     def claim(self, i):

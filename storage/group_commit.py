@@ -1,0 +1,64 @@
+"""Group commit: what is asked for while one unit of work is being written is done together
+in the next, with one commit. Nobody is answered before the commit that holds their own.
+
+The more come at once, the more share a commit; one alone waits for nobody. (DeWitt et al.,
+"Implementation techniques for main memory database systems", SIGMOD 1984, section 5.)
+For DuckDB, whose writes come one after the other; PostgreSQL groups commits by itself.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+MOST = 64  # asks in one unit of work: later ones wait for the next instead of making all wait
+_IDLE_S = 5.0
+
+
+class GroupCommit(Generic[A, R]):
+    """`work` takes what was asked for and answers, in the same order, a result or the error
+    that this one alone gets; what it raises, all of them get. It runs on a thread of its
+    own, which ends when nothing was asked for in a while."""
+
+    def __init__(self, work: Callable[[list[A]], Sequence[R | BaseException]], name: str) -> None:
+        self._work = work
+        self._name = name
+        self._waiting: deque[tuple[A, Future[R]]] = deque()
+        self._changed = threading.Condition()
+        self._running = False
+
+    def ask(self, what: A) -> Future[R]:
+        future: Future[R] = Future()
+        with self._changed:
+            self._waiting.append((what, future))
+            if self._running:
+                self._changed.notify()
+            else:
+                self._running = True
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        return future
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            try:
+                results = self._work([what for what, _ in batch])
+            except BaseException as error:
+                results = [error] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
+                if isinstance(result, BaseException):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    def _next(self) -> list[tuple[A, Future[R]]] | None:
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait(_IDLE_S)
+            if not self._waiting:
+                self._running = False
+                return None
+            return [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
