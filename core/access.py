@@ -130,6 +130,8 @@ PAGES: tuple[Page, ...] = (
          "Ratings of prompts with intervals, and the win matrix."),
     Page("quality.py", "Quality", ":material/verified:", "Understand", "quality.view",
          "How far the votes can be trusted, who cast them, and what to do about it."),
+    Page("judges.py", "Machine judges", ":material/gavel:", "Understand", "quality.view",
+         "Language models as judges: let one judge pairs, and see how far it agrees with people."),
     Page("reward_models.py", "Reward models", ":material/model_training:", "Learn", "run.view",
          "Train reward models from votes, compare them, choose the active one."),
     Page("optimize.py", "Optimise", ":material/auto_fix_high:", "Learn", "run.view",

@@ -8,7 +8,7 @@ for (votes cast a day, time spent) counts them still.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlmodel import Session, col
 
 from storage.tables import Annotator, Vote
@@ -20,6 +20,37 @@ def counted(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnEle
         col(Annotator.project_id) == project_id, col(Annotator.excluded_at).is_not(None)
     )
     return col(annotator_id).not_in(left_out)
+
+
+def by_machine(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnElement[bool]:
+    """A condition on votes of a project: a language model cast it as a judge. Whether it
+    counts is another question (`counted`)."""
+    return col(annotator_id).in_(_machines(project_id))
+
+
+def not_by_machine(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnElement[bool]:
+    """Not cast by a language model as a judge: what says how many votes a pair still wants,
+    and what people did."""
+    return col(annotator_id).not_in(_machines(project_id))
+
+
+def by_people(project_id: str) -> ColumnElement[bool]:
+    """Votes of people that count: neither simulated, nor of a judge, nor left out."""
+    return and_(col(Vote.simulated).is_(False), not_by_machine(project_id), counted(project_id))
+
+
+def _machines(project_id: str) -> Any:
+    return select(col(Annotator.id)).where(
+        col(Annotator.project_id) == project_id, col(Annotator.machine).is_(True)
+    )
+
+
+def machine_votes(session: Session, project_id: str) -> tuple[int, int]:
+    """Votes by judges that count, and those that do not."""
+    counts_now = func.coalesce(func.sum(case((counted(project_id), 1), else_=0)), 0)
+    query = select(func.count(), counts_now).where(by_machine(project_id))
+    n, of_them = session.execute(query.select_from(Vote)).one()
+    return int(of_them), int(n) - int(of_them)
 
 
 def left_out_state(session: Session, project_id: str) -> tuple[Any, ...]:

@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "generate": Kind("Generate responses", "core.llm.generate", "core.llm.generate_work", seed=0),
     "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
+    "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
 }
 
 
