@@ -22,11 +22,12 @@ from weakref import WeakKeyDictionary, ref
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from core import audit
+from core import audit, webhooks
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import Desk, desk_in
 from core.annotation.marks import checked_marks
+from core.annotation.pausing import check_open
 from core.errors import PrefloopError
 from core.settings import get_settings
 from storage import claims_together as bulk
@@ -192,6 +193,7 @@ class _Unit:
             bulk.close(self.session, [str(vote.slot_id) for vote in votes])
             insert_many(self.session, Vote, votes, ignore_existing=False)
             insert_many(self.session, AuditEntry, entries, ignore_existing=False)
+            webhooks.after_votes(self.session, votes)
 
     # --- claims ---------------------------------------------------------------------------
 
@@ -223,6 +225,7 @@ class _Unit:
                 continue
             try:
                 check_not_paused(annotator)
+                check_open(self.session, annotator)
             except PrefloopError as problem:
                 results[place] = problem
                 continue

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
-from core import audit
+from core import audit, webhooks
 from core.access import Principal, require
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
 from core.annotation.marks import MAX_REASON, check_same, check_vote, checked_marks, kept, said
+from core.annotation.pausing import check_open
 from core.annotation.together import together
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
@@ -71,6 +72,7 @@ def _claims_alone(db: Database, asked: PairsAsked) -> list[Claim]:
         project = find_project(session, asked.project_id)
         annotator = annotator_of_user(session, project.id, asked.who.user_id, asked.who.name)
         check_not_paused(annotator)
+        check_open(session, annotator)
         claims.one_at_a_time(session, annotator.id)
         until = now() + timedelta(minutes=get_settings().lease_minutes)
         if asked.one:
@@ -193,6 +195,7 @@ def _cast_alone(db: Database, sent: VoteSent) -> Vote:
         session.add(vote)
         audit.record(session, sent.who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
         session.flush()
+        webhooks.after_votes(session, [vote])
         return vote
 
     return _write(db, work)
