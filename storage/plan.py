@@ -169,6 +169,15 @@ class Plan:
             return None if is_new else ""
         return self._vote(row, row.annotator, pair_id, {"a": first, "b": second})
 
+    def sides(self, row: ComparisonRow) -> tuple[str, str, str]:
+        """Of a row that was taken: its pair, and the responses that are its a and b."""
+        options = self._options(self._wanted(row))
+        first, second = next(
+            (both for both in options if self._pair_id(*both) in self.there),
+            next(both for both in options if self._pair_id(*both) in self.there | self.pairs.keys()),
+        )
+        return self._pair_id(first, second), first, second
+
     def _vote(self, row: ComparisonRow, name: str, pair_id: str, sides: dict[str, str]) -> str | None:
         winner = sides.get(row.choice or "")
         judgement = Judgement(

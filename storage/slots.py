@@ -12,6 +12,7 @@ from storage.bulk import chunks, insert_many
 from storage.counting import counted
 from storage.groups import ADJUDICATOR, audiences_for
 from storage.pairs import slots_for
+from storage.probes import gold_among
 from storage.tables import Pair, Slot, Vote
 
 
@@ -30,6 +31,7 @@ def adjust_slots(session: Session, change: Mapping[str, int]) -> tuple[int, int]
     new: list[dict[str, Any]] = []
     moving = [pair_id for pair_id, number in change.items() if number]
     for part in chunks(moving):
+        known = gold_among(session, [pair_id for pair_id in part if change[pair_id] > 0])
         slots: dict[str, list[Slot]] = defaultdict(list)
         ordinary = col(Slot.audience).is_distinct_from(ADJUDICATOR)
         for slot in session.exec(select(Slot).where(col(Slot.pair_id).in_(part), ordinary)):
@@ -42,6 +44,8 @@ def adjust_slots(session: Session, change: Mapping[str, int]) -> tuple[int, int]
         for pair in pairs:
             own = sorted(slots[pair.id], key=lambda slot: slot.position)
             number = change[pair.id]
+            if pair.id in known:
+                continue
             if number < 0:
                 free = [slot.id for slot in own if slot.status == "open"]
                 to_close += free[number:]

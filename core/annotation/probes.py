@@ -1,0 +1,413 @@
+"""Probes on the way of a vote: pairs given to learn about the annotator. Beside the slots of
+ordinary pairs; `core.annotation.votes` calls these functions, all within its unit of work.
+
+A probe has a lease of its own, and what is answered stays in its row: it never becomes a
+vote, so nothing that reads votes can count it. To the annotator a gold check or a repeat is a
+pair like any other, in what is claimed, answered, taken back and counted on the desk. Only a
+training pair says what it is (`core.annotation.qualification`).
+
+A lease that ran out still holds, as that of a slot does while nobody else wants it: a probe
+is for one person.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlmodel import Session
+
+from core import audit
+from core.access import Principal
+from core.annotation import consequences, qualification
+from core.annotation.marks import Marks, check_same, kept
+from core.annotation.probing import Probing, probing_in
+from core.annotation.schedule import Schedule
+from core.errors import Conflict, Forbidden
+from core.settings import get_settings
+from storage import claims
+from storage import probes as stored
+from storage.ids import id_of, now
+from storage.tables import Annotator, Pair, Probe, Project, Skip, Vote, VoteHistory
+
+TRAINING = "training"  # the `source` of what `answer` gives for a training pair
+_schedule = Schedule()
+
+S = TypeVar("S", bound=claims.Held)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A probe on somebody's desk, as `claims.Held` is a slot."""
+
+    pair_id: str
+    lease: str
+    a_left: bool
+    expires_at: datetime
+    leased_at: datetime
+    training: qualification.Step | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`held`: what to give now. `only`: nothing else may be claimed."""
+
+    held: Held | None = None
+    only: bool = False
+
+
+def held(session: Session, project_id: str, annotator_id: str, until: datetime | None = None) -> list[Held]:
+    """What this annotator holds, the first leased first; `until`: with longer leases."""
+    if probing_in(session, project_id) is None:
+        return []
+    found = stored.open_ones(session, project_id, annotator_id)
+    if found and until is not None:
+        stored.prolong(session, project_id, annotator_id, until)
+    return [replace(_held(session, probe), expires_at=until or probe.expires_at) for probe in found]
+
+
+def in_order(session: Session, slots: Sequence[S], probes: Sequence[Held]) -> list[S | Held]:
+    """Slots (in their order) and probes in the order they are to be shown."""
+    if not probes:
+        return list(slots)
+    leased = stored.leased_at(session, [slot.slot_id for slot in slots])
+    both: list[tuple[datetime, int, S | Held]] = [
+        *((leased[slot.slot_id], place, slot) for place, slot in enumerate(slots)),
+        *((probe.leased_at, place, probe) for place, probe in enumerate(probes)),
+    ]
+    return [item for *_, item in sorted(both, key=lambda entry: entry[:2])]
+
+
+def prolong(
+    session: Session, project_id: str, annotator_id: str, until: datetime, leases: Sequence[str]
+) -> list[str]:
+    """Let these leases run until then; answers those that hold a probe."""
+    if probing_in(session, project_id) is None:
+        return []
+    stored.prolong(session, project_id, annotator_id, until, leases)
+    there = {probe.lease for probe in stored.open_ones(session, project_id, annotator_id)}
+    return [lease for lease in leases if lease in there]
+
+
+def draw(session: Session, project: Project, annotator: Annotator, until: datetime) -> Drawn:
+    """Before an ordinary pair is claimed: a probe in its place, when one is due. Raises
+    Forbidden for one who failed to qualify. One query where nothing was ever set."""
+    probing = probing_in(session, project.id)
+    if probing is None or annotator.simulated or annotator.machine:
+        return Drawn()
+    if qualification.needed(session, probing, annotator):
+        probe = qualification.next_one(session, probing, annotator, until)
+        if probe is not None:
+            return Drawn(_held(session, probe), only=True)
+        return Drawn(only=annotator.qualified_at is None)
+    due = _due(annotator, probing)
+    if not due or not stored.something_left(
+        session, project.id, annotator.id, now(), annotator.audiences or ()
+    ):
+        return Drawn()
+    for kind in due:
+        _schedule.settle((annotator.id, kind))
+        probe = (
+            _check(session, annotator, until)
+            if kind == "gold"
+            else _repeat(session, probing, annotator, until)
+        )
+        if probe is not None:
+            session.add(probe)
+            session.flush()
+            return Drawn(_held(session, probe))
+    return Drawn()
+
+
+def ordinary(session: Session, wishes: Sequence[tuple[Annotator, int]]) -> set[str]:
+    """Of annotators of whom each wants so many more pairs, the ids of those who get ordinary
+    ones only: nothing of theirs is a probe now, and none is due. For claims that are done
+    together; who is not among them asks alone, through `held` and `draw`."""
+    plain: set[str] = set()
+    looked: list[str] = []
+    for annotator, missing in wishes:
+        probing = probing_in(session, annotator.project_id)
+        if probing is None or annotator.simulated or annotator.machine:
+            plain.add(annotator.id)
+            continue
+        looked.append(annotator.id)
+        if qualification.needed(session, probing, annotator):
+            continue
+        # Every kind takes every step.
+        due = [_due(annotator, probing) for _ in range(missing)]
+        if not any(due):
+            plain.add(annotator.id)
+    return plain - stored.who_hold_one(session, looked) if looked else plain
+
+
+def _due(annotator: Annotator, probing: Probing) -> list[str]:
+    rates = (("gold", probing.gold_rate), ("repeat", probing.repeat_rate))
+    return [kind for kind, rate in rates if _schedule.step((annotator.id, kind), rate)]
+
+
+def answer(
+    session: Session,
+    who: Principal,
+    project: Project,
+    pair: Pair,
+    annotator_id: str,
+    lease: str,
+    *,
+    choice: str,
+    strength: str | None,
+    marks: Marks,
+    reason: str,
+    duration_ms: int | None,
+    source: str,
+) -> Vote | None:
+    """Answer a probe; None when this lease holds none. What comes back looks like a vote, and
+    is not stored as one (source TRAINING: ask for `qualification.feedback`). The same again
+    answers the same; raises Conflict when the lease was used for something else."""
+    probe = stored.by_lease(session, pair.id, annotator_id, lease)
+    if probe is None or (probe.answered_at is not None and probe.outcome is None):
+        return None
+    left, right = _sides(pair, probe)
+    if probe.outcome is not None:
+        before = _as_vote(session, pair, probe, source)
+        check_same(before, choice, strength, marks, reason)
+        return before
+    probe.outcome = "win" if choice in ("left", "right") else choice
+    probe.winner = {"left": left, "right": right}.get(choice)
+    probe.strength, probe.reason, probe.duration_ms = strength, reason, duration_ms
+    probe.passed = (probe.outcome, probe.winner) == (probe.expected_outcome, probe.expected_winner)
+    probe.answered_at = now()
+    session.add(probe)
+    session.flush()
+    said = kept(marks, left, right)
+    if said:
+        session.add(
+            VoteHistory(vote_id=probe.id, project_id=project.id, what=stored.KEPT_AS, vote={"criteria": said})
+        )
+    audit.record(
+        session, who, "probe.answer", "probe", probe.id, project.id,
+        kind=probe.kind, pair=pair.id, passed=probe.passed,
+    )  # fmt: skip
+    annotator = session.get(Annotator, annotator_id)
+    probing = probing_in(session, project.id) or Probing()
+    if annotator is not None and probe.kind == "training":
+        qualification.answered(session, annotator, probe)
+    elif annotator is not None and probe.kind == "gold" and not probe.passed:
+        consequences.failed(session, probing, probe, pair)
+    session.flush()
+    return _as_vote(session, pair, probe, source, said)
+
+
+def undo(session: Session, who: Principal, probe_id: str) -> str | None:
+    """Take an answer to a hidden probe back, as a vote is: it goes to the history, and the
+    pair comes back with its sides under a new lease. Answers its pair's id; None when this
+    is no probe."""
+    probe = session.get(Probe, probe_id)
+    if probe is None:
+        return None
+    if probe.annotator_id != id_of("annotator", probe.project_id, "user", who.user_id):
+        raise Forbidden("This is somebody else's vote.", "You can take back your own votes only.")
+    if probe.kind == "training":
+        raise Conflict("An answer of the qualification stands.", "The right answer has been shown.")
+    claims.one_at_a_time(session, probe.annotator_id)
+    pair = session.get(Pair, probe.pair_id)
+    if pair is None or probe.outcome is None:
+        return None
+    vote = _as_vote(session, pair, probe, "page")
+    session.add(
+        VoteHistory(
+            vote_id=probe.id, project_id=probe.project_id, what="undone", vote=vote.model_dump(mode="json")
+        )
+    )
+    first = stored.first_leased(session, probe.project_id, probe.annotator_id)
+    again = Probe(
+        project_id=probe.project_id,
+        annotator_id=probe.annotator_id,
+        pair_id=probe.pair_id,
+        kind=probe.kind,
+        lease=secrets.token_urlsafe(18),
+        a_left=probe.a_left,
+        leased_at=min(now(), first - timedelta(milliseconds=1)) if first else now(),
+        expires_at=now() + timedelta(minutes=get_settings().lease_minutes),
+        expected_outcome=probe.expected_outcome,
+        expected_winner=probe.expected_winner,
+    )
+    session.delete(probe)
+    session.add(again)
+    audit.record(session, who, "probe.undo", "probe", probe_id, probe.project_id, pair=probe.pair_id)
+    session.flush()
+    return probe.pair_id
+
+
+def make_way(session: Session, vote: Vote) -> None:
+    """An ordinary vote was taken back and its slot leased again: its pair is not given as a
+    repeat meanwhile, and stands before the probes on the desk."""
+    if probing_in(session, vote.project_id) is None:
+        return
+    stored.drop_open(session, pair_ids=[vote.pair_id], annotator_id=vote.annotator_id)
+    there = stored.open_ones(session, vote.project_id, vote.annotator_id)
+    first = stored.first_leased(session, vote.project_id, vote.annotator_id)
+    if there and first and vote.slot_id:
+        stored.put_before(session, vote.slot_id, first - timedelta(milliseconds=1))
+
+
+def skip(
+    session: Session, who: Principal, pair: Pair, annotator_id: str, lease: str, reason: str
+) -> Skip | None:
+    """Skip a hidden probe, as a pair is; None when this lease holds none. Again is the same
+    as once."""
+    probe = stored.by_lease(session, pair.id, annotator_id, lease)
+    if probe is None or probe.outcome is not None:
+        return None
+    if probe.kind == "training":
+        raise Conflict("A training pair cannot be skipped.", "Choose what seems best to you.")
+    if probe.answered_at is None:
+        probe.answered_at, probe.reason = now(), reason
+        session.add(probe)
+        audit.record(session, who, "probe.skip", "probe", probe.id, pair.project_id, pair=pair.id)
+    return Skip(
+        project_id=pair.project_id,
+        pair_id=pair.id,
+        annotator_id=annotator_id,
+        reason=probe.reason,
+        created_at=probe.answered_at or now(),
+    )
+
+
+def release(session: Session, pair: Pair, annotator_id: str, lease: str) -> bool:
+    """Give a probe back: it may be given again. A training pair stays on the desk."""
+    probe = stored.by_lease(session, pair.id, annotator_id, lease)
+    if probe is None or probe.answered_at is not None:
+        return False
+    if probe.kind != "training":
+        session.delete(probe)
+        session.flush()
+    return True
+
+
+def forget_skips(session: Session, project_id: str, annotator_id: str) -> int:
+    return stored.drop_skipped(session, project_id, annotator_id) if probing_in(session, project_id) else 0
+
+
+# --- what the desk counts and takes back ----------------------------------------------------
+
+
+def counted_in(
+    session: Session, found: claims.Progress, project_id: str, annotator_id: str
+) -> claims.Progress:
+    """Progress with the hidden probes: a count that stood still would give them away."""
+    if probing_in(session, project_id) is None:
+        return found
+    more = stored.hidden(session, project_id, annotator_id)
+    return replace(
+        found,
+        done=found.done + more.answered,
+        left=found.left + more.held,
+        skipped=found.skipped + more.skipped,
+    )
+
+
+def done_since(session: Session, project_id: str, annotator_id: str, since: datetime) -> int:
+    if probing_in(session, project_id) is None:
+        return 0
+    return stored.hidden(session, project_id, annotator_id, since).answered
+
+
+def newest(
+    session: Session, project_id: str, annotator_id: str, votes: Sequence[str], limit: int
+) -> list[str]:
+    """Ids of what can be taken back: of these votes (the newest first) and the answers to
+    hidden probes, in order of time."""
+    if probing_in(session, project_id) is None:
+        return list(votes)
+    probes = stored.answered_hidden(session, project_id, annotator_id, limit)
+    return stored.merged_by_time(session, votes, probes)[:limit] if probes else list(votes)
+
+
+def as_vote(session: Session, probe_id: str) -> Vote | None:
+    """What an answer to a hidden probe said, as a vote that is not stored."""
+    probe = session.get(Probe, probe_id)
+    pair = session.get(Pair, probe.pair_id) if probe else None
+    if probe is None or pair is None or probe.outcome is None or probe.kind == "training":
+        return None
+    return _as_vote(session, pair, probe, "page")
+
+
+# --- parts ----------------------------------------------------------------------------------
+
+
+def _check(session: Session, annotator: Annotator, until: datetime) -> Probe | None:
+    found = stored.checks_for(session, annotator.project_id, annotator.id)
+    if not found:
+        return None
+    gold = secrets.choice(found)
+    a_left = secrets.randbits(1) == 1
+    return _new(annotator, "gold", gold.pair_id, a_left, until, gold.outcome, gold.winner)
+
+
+def _repeat(session: Session, probing: Probing, annotator: Annotator, until: datetime) -> Probe | None:
+    found = stored.repeats_for(session, annotator.project_id, annotator.id, probing.repeat_after)
+    if not found:
+        return None
+    vote = secrets.choice(found)
+    pair = session.get(Pair, vote.pair_id)
+    if pair is None:
+        return None
+    swapped = vote.left != pair.response_a
+    return _new(annotator, "repeat", pair.id, swapped, until, vote.outcome, vote.winner)
+
+
+def _new(
+    annotator: Annotator,
+    kind: str,
+    pair_id: str,
+    a_left: bool,
+    until: datetime,
+    outcome: str,
+    winner: str | None,
+) -> Probe:
+    return Probe(
+        project_id=annotator.project_id,
+        annotator_id=annotator.id,
+        pair_id=pair_id,
+        kind=kind,
+        lease=secrets.token_urlsafe(18),
+        a_left=a_left,
+        leased_at=now(),
+        expires_at=until,
+        expected_outcome=outcome,
+        expected_winner=winner,
+    )
+
+
+def _held(session: Session, probe: Probe) -> Held:
+    step = qualification.step_of(session, probe) if probe.kind == "training" else None
+    return Held(probe.pair_id, probe.lease, probe.a_left, probe.expires_at, probe.leased_at, step)
+
+
+def _sides(pair: Pair, probe: Probe) -> tuple[str, str]:
+    if probe.a_left:
+        return pair.response_a, pair.response_b
+    return pair.response_b, pair.response_a
+
+
+def _as_vote(
+    session: Session, pair: Pair, probe: Probe, source: str, criteria: dict[str, Any] | None = None
+) -> Vote:
+    """Never added to a session: it is an answer, not a vote."""
+    return Vote(
+        id=probe.id,
+        project_id=probe.project_id,
+        pair_id=probe.pair_id,
+        annotator_id=probe.annotator_id,
+        lease=probe.lease,
+        outcome=probe.outcome or "",
+        winner=probe.winner,
+        left=_sides(pair, probe)[0],
+        strength=probe.strength,
+        criteria=stored.criteria_said(session, probe.id) if criteria is None else criteria,
+        reason=probe.reason,
+        duration_ms=probe.duration_ms,
+        source=TRAINING if probe.kind == "training" else source,
+        created_at=probe.answered_at or now(),
+    )

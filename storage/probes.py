@@ -1,0 +1,452 @@
+"""The queries of probes: pairs that are given to learn about the annotator.
+
+A probe is open until it is answered or skipped (`answered_at`); a skipped one has no
+outcome. Those of one attempt at the training set were made at the same moment
+(`leased_at`) and are given one after the other, in the order of their ids.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, delete, exists, func, or_, update
+from sqlalchemy import select as sa_select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from storage.counting import counted
+from storage.tables import Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
+
+HIDDEN = ("gold", "repeat")  # what an annotator must not tell from an ordinary pair
+KEPT_AS = "probe"  # in the history: what an answer said of the criteria, which a probe has no room for
+_MOST_CHOICES = 200
+
+
+def open_ones(session: Session, project_id: str, annotator_id: str) -> list[Probe]:
+    """What this annotator holds, in the order it is to be shown; of a training set the next
+    one only."""
+    query = (
+        select(Probe)
+        .where(
+            Probe.annotator_id == annotator_id,
+            Probe.project_id == project_id,
+            col(Probe.answered_at).is_(None),
+        )
+        .order_by(col(Probe.leased_at), col(Probe.id))
+    )
+    found, in_training = [], False
+    for probe in session.exec(query):
+        if probe.kind != "training" or not in_training:
+            found.append(probe)
+        in_training |= probe.kind == "training"
+    return found
+
+
+def who_hold_one(session: Session, annotator_ids: Sequence[str]) -> set[str]:
+    query = sa_select(col(Probe.annotator_id)).where(
+        col(Probe.annotator_id).in_(annotator_ids), col(Probe.answered_at).is_(None)
+    )
+    return set(session.scalars(query.distinct()))
+
+
+def prolong(
+    session: Session, project_id: str, annotator_id: str, until: datetime, leases: Sequence[str] | None = None
+) -> None:
+    which = [
+        col(Probe.annotator_id) == annotator_id,
+        col(Probe.project_id) == project_id,
+        col(Probe.answered_at).is_(None),
+    ]
+    if leases is not None:
+        which.append(col(Probe.lease).in_(leases))
+    session.execute(
+        update(Probe).where(*which).values(expires_at=until), execution_options={"synchronize_session": False}
+    )
+
+
+def by_lease(session: Session, pair_id: str, annotator_id: str, lease: str) -> Probe | None:
+    return session.exec(
+        select(Probe).where(
+            Probe.lease == lease, Probe.annotator_id == annotator_id, Probe.pair_id == pair_id
+        )
+    ).first()
+
+
+def first_leased(session: Session, project_id: str, annotator_id: str) -> datetime | None:
+    """When the first of everything this annotator holds was leased."""
+    slots = sa_select(func.min(col(Slot.leased_at))).where(
+        col(Slot.project_id) == project_id,
+        col(Slot.annotator_id) == annotator_id,
+        col(Slot.status) == "leased",
+    )
+    probes = sa_select(func.min(col(Probe.leased_at))).where(
+        col(Probe.annotator_id) == annotator_id,
+        col(Probe.project_id) == project_id,
+        col(Probe.answered_at).is_(None),
+    )
+    row = session.execute(sa_select(slots.scalar_subquery(), probes.scalar_subquery())).one()
+    return min((moment for moment in row if moment is not None), default=None)
+
+
+def leased_at(session: Session, slot_ids: Sequence[str]) -> dict[str, datetime]:
+    query = sa_select(col(Slot.id), col(Slot.leased_at)).where(col(Slot.id).in_(slot_ids))
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def put_before(session: Session, slot_id: str, moment: datetime) -> None:
+    """Show the pair of this slot before what was leased at `moment`."""
+    session.execute(
+        update(Slot).where(col(Slot.id) == slot_id, col(Slot.status) == "leased").values(leased_at=moment),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def drop_open(
+    session: Session,
+    *,
+    pair_ids: Sequence[str] | None = None,
+    project_id: str | None = None,
+    annotator_id: str | None = None,
+    kind: str | None = None,
+) -> int:
+    """Take back probes that nobody has answered yet; answers how many there were."""
+    which: list[Any] = [col(Probe.answered_at).is_(None)]
+    if pair_ids is not None:
+        which.append(col(Probe.pair_id).in_(pair_ids))
+    for column, value in (
+        (Probe.project_id, project_id),
+        (Probe.annotator_id, annotator_id),
+        (Probe.kind, kind),
+    ):
+        if value is not None:
+            which.append(col(column) == value)
+    return session.exec(delete(Probe).where(*which)).rowcount
+
+
+def drop_skipped(session: Session, project_id: str, annotator_id: str) -> int:
+    """Forget which probes were skipped, so that they may be given again."""
+    return session.exec(
+        delete(Probe).where(
+            col(Probe.annotator_id) == annotator_id,
+            col(Probe.project_id) == project_id,
+            col(Probe.answered_at).is_not(None),
+            col(Probe.outcome).is_(None),
+        )
+    ).rowcount
+
+
+# --- what to give -------------------------------------------------------------------------
+
+
+def something_left(
+    session: Session, project_id: str, annotator_id: str, at: datetime, audiences: Sequence[str]
+) -> bool:
+    """Whether an ordinary pair could be claimed now. A probe takes the place of one: given
+    when nothing else is left, it would be known for what it is."""
+    free = or_(col(Slot.status) == "open", and_(col(Slot.status) == "leased", col(Slot.expires_at) < at))
+    voted = select(Vote.pair_id).where(Vote.annotator_id == annotator_id)
+    skipped = select(Skip.pair_id).where(Skip.annotator_id == annotator_id)
+    query = (
+        sa_select(col(Slot.id))
+        .where(
+            col(Slot.project_id) == project_id,
+            free,
+            or_(col(Slot.audience).is_(None), col(Slot.audience).in_(audiences)),
+            col(Slot.pair_id).not_in(voted),
+            col(Slot.pair_id).not_in(skipped),
+        )
+        .limit(1)
+    )
+    return session.execute(query).first() is not None
+
+
+def checks_for(session: Session, project_id: str, annotator_id: str) -> list[Gold]:
+    """Gold checks that this annotator was never given and never voted on."""
+    given = select(Probe.pair_id).where(Probe.annotator_id == annotator_id)
+    query = select(Gold).where(
+        Gold.project_id == project_id,
+        Gold.use == "check",
+        col(Gold.retired_at).is_(None),
+        col(Gold.pair_id).not_in(given),
+        ~exists().where(col(Vote.pair_id) == col(Gold.pair_id), col(Vote.annotator_id) == annotator_id),
+    )
+    return list(session.exec(query.order_by(col(Gold.id)).limit(_MOST_CHOICES)))
+
+
+def repeats_for(session: Session, project_id: str, annotator_id: str, after: int) -> list[Vote]:
+    """Votes of this annotator, cast on a claim at least `after` votes ago, whose pair was not
+    given again yet: the newest of them."""
+    given = select(Probe.pair_id).where(Probe.annotator_id == annotator_id)
+    ranked = (
+        sa_select(
+            col(Vote.id).label("id"),
+            func.row_number().over(order_by=(col(Vote.created_at).desc(), col(Vote.id).desc())).label("back"),
+        )
+        .where(
+            col(Vote.project_id) == project_id,
+            col(Vote.annotator_id) == annotator_id,
+            col(Vote.slot_id).is_not(None),
+        )
+        .subquery()
+    )
+    query = (
+        select(Vote)
+        .join(ranked, ranked.c.id == col(Vote.id))
+        .where(ranked.c.back > after, col(Vote.left).is_not(None), col(Vote.pair_id).not_in(given))
+        .order_by(ranked.c.back)
+        .limit(_MOST_CHOICES)
+    )
+    return list(session.exec(query))
+
+
+def training_pool(session: Session, project_id: str, annotator_id: str) -> list[tuple[Gold, int]]:
+    """Training pairs, each with how often this annotator was given it."""
+    times = (
+        sa_select(col(Probe.pair_id).label("pair_id"), func.count().label("times"))
+        .where(col(Probe.annotator_id) == annotator_id, col(Probe.kind) == "training")
+        .group_by(col(Probe.pair_id))
+        .subquery()
+    )
+    query: Any = (
+        sa_select(Gold, func.coalesce(times.c.times, 0))
+        .outerjoin(times, times.c.pair_id == col(Gold.pair_id))
+        .where(
+            col(Gold.project_id) == project_id,
+            col(Gold.use) == "training",
+            col(Gold.retired_at).is_(None),
+        )
+        .order_by(col(Gold.id))
+    )
+    return [(gold, int(number)) for gold, number in session.execute(query)]
+
+
+# --- what was said ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go at the training set. `asked` pairs, of which `answered`, of which `right`."""
+
+    annotator_id: str
+    started: datetime
+    asked: int
+    answered: int
+    right: int
+
+    @property
+    def over(self) -> bool:
+        return self.answered == self.asked
+
+
+def attempts(session: Session, project_id: str, annotator_id: str | None = None) -> list[Attempt]:
+    """In order of time; of everybody, or of one."""
+    which = [col(Probe.project_id) == project_id, col(Probe.kind) == "training"]
+    if annotator_id is not None:
+        which.append(col(Probe.annotator_id) == annotator_id)
+    right = func.coalesce(func.sum(case((col(Probe.passed).is_(True), 1), else_=0)), 0)
+    query = (
+        sa_select(
+            col(Probe.annotator_id),
+            col(Probe.leased_at),
+            func.count(),
+            func.count(col(Probe.answered_at)),
+            right,
+        )
+        .where(*which)
+        .group_by(col(Probe.annotator_id), col(Probe.leased_at))
+        .order_by(col(Probe.annotator_id), col(Probe.leased_at))
+    )
+    return [Attempt(who, at, int(n), int(done), int(ok)) for who, at, n, done, ok in session.execute(query)]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of an annotator: answered gold checks and those passed; hidden repeats and those
+    answered as before."""
+
+    gold: int = 0
+    gold_right: int = 0
+    repeats: int = 0
+    repeats_same: int = 0
+
+
+def tallies(session: Session, project_id: str) -> dict[str, Tally]:
+    """annotator id -> what their hidden probes say. Annotators whose votes are left out are
+    there too."""
+
+    def number(kind: str, passed: bool) -> Any:
+        hit = (col(Probe.kind) == kind) & (
+            col(Probe.passed).is_(True) if passed else col(Probe.outcome).is_not(None)
+        )
+        return func.coalesce(func.sum(case((hit, 1), else_=0)), 0)
+
+    query = (
+        sa_select(
+            col(Probe.annotator_id), number("gold", False), number("gold", True), number("repeat", False),
+            number("repeat", True),
+        )
+        .where(col(Probe.project_id) == project_id, col(Probe.outcome).is_not(None))
+        .group_by(col(Probe.annotator_id))
+    )  # fmt: skip
+    return {who: Tally(*(int(value) for value in row)) for who, *row in session.execute(query)}
+
+
+def counting_tallies(session: Session, project_id: str) -> list[Tally]:
+    """Of the annotators whose votes count."""
+    kept = sa_select(col(Probe.annotator_id)).where(
+        col(Probe.project_id) == project_id, counted(project_id, Probe.annotator_id)
+    )
+    ids = set(session.scalars(kept.distinct()))
+    return [tally for who, tally in tallies(session, project_id).items() if who in ids]
+
+
+def last_checks(
+    session: Session, annotator_id: str, project_id: str, since: datetime | None, most: int
+) -> list[Probe]:
+    """The newest answered gold checks of this annotator, newest first."""
+    query = select(Probe).where(
+        Probe.annotator_id == annotator_id,
+        Probe.project_id == project_id,
+        Probe.kind == "gold",
+        col(Probe.outcome).is_not(None),
+    )
+    if since is not None:
+        query = query.where(col(Probe.answered_at) > since)
+    return list(session.exec(query.order_by(col(Probe.answered_at).desc(), col(Probe.id).desc()).limit(most)))
+
+
+def of_gold(session: Session, project_id: str) -> dict[str, tuple[int, int]]:
+    """pair id -> how many answered it as a gold or training pair, and how many were right."""
+    right = func.coalesce(func.sum(case((col(Probe.passed).is_(True), 1), else_=0)), 0)
+    query = (
+        sa_select(col(Probe.pair_id), func.count(), right)
+        .where(
+            col(Probe.project_id) == project_id, col(Probe.kind) != "repeat", col(Probe.outcome).is_not(None)
+        )
+        .group_by(col(Probe.pair_id))
+    )
+    return {pair_id: (int(n), int(ok)) for pair_id, n, ok in session.execute(query)}
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Of one annotator: hidden probes answered, skipped, and on their desk."""
+
+    answered: int
+    skipped: int
+    held: int
+
+
+def hidden(session: Session, project_id: str, annotator_id: str, since: datetime | None = None) -> Hidden:
+    """`since`: only those answered from then on."""
+    done = col(Probe.answered_at).is_not(None)
+    said = col(Probe.outcome).is_not(None)
+    when = done if since is None else col(Probe.answered_at) >= since
+    parts = (when & said, done & ~said, ~done)
+    counts = [func.coalesce(func.sum(case((part, 1), else_=0)), 0) for part in parts]
+    query = sa_select(*counts).where(
+        col(Probe.annotator_id) == annotator_id,
+        col(Probe.project_id) == project_id,
+        col(Probe.kind).in_(HIDDEN),
+    )
+    return Hidden(*(int(value) for value in session.execute(query).one()))
+
+
+def answered_hidden(
+    session: Session, project_id: str, annotator_id: str, limit: int
+) -> list[tuple[str, datetime]]:
+    """(id, time) of the newest answers to hidden probes, newest first."""
+    query = (
+        sa_select(col(Probe.id), col(Probe.answered_at))
+        .where(
+            col(Probe.annotator_id) == annotator_id,
+            col(Probe.project_id) == project_id,
+            col(Probe.kind).in_(HIDDEN),
+            col(Probe.outcome).is_not(None),
+        )
+        .order_by(col(Probe.answered_at).desc(), col(Probe.id).desc())
+        .limit(limit)
+    )
+    return [(key, at) for key, at in session.execute(query)]
+
+
+def criteria_said(session: Session, probe_id: str) -> dict[str, Any]:
+    kept = session.exec(
+        select(VoteHistory).where(VoteHistory.vote_id == probe_id, VoteHistory.what == KEPT_AS)
+    ).first()
+    return dict(kept.vote.get("criteria") or {}) if kept else {}
+
+
+def voted_before(session: Session, annotator_id: str, moment: datetime) -> bool:
+    query = sa_select(col(Vote.id)).where(
+        col(Vote.annotator_id) == annotator_id, col(Vote.created_at) < moment
+    )
+    return session.execute(query.limit(1)).first() is not None
+
+
+def voters_before(session: Session, project_id: str, moment: datetime) -> set[str]:
+    query = sa_select(col(Vote.annotator_id)).where(
+        col(Vote.project_id) == project_id, col(Vote.created_at) < moment
+    )
+    return set(session.scalars(query.distinct()))
+
+
+# --- gold pairs and their slots -----------------------------------------------------------
+
+
+def gold_among(session: Session, pair_ids: Sequence[str]) -> set[str]:
+    """Of these pairs, those whose answer is known: they get no slots."""
+    query = sa_select(col(Gold.pair_id)).where(
+        col(Gold.pair_id).in_(pair_ids), col(Gold.retired_at).is_(None)
+    )
+    return set(session.scalars(query))
+
+
+def close_slots(session: Session, pair_id: str) -> tuple[int, int]:
+    """Close every slot of a pair that holds no vote; answers how many were open, and how
+    many lay on somebody's desk."""
+    counts = dict(
+        session.execute(
+            sa_select(col(Slot.status), func.count())
+            .where(col(Slot.pair_id) == pair_id)
+            .group_by(col(Slot.status))
+        ).all()
+    )
+    session.execute(
+        update(Slot)
+        .where(col(Slot.pair_id) == pair_id, col(Slot.status).in_(("open", "leased")))
+        .values(status="closed", front=None),
+        execution_options={"synchronize_session": False},
+    )
+    return counts.get("open", 0), counts.get("leased", 0)
+
+
+def gold_rows(
+    session: Session, project_id: str, *, retired: bool
+) -> list[tuple[Gold, Pair, tuple[str, str, str]]]:
+    """(gold, its pair, (input, text of response_a, of response_b)), the newest first."""
+    a: Any = aliased(Response)
+    b: Any = aliased(Response)
+    columns: tuple[Any, ...] = (Gold, Pair, Example.input, a.text, b.text)
+    query: Any = (
+        sa_select(*columns)
+        .join(Pair, col(Pair.id) == col(Gold.pair_id))
+        .join(Example, col(Example.id) == col(Pair.example_id))
+        .join(a, col(a.id) == col(Pair.response_a))
+        .join(b, col(b.id) == col(Pair.response_b))
+        .where(col(Gold.project_id) == project_id)
+        .order_by(col(Gold.created_at).desc(), col(Gold.id))
+    )
+    if not retired:
+        query = query.where(col(Gold.retired_at).is_(None))
+    return [(gold, pair, (text, x, y)) for gold, pair, text, x, y in session.execute(query)]
+
+
+def merged_by_time(
+    session: Session, vote_ids: Sequence[str], answered: Sequence[tuple[str, datetime]]
+) -> list[str]:
+    """Ids of these votes and answers, the newest first."""
+    query = sa_select(col(Vote.id), col(Vote.created_at)).where(col(Vote.id).in_(vote_ids))
+    both = [*((at, key) for key, at in session.execute(query)), *((at, key) for key, at in answered)]
+    return [key for _, key in sorted(both, reverse=True)]
