@@ -12,9 +12,20 @@ from storage.tables import Vote
 
 
 @dataclass(frozen=True)
+class Step:
+    """Where a training pair stands: the `place`-th `of` so many, of which `needed` must be
+    right to qualify."""
+
+    place: int
+    of: int
+    needed: int
+
+
+@dataclass(frozen=True)
 class Claim:
     """A pair to judge, blind: nothing says what produced the responses. `left` and
-    `right` are their texts, `messages` the earlier turns of the example, if any."""
+    `right` are their texts, `messages` the earlier turns of the example, if any. `training`:
+    the answer is known, and told after the vote."""
 
     pair_id: str
     project_id: str
@@ -25,6 +36,7 @@ class Claim:
     fields: dict[str, Any]
     left: str
     right: str
+    training: Step | None = None
 
 
 @dataclass(frozen=True)

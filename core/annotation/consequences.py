@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from core import audit
+from core import audit, webhooks
 from core.annotation.probing import Probing
 from storage import probes as stored
 from storage.ids import now
@@ -36,6 +36,22 @@ def failed(session: Session, probing: Probing, probe: Probe, pair: Pair) -> None
     acts = 0 < probing.failures <= wrong and not _stands(annotator, probing.action)
     if acts:
         _act(session, probing, annotator, wrong, len(recent))
+    webhooks.emit(
+        session,
+        probe.project_id,
+        "gold.failed",
+        probe.id,
+        {
+            "annotator_id": annotator.id,
+            "annotator": annotator.name,
+            "pair_id": pair.id,
+            "expected": _side(pair, probe.expected_outcome, probe.expected_winner),
+            "said": _side(pair, probe.outcome or "", probe.winner),
+            "failed": wrong,
+            "checked": len(recent),
+            "action": probing.action if acts else None,
+        },
+    )
 
 
 def _act(session: Session, probing: Probing, annotator: Annotator, wrong: int, checked: int) -> None:

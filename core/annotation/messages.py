@@ -13,7 +13,7 @@ from core.annotation.asked import annotator_id_of
 from core.errors import Invalid, NotFound
 from core.projects import find_project
 from storage.database import Database
-from storage.ids import id_of, now
+from storage.ids import now
 from storage.tables import Annotator, Message
 
 MAX_TEXT = 2_000
@@ -93,10 +93,6 @@ def mark_read(db: Database, who: Principal, message_id: str) -> Said:
         return _said(message)
 
     return db.write(work)
-
-
-def _annotator_id(project_id: str, who: Principal) -> str:
-    return id_of("annotator", project_id, "user", who.user_id)
 
 
 def _annotator(session: Session, project_id: str, annotator_id: str) -> Annotator:

@@ -21,6 +21,7 @@ from sqlmodel import Session
 from core import audit
 from core.access import Principal
 from core.annotation import consequences, qualification
+from core.annotation.asked import Step, VoteSent, annotator_id_of
 from core.annotation.marks import Marks, check_same, kept
 from core.annotation.probing import Probing, probing_in
 from core.annotation.schedule import Schedule
@@ -28,7 +29,7 @@ from core.errors import Conflict, Forbidden
 from core.settings import get_settings
 from storage import claims
 from storage import probes as stored
-from storage.ids import id_of, now
+from storage.ids import now
 from storage.tables import Annotator, Pair, Probe, Project, Skip, Vote, VoteHistory
 
 TRAINING = "training"  # the `source` of what `answer` gives for a training pair
@@ -46,7 +47,7 @@ class Held:
     a_left: bool
     expires_at: datetime
     leased_at: datetime
-    training: qualification.Step | None = None
+    training: Step | None = None
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,30 @@ def in_order(session: Session, slots: Sequence[S], probes: Sequence[Held]) -> li
 
 def prolong(
     session: Session, project_id: str, annotator_id: str, until: datetime, leases: Sequence[str]
-) -> list[str]:
+) -> set[str]:
     """Let these leases run until then; answers those that hold a probe."""
     if probing_in(session, project_id) is None:
-        return []
+        return set()
     stored.prolong(session, project_id, annotator_id, until, leases)
-    there = {probe.lease for probe in stored.open_ones(session, project_id, annotator_id)}
-    return [lease for lease in leases if lease in there]
+    return {probe.lease for probe in stored.open_ones(session, project_id, annotator_id)}
 
 
-def draw(session: Session, project: Project, annotator: Annotator, until: datetime) -> Drawn:
+def draw(
+    session: Session, project: Project, annotator: Annotator, until: datetime, holds: bool = False
+) -> Drawn:
     """Before an ordinary pair is claimed: a probe in its place, when one is due. Raises
-    Forbidden for one who failed to qualify. One query where nothing was ever set."""
+    Forbidden for one who failed to qualify and `holds` nothing to finish. One query where
+    nothing was ever set."""
     probing = probing_in(session, project.id)
     if probing is None or annotator.simulated or annotator.machine:
         return Drawn()
     if qualification.needed(session, probing, annotator):
-        probe = qualification.next_one(session, probing, annotator, until)
+        try:
+            probe = qualification.next_one(session, probing, annotator, until)
+        except Forbidden:
+            if not holds:
+                raise
+            probe = None
         if probe is not None:
             return Drawn(_held(session, probe), only=True)
         return Drawn(only=annotator.qualified_at is None)
@@ -147,45 +155,32 @@ def _due(annotator: Annotator, probing: Probing) -> list[str]:
 
 
 def answer(
-    session: Session,
-    who: Principal,
-    project: Project,
-    pair: Pair,
-    annotator_id: str,
-    lease: str,
-    *,
-    choice: str,
-    strength: str | None,
-    marks: Marks,
-    reason: str,
-    duration_ms: int | None,
-    source: str,
+    session: Session, project: Project, pair: Pair, annotator_id: str, sent: VoteSent, marks: Marks
 ) -> Vote | None:
     """Answer a probe; None when this lease holds none. What comes back looks like a vote, and
     is not stored as one (source TRAINING: ask for `qualification.feedback`). The same again
     answers the same; raises Conflict when the lease was used for something else."""
-    probe = stored.by_lease(session, pair.id, annotator_id, lease)
+    probe = stored.by_lease(session, pair.id, annotator_id, sent.lease)
     if probe is None or (probe.answered_at is not None and probe.outcome is None):
         return None
     left, right = _sides(pair, probe)
     if probe.outcome is not None:
-        before = _as_vote(session, pair, probe, source)
-        check_same(before, choice, strength, marks, reason)
+        before = _as_vote(session, pair, probe, sent.source)
+        check_same(before, sent.choice, sent.strength, marks, sent.reason)
         return before
-    probe.outcome = "win" if choice in ("left", "right") else choice
-    probe.winner = {"left": left, "right": right}.get(choice)
-    probe.strength, probe.reason, probe.duration_ms = strength, reason, duration_ms
+    probe.outcome = "win" if sent.choice in ("left", "right") else sent.choice
+    probe.winner = {"left": left, "right": right}.get(sent.choice)
+    probe.strength, probe.reason, probe.duration_ms = sent.strength, sent.reason, sent.duration_ms
     probe.passed = (probe.outcome, probe.winner) == (probe.expected_outcome, probe.expected_winner)
     probe.answered_at = now()
     session.add(probe)
     session.flush()
     said = kept(marks, left, right)
     if said:
-        session.add(
-            VoteHistory(vote_id=probe.id, project_id=project.id, what=stored.KEPT_AS, vote={"criteria": said})
-        )
+        vote = _as_vote(session, pair, probe, sent.source, said).model_dump(mode="json")
+        session.add(VoteHistory(vote_id=probe.id, project_id=project.id, what=stored.KEPT_AS, vote=vote))
     audit.record(
-        session, who, "probe.answer", "probe", probe.id, project.id,
+        session, sent.who, "probe.answer", "probe", probe.id, project.id,
         kind=probe.kind, pair=pair.id, passed=probe.passed,
     )  # fmt: skip
     annotator = session.get(Annotator, annotator_id)
@@ -195,7 +190,7 @@ def answer(
     elif annotator is not None and probe.kind == "gold" and not probe.passed:
         consequences.failed(session, probing, probe, pair)
     session.flush()
-    return _as_vote(session, pair, probe, source, said)
+    return _as_vote(session, pair, probe, sent.source, said)
 
 
 def undo(session: Session, who: Principal, probe_id: str) -> str | None:
@@ -205,7 +200,7 @@ def undo(session: Session, who: Principal, probe_id: str) -> str | None:
     probe = session.get(Probe, probe_id)
     if probe is None:
         return None
-    if probe.annotator_id != id_of("annotator", probe.project_id, "user", who.user_id):
+    if probe.annotator_id != annotator_id_of(probe.project_id, who):
         raise Forbidden("This is somebody else's vote.", "You can take back your own votes only.")
     if probe.kind == "training":
         raise Conflict("An answer of the qualification stands.", "The right answer has been shown.")

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
+from core.annotation.asked import Step
 from core.annotation.probing import Probing, probing_in, save
 from core.errors import Forbidden, NotFound
 from core.projects import find_project
@@ -149,15 +150,6 @@ def feedback(db: Database, who: Principal, probe_id: str) -> Feedback:
             verdict=("passed" if _passed(probing, attempt) else "failed") if last else None,
             tries_left=max(0, probing.tries - tried),
         )
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a training pair stands in its attempt."""
-
-    place: int
-    of: int
-    needed: int
 
 
 def step_of(session: Session, probe: Probe) -> Step:

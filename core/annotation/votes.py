@@ -18,6 +18,7 @@ from sqlmodel import Session, select
 
 from core import audit, webhooks
 from core.access import Principal, require
+from core.annotation import probes
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
@@ -75,14 +76,18 @@ def _claims_alone(db: Database, asked: PairsAsked) -> list[Claim]:
         check_open(session, annotator)
         claims.one_at_a_time(session, annotator.id)
         until = now() + timedelta(minutes=get_settings().lease_minutes)
+        mine = probes.held(session, project.id, annotator.id, until)
         if asked.one:
             first = claims.held(session, project.id, annotator.id, until)
-            held = [] if first is None else [first]
+            held = probes.in_order(session, [] if first is None else [first], mine)[:1]
         else:
             claims.prolong(session, project.id, annotator.id, until)
-            held = claims.all_held(session, project.id, annotator.id)
+            held = probes.in_order(session, claims.all_held(session, project.id, annotator.id), mine)
         while len(held) < asked.wanted:
-            another = _claim_another(session, db, project, annotator, until)
+            drawn = probes.draw(session, project, annotator, until, holds=bool(held))
+            another = drawn.held or (
+                None if drawn.only else _claim_another(session, db, project, annotator, until)
+            )
             if another is None:
                 break
             held.append(another)
@@ -113,11 +118,13 @@ def _let_run(
     def work(session: Session) -> list[str]:
         annotator_id = annotator_id_of(find_project(session, project_id).id, who)
         claims.one_at_a_time(session, annotator_id)
-        claims.prolong(session, project_id, annotator_id, now() + timedelta(seconds=seconds), leases)
+        until = now() + timedelta(seconds=seconds)
+        claims.prolong(session, project_id, annotator_id, until, leases)
         held = {item.lease for item in claims.all_held(session, project_id, annotator_id)}
+        held |= probes.prolong(session, project_id, annotator_id, until, leases)
         return [lease for lease in leases if lease in held]
 
-    return _write(db, work)
+    return _write(db, work, quiet=True)
 
 
 def _claim_another(
@@ -179,11 +186,16 @@ def _cast_alone(db: Database, sent: VoteSent) -> Vote:
         if before is not None and before.lease == sent.lease:
             check_same(before, sent.choice, sent.strength, marks, sent.reason)
             return before
-        if before is not None:
-            raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
-        slot = claims.close_with_vote(session, pair.id, annotator_id, sent.lease)
+        slot = None
+        if before is None:
+            slot = claims.close_with_vote(session, pair.id, annotator_id, sent.lease)
         if slot is None:
-            raise _lost()
+            probed = probes.answer(session, project, pair, annotator_id, sent, marks)
+            if probed is not None:
+                return probed
+            if before is None:
+                raise _lost()
+            raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
         vote = sent.as_vote(
             project_id=project.id,
             annotator_id=annotator_id,
@@ -210,6 +222,8 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
     def work(session: Session) -> str:
         vote = session.get(Vote, vote_id)
         if vote is None:
+            if (pair_id := probes.undo(session, who, vote_id)) is not None:
+                return pair_id
             done = session.exec(select(VoteHistory).where(VoteHistory.vote_id == vote_id)).first()
             if done is not None and done.vote["annotator_id"] == annotator_id_of(done.project_id, who):
                 return str(done.vote["pair_id"])
@@ -227,6 +241,7 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
         if vote.slot_id:
             until = now() + timedelta(minutes=get_settings().lease_minutes)
             claims.lease_again(session, vote, secrets.token_urlsafe(18), now(), until)
+        probes.make_way(session, vote)
         audit.record(session, who, "vote.undo", "vote", vote.id, vote.project_id, pair=vote.pair_id)
         return vote.pair_id
 
@@ -292,7 +307,10 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         if before is not None:
             return before
         if not claims.reopen(session, pair.id, annotator_id, lease):
-            raise _lost()
+            probed = probes.skip(session, who, pair, annotator_id, lease, reason)
+            if probed is None:
+                raise _lost()
+            return probed
         skipped = Skip(project_id=project.id, pair_id=pair.id, annotator_id=annotator_id, reason=reason)
         session.add(skipped)
         audit.record(session, who, "pair.skip", "pair", pair.id, project.id, reason=reason)
@@ -309,7 +327,8 @@ def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
     def work(session: Session) -> None:
         pair, _, annotator_id = _pair(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
-        claims.reopen(session, pair.id, annotator_id, lease)
+        if not claims.reopen(session, pair.id, annotator_id, lease):
+            probes.release(session, pair, annotator_id, lease)
 
     _write(db, work)
 
@@ -320,7 +339,9 @@ def forget_skips(db: Database, who: Principal, project_id: str) -> int:
 
     def work(session: Session) -> int:
         project = find_project(session, project_id)
-        forgotten = claims.forget_skips(session, project.id, annotator_id_of(project.id, who))
+        annotator_id = annotator_id_of(project.id, who)
+        forgotten = claims.forget_skips(session, project.id, annotator_id)
+        forgotten += probes.forget_skips(session, project.id, annotator_id)
         audit.record(session, who, "pair.unskip", "project", project.id, project.id, pairs=forgotten)
         return forgotten
 
@@ -334,7 +355,8 @@ def my_progress(db: Database, who: Principal, project_id: str) -> claims.Progres
         annotator_id = annotator_id_of(project_id, who)
         annotator = session.get(Annotator, annotator_id)
         audiences = (annotator and annotator.audiences) or ()
-        return claims.progress(session, project_id, annotator_id, now(), audiences)
+        found = claims.progress(session, project_id, annotator_id, now(), audiences)
+        return probes.counted_in(session, found, project_id, annotator_id)
 
 
 def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:
@@ -347,7 +369,7 @@ def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:
 # --- parts --------------------------------------------------------------------------------
 
 
-def _shown(session: Session, held: claims.Held) -> Claim:
+def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
     found = claims.shown(session, held.pair_id)
     if found is None:
         raise NotFound(f"The responses of the pair {held.pair_id} are gone.")
@@ -362,6 +384,7 @@ def _shown(session: Session, held: claims.Held) -> Claim:
         fields=example.fields,
         left=a if held.a_left else b,
         right=b if held.a_left else a,
+        training=held.training if isinstance(held, probes.Held) else None,
     )
 
 
@@ -381,13 +404,13 @@ def _lost() -> Conflict:
     )
 
 
-def _write(db: Database, work: Callable[[Session], T]) -> T:
+def _write(db: Database, work: Callable[[Session], T], quiet: bool = False) -> T:
     """`db.write`, tried again when a unique index refused: two first claims of one person
     at once both make their annotator (PostgreSQL); a key deleted a moment ago is still in
     the index while an older reader is open (DuckDB)."""
     for attempt in range(1, _WRITE_TRIES + 1):
         try:
-            return db.write(work)
+            return db.write(work, quiet=quiet)
         except IntegrityError as error:
             if attempt == _WRITE_TRIES:
                 raise Conflict("This was being changed at the same moment.", "Try again.") from error
