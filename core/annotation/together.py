@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from core import audit, webhooks
+from core.annotation import probes
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import Desk, desk_in
@@ -235,6 +236,9 @@ class _Unit:
             mine = held.get(wish.annotator.id, [])
             wish.held = [_prolonged(item, self.until) for item in (mine[:1] if wish.asked.one else mine)]
             wish.missing = max(0, wish.asked.wanted - len(wish.held))
+        # Who has a probe, or gets one now, asks alone.
+        ordinary = probes.ordinary(self.session, [(wish.annotator, wish.missing) for wish in wishes])
+        wishes = [wish for wish in wishes if wish.annotator.id in ordinary]
         if held:
             bulk.prolong(self.session, [item.slot_id for wish in wishes for item in wish.held], self.until)
         return wishes
