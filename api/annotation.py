@@ -5,7 +5,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
-from core.annotation import marks, votes
+from core.annotation import marks, probes, qualification, votes
 from core.annotation.judgements import Simulated
 from core.annotation.leaderboard import leaderboard as leaderboard_of
 from core.annotation.quality import quality as quality_of
@@ -23,8 +23,17 @@ SimulatedVotes = Annotated[
 ]
 
 
+class Training(BaseModel):
+    """The `place`-th `of` so many training pairs, of which `needed` must be right."""
+
+    place: int
+    of: int
+    needed: int
+
+
 class ClaimPublic(BaseModel):
-    """A pair to judge, blind. Send `lease` with the vote, before `expires_at`."""
+    """A pair to judge, blind. Send `lease` with the vote, before `expires_at`. `training`:
+    a pair of the qualification, whose answer is told after the vote."""
 
     pair_id: str
     lease: str
@@ -34,6 +43,7 @@ class ClaimPublic(BaseModel):
     fields: dict[str, Any] = {}
     left: str
     right: str
+    training: Training | None = None
 
 
 class VoteCast(BaseModel):
@@ -43,6 +53,21 @@ class VoteCast(BaseModel):
     criteria: dict[str, Mark | Points] = {}
     reason: str = Field("", max_length=marks.MAX_REASON)
     duration_ms: int | None = Field(None, ge=0, lt=2**31)
+
+
+class FeedbackPublic(BaseModel):
+    """On a training pair: what was expected, as it was shown, and why; how the attempt goes,
+    and after its last pair how it ended."""
+
+    right: bool
+    expected: Choice
+    explanation: str
+    place: int
+    of: int
+    score: int
+    needed: int
+    verdict: Literal["passed", "failed"] | None
+    tries_left: int
 
 
 class VotePublic(BaseModel):
@@ -55,6 +80,7 @@ class VotePublic(BaseModel):
     reason: str
     duration_ms: int | None
     created_at: datetime
+    feedback: FeedbackPublic | None = None
 
 
 class Undone(BaseModel):
@@ -123,7 +149,8 @@ def heartbeat(project_id: str, values: Leases, db: DatabaseDep, who: CurrentUser
     responses={409: {"description": "The lease is lost, or was used for another vote"}},
 )
 def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> VotePublic:
-    """Vote on a claimed pair. The same again answers the same vote."""
+    """Vote on a claimed pair. The same again answers the same vote. A training pair answers
+    with `feedback`, and no vote is stored."""
     vote = votes.cast(
         db,
         who,
@@ -136,7 +163,11 @@ def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> V
         duration_ms=values.duration_ms,
         source="api",
     )
-    return public_vote(vote)
+    answer = public_vote(vote)
+    if vote.source == probes.TRAINING:
+        told = qualification.feedback(db, who, vote.id)
+        answer.feedback = FeedbackPublic.model_validate(told, from_attributes=True)
+    return answer
 
 
 @router.delete("/votes/{vote_id}")

@@ -86,10 +86,14 @@ def create_desk() -> FastAPI:
 
 def _exchange(db: Database, who: Principal, project_id: str, asked: Exchange) -> dict[str, Any]:
     deeds = [sitting.Deed(item.kind, item.key, item.pair_id, item.values) for item in asked.deeds]
-    answer: dict[str, Any] = {
-        "done": [vars(outcome) for outcome in sitting.do(db, who, deeds)],
-        "pairs": sitting.pairs(db, who, project_id, asked.known),
-    }
+    answer: dict[str, Any] = {"done": [vars(outcome) for outcome in sitting.do(db, who, deeds)]}
+    try:
+        answer["pairs"] = sitting.pairs(db, who, project_id, asked.known)
+    except Forbidden as problem:
+        if not deeds:
+            raise
+        # What became of the deeds is told all the same: it is done.
+        answer |= {"pairs": [], "refused": str(problem)}
     if asked.opening:
         answer["opening"] = sitting.opening(db, who, project_id)
     if asked.progress or asked.opening or not answer["pairs"]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from core.access import Principal, require
+from core.annotation import probes
 from core.annotation.asked import annotator_id_of
 from core.annotation.desk import desk_in
 from core.errors import Invalid
@@ -114,10 +115,14 @@ def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -
     """Ids of one's newest votes that an undo can take back, the newest first."""
     require(who, "annotate")
     with db.read() as session:
-        return my_votes.newest(session, project_id, annotator_id_of(project_id, who), limit)
+        annotator_id = annotator_id_of(project_id, who)
+        found = my_votes.newest(session, project_id, annotator_id, limit)
+        return probes.newest(session, project_id, annotator_id, found, limit)
 
 
 def done_since(db: Database, who: Principal, project_id: str, since: datetime) -> int:
     require(who, "annotate")
     with db.read() as session:
-        return my_votes.count(session, annotator_id_of(project_id, who), Filter(since=since))
+        annotator_id = annotator_id_of(project_id, who)
+        found = my_votes.count(session, annotator_id, Filter(since=since))
+        return found + probes.done_since(session, project_id, annotator_id, since)

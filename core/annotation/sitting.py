@@ -7,13 +7,14 @@ lease, an undo its vote), so that it is done once however often it is sent.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from core.access import Principal, require
-from core.annotation import demonstrations, mine, votes
+from core.annotation import demonstrations, mine, probes, qualification, votes
 from core.annotation.desk import desk_of
+from core.annotation.groups import others_wait_for
 from core.annotation.marks import said
 from core.errors import PrefloopError
 from core.projects import get_project
@@ -37,13 +38,15 @@ class Deed:
 @dataclass(frozen=True)
 class Outcome:
     """What became of a deed. `said`: what the vote that was taken back had said, so that
-    it stands there again. `problem`: why nothing was recorded."""
+    it stands there again. `problem`: why nothing was recorded. `feedback`: on a training pair,
+    which cannot be taken back."""
 
     key: str
     vote_id: str | None = None
     pair_id: str | None = None
     said: dict[str, Any] | None = None
     problem: str | None = None
+    feedback: dict[str, Any] | None = None
 
 
 def do(db: Database, who: Principal, deeds: Sequence[Deed]) -> list[Outcome]:
@@ -71,6 +74,10 @@ def _done(db: Database, who: Principal, deed: Deed) -> Outcome:
             )
             if better:
                 demonstrations.write(db, who, deed.pair_id, better)
+            if vote.source == probes.TRAINING:
+                told = qualification.feedback(db, who, vote.id)
+                html = response_html(told.explanation) if told.explanation else ""
+                return Outcome(deed.key, None, vote.pair_id, feedback={**asdict(told), "explanation": html})
             return Outcome(deed.key, vote.id, vote.pair_id)
         if deed.kind == "skip":
             votes.skip(db, who, deed.pair_id, deed.key, str(values.get("reason") or ""))
@@ -84,7 +91,7 @@ def _done(db: Database, who: Principal, deed: Deed) -> Outcome:
 
 def _my_vote(db: Database, who: Principal, vote_id: str) -> Vote | None:
     with db.read() as session:
-        return session.get(Vote, vote_id)
+        return session.get(Vote, vote_id) or probes.as_vote(session, vote_id)
 
 
 def pairs(db: Database, who: Principal, project_id: str, known: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -107,6 +114,7 @@ def _as_html(claim: votes.Claim) -> dict[str, Any]:
         "turns": [*turns, {"role": "user" if turns else "input", "html": response_html(claim.input)}],
         "left": _response(claim.left),
         "right": _response(claim.right),
+        "training": asdict(claim.training) if claim.training else None,
     }
 
 
@@ -126,6 +134,7 @@ def progress(db: Database, who: Principal, project_id: str, day_start: datetime 
         "wanted": now.wanted,
         "median_ms": now.median_ms,
         "today": today,
+        "for_groups": others_wait_for(db, who, project_id) if not now.left else [],
     }
 
 
