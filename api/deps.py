@@ -2,24 +2,32 @@
 
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from core import accounts
+from core import accounts, services
 from core.access import Principal
 from core.errors import NotSignedIn
-from core.services import database
 from storage.database import Database
 
 _bearer = HTTPBearer(auto_error=False, description="An API token: `make token ROLE=admin`, or My account.")
 
-DatabaseDep = Annotated[Database, Depends(database)]
-
-
 PRINCIPAL = "prefloop.principal"  # where the gate leaves whom it let through, in the scope
 
 
-def current_user(
+# Neither of these waits for anything, most of the time: as coroutines they are called where they
+# are needed, instead of in a thread each.
+
+
+async def database() -> Database:
+    return services.database()
+
+
+DatabaseDep = Annotated[Database, Depends(database)]
+
+
+async def current_user(
     request: Request,
     db: DatabaseDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -29,7 +37,7 @@ def current_user(
         return checked
     if credentials is None:
         raise NotSignedIn("This call needs a token.", "Send the header “Authorization: Bearer <token>”.")
-    return accounts.principal_of_token(db, credentials.credentials)
+    return await anyio.to_thread.run_sync(accounts.principal_of_token, db, credentials.credentials)
 
 
 CurrentUser = Annotated[Principal, Depends(current_user)]

@@ -18,7 +18,7 @@ from core.access import Principal
 from core.annotation import sitting, votes
 from core.errors import Forbidden, PrefloopError
 from core.settings import get_settings
-from core.signin.sessions import principal_of_sign_in
+from core.signin import validity
 from storage.database import Database
 
 _SIGN_IN_HEADER = "x-prefloop-sign-in"
@@ -33,7 +33,7 @@ def person(request: Request, db: DatabaseDep) -> Principal:
     elsewhere = origin is not None and urlsplit(origin).netloc.lower() not in ours
     if site != "same-origin" or elsewhere or request.headers.get("x-prefloop-desk") != "1":
         raise Forbidden("This is for the annotate page.", "Programs use /api/v1 with a token.")
-    return principal_of_sign_in(db, request.headers.get(_SIGN_IN_HEADER))
+    return validity.sign_ins.of(db, request.headers.get(_SIGN_IN_HEADER, "")).principal()
 
 
 Person = Annotated[Principal, Depends(person)]

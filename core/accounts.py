@@ -24,7 +24,7 @@ from core.signin.sessions import (
     sign_out_everywhere,
     start_sign_in,
 )
-from core.signin.validity import validity
+from core.signin import validity
 from core.tokens import PREFIX, add_token, new_token, principal_of_token
 from storage.database import Database
 from storage.tables import ApiToken, SignIn, User

@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 from core import audit
 from core.access import Principal, Role, Scope, require
 from core.errors import Invalid, NotFound, NotSignedIn
+from core.signin import validity
 from core.signin.secrets import hashed, new_secret
 from storage.database import Database
 from storage.ids import now
@@ -82,7 +83,7 @@ def _touch(db: Database, token: ApiToken) -> None:
             row.last_used_at = at
             session.add(row)
 
-    db.write(work)
+    db.write(work, quiet=True)
 
 
 def list_tokens(db: Database, who: Principal) -> list[ApiToken]:
@@ -133,3 +134,4 @@ def revoke(db: Database, who: Principal, token_id: str) -> None:
             audit.record(session, who, "token.revoke", "token", token.id, name=token.name)
 
     db.write(work)
+    validity.forget()

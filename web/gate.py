@@ -23,9 +23,7 @@ from api.deps import PRINCIPAL
 from core.errors import NotSignedIn
 from core.services import database
 from core.settings import get_settings
-from core.signin import cookies
-from core.signin.validity import validity
-from core.tokens import principal_of_token
+from core.signin import cookies, validity
 from web.headers import security_headers
 
 Message = MutableMapping[str, Any]
@@ -90,7 +88,7 @@ class Gate:
             await _refuse(send, 401, needs, challenge=True)
             return
         try:
-            scope[PRINCIPAL] = await anyio.to_thread.run_sync(principal_of_token, database(), secret.strip())
+            scope[PRINCIPAL] = (await _found(validity.tokens, secret.strip())).principal()
         except NotSignedIn as problem:
             await _refuse(send, 401, str(problem), challenge=True)
             return
@@ -130,10 +128,14 @@ async def _signed_in(scope: Scope) -> str | None:
 
 
 async def _valid(sign_in_id: str) -> bool:
-    known = validity.known(sign_in_id)
-    if known is not None:
+    return (await _found(validity.sign_ins, sign_in_id)).who is not None
+
+
+async def _found(kind: validity.Validity, key: str) -> validity.Found:
+    """Asks the database, in a thread, only when it has not just answered the same."""
+    if (known := kind.known(key)) is not None:
         return known
-    return await anyio.to_thread.run_sync(validity.check, database(), sign_in_id)
+    return await anyio.to_thread.run_sync(kind.check, database(), key)
 
 
 def _without_claims(scope: Scope) -> Scope:

@@ -14,10 +14,9 @@ from core import accounts, invitations
 from core.errors import NotSignedIn, PrefloopError
 from core.services import database
 from core.settings import ROOT, get_settings
-from core.signin import cookies
+from core.signin import cookies, validity
 from core.signin.passwords import SHORTEST
 from core.signin.throttle import Throttle
-from core.signin.validity import validity
 from storage.tables import SignIn
 from web import html
 from web.local import local_path
@@ -208,7 +207,10 @@ def cookie_of(request: Request) -> str | None:
 
 async def signed_in(request: Request) -> bool:
     sign_in_id = cookie_of(request)
-    return sign_in_id is not None and await in_thread(validity.check, database(), sign_in_id)
+    return (
+        sign_in_id is not None
+        and (await in_thread(validity.sign_ins.check, database(), sign_in_id)).who is not None
+    )
 
 
 def with_cookie(response: Response, started: SignIn) -> Response:

@@ -9,11 +9,10 @@ from core import audit
 from core.access import Principal, Role, require
 from core.errors import Conflict, Invalid, NotFound
 from core.settings import get_settings
-from core.signin import cookies
+from core.signin import cookies, validity
 from core.signin.passwords import hash_password, matches
 from core.signin.secrets import hashed
 from core.signin.sessions import end_sign_ins, find_user
-from core.signin.validity import validity
 from storage.database import Database
 from storage.tables import User
 

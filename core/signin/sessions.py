@@ -9,8 +9,8 @@ from core import audit
 from core.access import Principal, Role, require
 from core.errors import NotFound, NotSignedIn
 from core.settings import get_settings
+from core.signin import validity
 from core.signin.passwords import matches
-from core.signin.validity import validity
 from storage.database import Database
 from storage.ids import now
 from storage.tables import SignIn, User

@@ -1,14 +1,17 @@
-"""Which sign-ins are known to be good, for a moment.
+"""Who a sign-in or a token speaks for, remembered for a moment.
 
-The gate asks for every request, and a page is a hundred requests. So an answer is
-remembered for a second. What ends a sign-in in this process forgets at once; in another
-process (PostgreSQL), it is noticed within that second.
+The gate asks for every request: a page is a hundred of them, and a program may send hundreds a
+second. So an answer is remembered for a second. What ends a sign-in, a token or an account
+in this process forgets at once; in another process (PostgreSQL), it is noticed within that
+second.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from core.access import Principal
 from core.errors import NotSignedIn
 from storage.database import Database
 
@@ -16,43 +19,80 @@ REMEMBER_S = 1.0
 _KEPT = 5_000
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the database said: who it is, or why it is nobody."""
+
+    who: Principal | None
+    problem: NotSignedIn | None = None
+
+    def principal(self) -> Principal:
+        """Raises NotSignedIn."""
+        if self.who is None:
+            raise self.problem or NotSignedIn("You are not signed in.")
+        return self.who
+
+
 class Validity:
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    """`find` asks the database: it answers who it is, or raises NotSignedIn."""
+
+    def __init__(
+        self, find: Callable[[Database, str], Principal], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._find = find
         self._clock = clock
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, Found]] = {}
         self._generation = 0
         self._lock = threading.Lock()
 
-    def known(self, sign_in_id: str) -> bool | None:
+    def known(self, key: str) -> Found | None:
         """What was found within the last second, without touching the database."""
         with self._lock:
-            at, good = self._known.get(sign_in_id, (float("-inf"), False))
-        return good if self._clock() - at <= REMEMBER_S else None
+            at, found = self._known.get(key, (float("-inf"), None))
+        return found if self._clock() - at <= REMEMBER_S else None
 
-    def check(self, db: Database, sign_in_id: str) -> bool:
+    def check(self, db: Database, key: str) -> Found:
         """Ask the database, and remember."""
-        from core.signin.sessions import principal_of_sign_in
-
         with self._lock:
             generation = self._generation
         at = self._clock()
         try:
-            principal_of_sign_in(db, sign_in_id)
-            good = True
-        except NotSignedIn:
-            good = False
+            found = Found(self._find(db, key))
+        except NotSignedIn as problem:
+            found = Found(None, NotSignedIn(problem.message, problem.hint))  # without its traceback
         with self._lock:
             if generation == self._generation:  # else it may have ended while we asked
                 if len(self._known) >= _KEPT:
                     self._known.clear()
-                self._known[sign_in_id] = (at, good)
-        return good
+                self._known[key] = (at, found)
+        return found
+
+    def of(self, db: Database, key: str) -> Found:
+        return self.known(key) or self.check(db, key)
 
     def forget(self) -> None:
-        """Something ended: ask again for everybody."""
         with self._lock:
             self._generation += 1
             self._known.clear()
 
 
-validity = Validity()
+def _of_sign_in(db: Database, key: str) -> Principal:
+    from core.signin.sessions import principal_of_sign_in
+
+    return principal_of_sign_in(db, key)
+
+
+def _of_token(db: Database, key: str) -> Principal:
+    from core.tokens import principal_of_token
+
+    return principal_of_token(db, key)
+
+
+sign_ins = Validity(_of_sign_in)
+tokens = Validity(_of_token)
+
+
+def forget() -> None:
+    """Something ended: ask again for everybody."""
+    sign_ins.forget()
+    tokens.forget()

@@ -132,13 +132,14 @@ def test_pages_may_load_nothing_from_elsewhere(site):
 
 def test_static_files_do_not_ask_the_database(monkeypatch, db, person):
     from core.signin import validity as module
+    from core.signin.sessions import principal_of_sign_in
     from core.signin.validity import Validity
 
     asked = []
     original = Validity.check
     monkeypatch.setattr(Validity, "check", lambda self, db, key: asked.append(key) or original(self, db, key))
     times = [0.0]
-    cache = Validity(clock=lambda: times[0])
+    cache = Validity(principal_of_sign_in, clock=lambda: times[0])
     who = person("engineer")
     for _ in range(100):
         assert cache.known(who.sign_in_id) or cache.check(db, who.sign_in_id)
