@@ -97,13 +97,11 @@ def held_by(session: Session, annotators: Collection[str]) -> dict[str, list[Hel
     return found
 
 
-def judged(session: Session, annotators: Collection[str], pairs: Collection[str]) -> set[tuple[str, str]]:
+def judged(session: Session, pairs: Collection[str]) -> set[tuple[str, str]]:
     """(annotator, pair) where the one voted on the other, or skipped it."""
     found: set[tuple[str, str]] = set()
     for table in (Vote, Skip):
-        query = sa_select(col(table.annotator_id), col(table.pair_id)).where(
-            col(table.pair_id).in_(pairs), col(table.annotator_id).in_(annotators)
-        )
+        query = sa_select(col(table.annotator_id), col(table.pair_id)).where(col(table.pair_id).in_(pairs))
         found |= {(annotator, pair) for annotator, pair in session.execute(query)}
     return found
 

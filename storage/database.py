@@ -38,7 +38,8 @@ class Database:
         options = {"pool_size": 16, "max_overflow": 32} if ":memory:" not in url else {}
         self.engine: Engine = create_engine(url, **options)
         self._lock = threading.RLock() if self.is_duckdb else None
-        self.commits = 0  # by `write`, of this process: unchanged means that nothing was written
+        # Units of work of this process that may have changed who can claim what.
+        self.commits = 0
         if self.is_duckdb:
             # Times come back as the session's zone: make that UTC.
             @event.listens_for(self.engine, "connect")
@@ -62,15 +63,16 @@ class Database:
                 self._open_anew()  # for the next one: what this one had read is half a picture
             raise
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T], *, quiet: bool = False) -> T:
         """Run `work` in one transaction and commit it. `work` may run again after a
-        conflict, so it must do nothing but use its session."""
+        conflict, so it must do nothing but use its session. `quiet`: it changes nothing that
+        decides what an annotator is given next, so that what was read for that stays good."""
         for attempt in range(1, _TRIES + 1):
             try:
                 if self._lock is None:
-                    return self._once(work)
+                    return self._once(work, quiet)
                 with self._lock:
-                    return self._once(work)
+                    return self._once(work, quiet)
             except DBAPIError as error:
                 # Two who make the same row at once: the second finds it when it tries again.
                 again = _is_conflict(error) or (isinstance(error, IntegrityError) and attempt == 1)
@@ -87,11 +89,11 @@ class Database:
         soon as the last connection to it is closed."""
         self.engine.dispose()
 
-    def _once(self, work: Callable[[Session], T]) -> T:
+    def _once(self, work: Callable[[Session], T], quiet: bool) -> T:
         with Session(self.engine, expire_on_commit=False) as session:
             result = work(session)
             session.commit()
-            self.commits += 1
+            self.commits += not quiet
             return result
 
     def migrate(self) -> None:

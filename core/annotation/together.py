@@ -39,9 +39,9 @@ from storage.group_commit import GroupCommit
 from storage.ids import now
 from storage.tables import Annotator, AuditEntry, Project, Vote
 
-LINE = 500  # slots looked at ahead of the claims
+LINE = 1_000  # slots read ahead of the claims
 LINE_S = 1.0  # a line is read anew after this, for what time alone changes (leases run out)
-LOOKS = (4, 64)  # slots an annotator may turn out to have judged, before they are searched alone
+LOOKS = 3  # times that slots may turn out to be taken, before they are searched alone
 CONTENTS = 2_000  # pairs whose texts are kept at hand
 
 Asked = PairsAsked | VoteSent
@@ -127,6 +127,7 @@ class _Line:
     """The slots of a project to claim next, in order."""
 
     slots: dict[str, bulk.Waiting]
+    judged: set[tuple[str, str]]  # (annotator, pair), of the pairs of these slots
     read_at: float
 
 
@@ -190,6 +191,8 @@ class _Unit:
                 audit.entry(one.who, "vote.cast", "vote", vote.id, slot.project_id, pair=one.pair_id)
             )
             results[place] = vote
+            if slot.project_id in self.lines:
+                self.lines[slot.project_id].judged.add((slot.annotator_id, slot.pair_id))
         if votes:
             bulk.close(self.session, [str(vote.slot_id) for vote in votes])
             insert_many(self.session, Vote, votes, ignore_existing=False)
@@ -250,45 +253,37 @@ class _Unit:
         if not open_wishes:
             return set()
         line = self.line(project_id, 2 * sum(wish.missing for wish in open_wishes))
-        judged: set[tuple[str, str]] = set()
-        for most in LOOKS:
-            looked_at = {
-                wish.place: list(islice(self.candidates(line, wish, judged), most * wish.missing))
-                for wish in open_wishes
-            }
-            slots = {slot.slot_id: slot for found in looked_at.values() for slot in found}
-            if not slots:
-                break
-            free = bulk.still_free(self.session, slots, self.at)
-            for gone in slots.keys() - free:
-                line.slots.pop(gone, None)
-            judged |= bulk.judged(
-                self.session,
-                [wish.annotator.id for wish in open_wishes],
-                {slot.pair_id for slot in slots.values()},
-            )
+        for _ in range(LOOKS):
+            chosen: dict[str, tuple[_Wish, bulk.Waiting]] = {}
             for wish in open_wishes:
-                for slot in looked_at[wish.place]:
-                    if wish.missing and slot.slot_id in line.slots and self.may(wish, slot, judged):
-                        del line.slots[slot.slot_id]
-                        self.give(wish, slot, given)
+                for slot in islice(self.candidates(line, wish, chosen), wish.missing):
+                    chosen[slot.slot_id] = (wish, slot)
+            if not chosen:
+                break
+            free = bulk.still_free(self.session, chosen, self.at)
+            for slot_id, (wish, slot) in chosen.items():
+                del line.slots[slot_id]
+                if slot_id in free:
+                    self.give(wish, slot, given)
             open_wishes = [wish for wish in open_wishes if wish.missing]
             if not open_wishes:
                 return set()
         # What was given to somebody who misses more stays theirs: it is held when they ask alone.
         return {wish.place for wish in open_wishes}
 
-    def candidates(
-        self, line: _Line, wish: _Wish, judged: Collection[tuple[str, str]]
-    ) -> Iterator[bulk.Waiting]:
-        return (slot for slot in line.slots.values() if self.may(wish, slot, judged))
-
-    def may(self, wish: _Wish, slot: bulk.Waiting, judged: Collection[tuple[str, str]]) -> bool:
-        return (
-            (slot.audience is None or slot.audience in (wish.annotator.audiences or ()))
-            and (wish.annotator.id, slot.pair_id) not in judged
-            and all(held.pair_id != slot.pair_id for held in wish.held)
-        )
+    def candidates(self, line: _Line, wish: _Wish, taken: Collection[str]) -> Iterator[bulk.Waiting]:
+        """Slots this annotator may have, in order, each pair once."""
+        annotator = wish.annotator
+        own = {held.pair_id for held in wish.held}
+        for slot in line.slots.values():
+            if (
+                slot.slot_id not in taken
+                and slot.pair_id not in own
+                and (slot.audience is None or slot.audience in (annotator.audiences or ()))
+                and (annotator.id, slot.pair_id) not in line.judged
+            ):
+                own.add(slot.pair_id)
+                yield slot
 
     def give(self, wish: _Wish, slot: bulk.Waiting, given: list[bulk.Lease]) -> None:
         key, a_left = secrets.token_urlsafe(18), secrets.randbits(1) == 1
@@ -302,7 +297,8 @@ class _Unit:
         found = self.lines.get(project_id)
         if found is None or len(found.slots) < wanted or time.monotonic() - found.read_at > LINE_S:
             slots = bulk.waiting(self.session, project_id, self.at, LINE + wanted)
-            found = _Line({slot.slot_id: slot for slot in slots}, time.monotonic())
+            judged = bulk.judged(self.session, {slot.pair_id for slot in slots})
+            found = _Line({slot.slot_id: slot for slot in slots}, judged, time.monotonic())
             self.lines[project_id] = found
         return found
 
