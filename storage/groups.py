@@ -174,16 +174,19 @@ def field_values(session: Session, project_id: str, most: int = 200) -> dict[str
     """The fields of the project's examples with their most frequent values, of a sample of
     them: what a rule may name. Fields with more than `most` values (ids, texts) have none."""
     sample = session.exec(select(Example.fields).where(Example.project_id == project_id).limit(5_000))
-    seen: dict[str, dict[str, int]] = {}
+    seen: dict[str, dict[str, list[str]]] = {}  # field -> what is compared -> spellings
     for fields in sample:
         for name, value in (fields or {}).items():
             if isinstance(value, str | int | float | bool):
-                text = str(value).lower() if isinstance(value, bool) else str(value)
-                counts = seen.setdefault(name, {})
-                counts[text] = counts.get(text, 0) + 1
+                text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+                seen.setdefault(name, {}).setdefault(text.lower(), []).append(text)
     return {
-        name: sorted(counts, key=lambda value: (-counts[value], value)) if len(counts) <= most else []
-        for name, counts in sorted(seen.items())
+        name: [
+            min(spelled)
+            for _, spelled in sorted(values.items(), key=lambda item: (-len(item[1]), item[0]))
+            if len(values) <= most
+        ]
+        for name, values in sorted(seen.items())
     }
 
 

@@ -37,7 +37,7 @@ class Group(BaseModel):
     """`members` are ids of users. Without an `id` it is the group of this name, or a new one."""
 
     id: str = Field("", max_length=40)
-    name: str = Field(min_length=1, max_length=60)
+    name: str = Field(max_length=60)
     about: str = Field("", max_length=500)
     members: list[str] = Field(default_factory=list, max_length=1_000)
 
@@ -177,6 +177,12 @@ def _state(
     here = counts.get(audience, Standing())
     beyond = stored.beyond_reach(session, project_id, audience, active) if here.waiting else 0
     return GroupState(group, members, len(active), here, beyond, pauses.groups.get(group.id))
+
+
+def people_of(db: Database, who: Principal, project_id: str) -> list[Person]:
+    require(who, "quality.view")
+    with db.read() as session:
+        return people_in(session, find_project(session, project_id).id)
 
 
 def people_in(session: Session, project_id: str) -> list[Person]:

@@ -47,6 +47,12 @@ def pauses_in(session: Session, project_id: str) -> Pauses:
     return Pauses.model_validate(document_body(session, project_id, KIND))
 
 
+def pauses_of(db: Database, who: Principal, project_id: str) -> Pauses:
+    require(who, "quality.view")
+    with db.read() as session:
+        return pauses_in(session, find_project(session, project_id).id)
+
+
 def pause(
     db: Database, who: Principal, project_id: str, reason: str = "", group: str | None = None
 ) -> Pauses:
