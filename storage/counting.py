@@ -25,13 +25,13 @@ def counted(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnEle
 def by_machine(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnElement[bool]:
     """A condition on votes of a project: a language model cast it as a judge. Whether it
     counts is another question (`counted`)."""
-    return col(annotator_id).in_(_machines(project_id))
+    return col(annotator_id).in_(machines_of(project_id))
 
 
 def not_by_machine(project_id: str, annotator_id: Any = Vote.annotator_id) -> ColumnElement[bool]:
     """Not cast by a language model as a judge: what says how many votes a pair still wants,
     and what people did."""
-    return col(annotator_id).not_in(_machines(project_id))
+    return col(annotator_id).not_in(machines_of(project_id))
 
 
 def by_people(project_id: str) -> ColumnElement[bool]:
@@ -39,10 +39,16 @@ def by_people(project_id: str) -> ColumnElement[bool]:
     return and_(col(Vote.simulated).is_(False), not_by_machine(project_id), counted(project_id))
 
 
-def _machines(project_id: str) -> Any:
+def machines_of(project_id: str) -> Any:
+    """The ids of a project's machine judges, as a subquery."""
     return select(col(Annotator.id)).where(
         col(Annotator.project_id) == project_id, col(Annotator.machine).is_(True)
     )
+
+
+def machines_left_out(project_id: str) -> Any:
+    """Those of them whose votes are left out, as at first: for "no vote at all"."""
+    return machines_of(project_id).where(col(Annotator.excluded_at).is_not(None))
 
 
 def machine_votes(session: Session, project_id: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
-from storage.counting import counted
+from storage.counting import counted, machines_left_out, machines_of
 from storage.formats import FORMATS, Format
 from storage.inputs import Input
 from storage.rows import prompt_label, renamed
@@ -115,11 +115,12 @@ def _votes(query: Any, project_id: str, include_simulated: bool, split: str | No
 
 
 def _waiting(query: Any, project_id: str, split: str | None) -> Any:
-    """Pairs without any vote, not even a simulated one."""
+    """Pairs without any vote, not even a simulated one; a machine's that is left out is none."""
+    no_vote = col(Vote.annotator_id).in_(machines_left_out(project_id))
     query = (
         query.select_from(Pair)
         .join(Example, col(Example.id) == col(Pair.example_id))
-        .outerjoin(Vote, col(Vote.pair_id) == col(Pair.id))
+        .outerjoin(Vote, (col(Vote.pair_id) == col(Pair.id)) & ~no_vote)
         .where(col(Pair.project_id) == project_id, col(Vote.id).is_(None))
     )
     return query.where(col(Example.split) == split) if split else query
@@ -137,6 +138,7 @@ def _comparisons(
     judges = dict(
         session.exec(select(Annotator.id, Annotator.name).where(Annotator.project_id == project_id)).all()
     )
+    machines = set(session.scalars(machines_of(project_id)))
     first, second = _sides()
 
     def joined(query: Any) -> Any:
@@ -152,6 +154,8 @@ def _comparisons(
         row = _comparison_row(*rest, names=names) | _judgement(vote, rest[0], judges[vote.annotator_id])
         if include_simulated:
             row["simulated"] = vote.simulated
+        if vote.annotator_id in machines:
+            row["machine"] = True
         yield row
     waiting = joined(_waiting(sa.select(*texts), project_id, split))
     for found in session.exec(waiting.order_by(col(Pair.id)), execution_options=_STREAM):

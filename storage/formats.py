@@ -22,6 +22,7 @@ _COMPARISON = (
     ("duration_ms", pa.int64()),
     ("external_id", TEXT),
     ("created_at", TEXT),
+    ("machine", pa.bool_()),
 )
 
 

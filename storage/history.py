@@ -9,7 +9,7 @@ from sqlalchemy import case, func, literal, literal_column, select, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from storage.counting import counted, left_out_state
+from storage.counting import counted, left_out_state, not_by_machine
 from storage.judgements import Which
 from storage.scan import scanned
 from storage.tables import Interaction, Pair, Response, RewardModel, Run, Signal, Vote
@@ -38,11 +38,11 @@ def _day(number: Any, period: str = "day") -> date:
 
 def votes_by_day(session: Session, project_id: str) -> list[tuple[date, int, int]]:
     """(day, votes of people, simulated votes), in order of time. Votes that were left out do
-    not count."""
+    not count, nor do those of machine judges."""
     day = _number(col(Vote.created_at), "day")
     query = (
         select(day, _count(~col(Vote.simulated)), _count(col(Vote.simulated)))
-        .where(scanned(col(Vote.project_id)) == project_id, counted(project_id))
+        .where(scanned(col(Vote.project_id)) == project_id, counted(project_id), not_by_machine(project_id))
         .group_by(day)
         .order_by(day)
     )

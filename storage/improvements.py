@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, case, func, select, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import not_by_machine
 from storage.judgements import Which
 from storage.scan import scanned
 from storage.tables import AuditEntry, LedgerEntry, Pair, Response, Run, Vote
@@ -47,7 +48,8 @@ def _period(when: Any, ends: list[datetime]) -> ColumnElement[int]:
 @dataclass(frozen=True)
 class Labels:
     """Votes of a period: of people, simulated, and the seconds that people took; `timed`
-    are the people's votes that have a time."""
+    are the people's votes that have a time. Votes of machine judges are in neither: what those
+    cost is in the ledger."""
 
     people: int
     simulated: int
@@ -67,7 +69,7 @@ def labels_by_period(session: Session, project_id: str, ends: list[datetime]) ->
             func.count(time),
             func.coalesce(func.sum(time), 0),
         )
-        .where(scanned(col(Vote.project_id)) == project_id)
+        .where(scanned(col(Vote.project_id)) == project_id, not_by_machine(project_id))
         .group_by(period)
     )
     return {

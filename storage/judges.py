@@ -11,10 +11,9 @@ from sqlmodel import Session, col
 from storage.bulk import chunks
 from storage.counting import by_machine, by_people
 from storage.ids import id_of, now
+from storage.pairs import MACHINE_LEFT_OUT
 from storage.scan import scanned
 from storage.tables import Annotator, Example, Pair, Response, Vote
-
-LEFT_OUT = "Machine votes count only when a lead says so"
 
 
 class JudgePair(NamedTuple):
@@ -45,7 +44,7 @@ def make_judge(session: Session, project_id: str, key: str, name: str) -> Annota
             name=_free_name(session, project_id, name, key),
             machine=True,
             excluded_at=now(),
-            excluded_reason=LEFT_OUT,
+            excluded_reason=MACHINE_LEFT_OUT,
         )
         session.add(found)
         session.flush()

@@ -8,6 +8,7 @@ from sqlalchemy import Float, and_, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import not_by_machine
 from storage.tables import Example, Pair, Response, Vote, VoteHistory
 
 
@@ -136,7 +137,7 @@ def newest(session: Session, project_id: str, annotator_id: str, limit: int) -> 
 @dataclass(frozen=True)
 class Agreed:
     """Votes on pairs that others judged too, and the summed share of the others (in each
-    pair) who said the same. Simulated votes are left out."""
+    pair) who said the same. Simulated votes and those of machine judges are left out."""
 
     compared: int
     agreed: float
@@ -157,6 +158,7 @@ def agreement(session: Session, project_id: str, annotator_id: str) -> Agreed:
             col(mine.project_id) == project_id,
             col(mine.annotator_id) == annotator_id,
             col(other.simulated).is_(False),
+            not_by_machine(project_id, other.annotator_id),
         )
         .group_by(col(mine.id))
         .subquery()

@@ -8,8 +8,10 @@ from sqlmodel import Session, col, select
 
 from storage.bulk import chunks, insert_many
 from storage.groups import audiences_for
-from storage.ids import id_of
+from storage.ids import id_of, now
 from storage.tables import Annotator, Pair, Project, Slot
+
+MACHINE_LEFT_OUT = "Machine votes count only when a lead says so"
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,10 @@ def annotator_of_user(session: Session, project_id: str, user_id: str, name: str
 
 
 def annotators_named(
-    session: Session, project_id: str, names: set[str], *, simulated: bool = False
+    session: Session, project_id: str, names: set[str], *, simulated: bool = False, machine: bool = False
 ) -> dict[str, Annotator]:
-    """Judges known by name (imports, simulations), made when first named."""
+    """Judges known by name (imports, simulations), made when first named. The votes of a
+    `machine`, a language model, are left out until a lead takes them in."""
     query = select(Annotator).where(Annotator.project_id == project_id)
     found = {item.name: item for item in session.exec(query)}
     for name in names - set(found):
@@ -121,6 +124,9 @@ def annotators_named(
             project_id=project_id,
             name=name,
             simulated=simulated,
+            machine=machine or None,
+            excluded_at=now() if machine else None,
+            excluded_reason=MACHINE_LEFT_OUT if machine else None,
         )
         session.add(found[name])
     return {name: found[name] for name in names}

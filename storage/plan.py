@@ -71,12 +71,13 @@ class Plan:
         self.prompt_ids |= {name: id_ for name, version, id_ in prompts if version == 1}
         self.ids_of_names = dict(self.prompt_ids)  # also of prompts to be made
         annotators = self.session.exec(
-            select(Annotator.id, Annotator.name, Annotator.simulated).where(
+            select(Annotator.id, Annotator.name, Annotator.simulated, Annotator.machine).where(
                 Annotator.project_id == project_id
             )
         ).all()
-        self.names = {id_: name for id_, name, _ in annotators}
-        self.known_judges = {name: simulated for _, name, simulated in annotators}
+        self.names = {id_: name for id_, name, *_ in annotators}
+        self.known_judges = {name: simulated for _, name, simulated, _ in annotators}
+        self.machines = {name for _, name, _, machine in annotators if machine}  # and new ones
 
     def _find_texts(self, hashes: set[str]) -> None:
         self.example_ids: dict[str, str] = {}
@@ -110,7 +111,8 @@ class Plan:
             # Columns, not instances: this may be every vote of a project.
             votes = self.session.exec(sa.select(*columns).where(col(Vote.pair_id).in_(part)))  # type: ignore[call-overload]
             for pair_id, annotator_id, *judgement in votes:
-                self.before[pair_id] += 1
+                # A machine's vote leaves room for the people's that a pair wants.
+                self.before[pair_id] += self.names[annotator_id] not in self.machines
                 self.given[pair_id, self.names[annotator_id]] = Judgement(*judgement)
 
     def _wanted(self, row: ComparisonRow) -> Wanted:
@@ -153,6 +155,9 @@ class Plan:
             if simulated is not None and simulated != row.simulated:
                 here, says = ("simulated", "a person") if simulated else ("a person", "simulated")
                 return f"annotator: “{row.annotator}” is {here} here, and {says} in the row"
+            if simulated is not None and (row.annotator in self.machines) != row.machine:
+                here, says = ("a machine judge", "is not") if not row.machine else ("no machine judge", "is")
+                return f"annotator: “{row.annotator}” is {here} here, and {says} one in the row"
         want = self._wanted(row)
         options = self._options(want)
         sides = next((both for both in options if self._pair_id(*both) in self.there), None)
@@ -192,15 +197,17 @@ class Plan:
         if before is not None:
             return _difference(name, before, judgement)
         self.given[pair_id, name] = judgement
-        self.added[pair_id] += 1
+        self.added[pair_id] += not row.machine
         if name not in self.known_judges:
             self.judges[name] = row.simulated
+            if row.machine:
+                self.machines.add(name)
         values = {
             **judgement._asdict(),
             "project_id": self.project.id,
             "pair_id": pair_id,
             "duration_ms": row.duration_ms,
-            "source": "simulated" if row.simulated else "import",
+            "source": "simulated" if row.simulated else "machine" if row.machine else "import",
             "simulated": row.simulated,
             "external_id": row.external_id,
         }
@@ -247,8 +254,10 @@ class Plan:
         add_pairs(self.session, project, pairs)
         voters = {name for name, _ in self.votes}
         simulated = {name for name in voters if self.known_judges.get(name, self.judges.get(name))}
-        annotators = annotators_named(self.session, project.id, voters - simulated)
+        machines = voters & self.machines
+        annotators = annotators_named(self.session, project.id, voters - simulated - machines)
         annotators |= annotators_named(self.session, project.id, simulated, simulated=True)
+        annotators |= annotators_named(self.session, project.id, machines, machine=True)
         ids = {name: annotator.id for name, annotator in annotators.items()}
         rows = [
             {"id": id_of("vote", vote["pair_id"], ids[name]), "annotator_id": ids[name], **vote}

@@ -10,6 +10,7 @@ The canonical comparison row is what files, the API and exports share:
     strength, left, reason, criteria, created_at, duration_ms, external_id    optional; a
                             criterion's mark is a, b, same, or a rating
     simulated               true for a vote that no person cast (exports mark them so)
+    machine                 true for a vote of a language model as a judge (marked likewise)
 
 TRL's preference rows are read as canonical ones. What cannot be taken raises RowProblem,
 whose text names the field.
@@ -122,6 +123,7 @@ class ComparisonRow(BaseModel):
     duration_ms: Annotated[int | None, BeforeValidator(_milliseconds)] = None
     external_id: OptionalName = None
     simulated: bool = False
+    machine: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> "ComparisonRow":

@@ -7,6 +7,7 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.counting import not_by_machine
 from storage.judgements import Which
 from storage.tables import Pair, Project, Response, Slot, Vote
 
@@ -38,7 +39,7 @@ def open_slots(session: Session, project_id: str, most: int) -> list[OpenSlot]:
     )
     voted = (
         select(col(Vote.pair_id).label("pair_id"), func.count().label("n"))
-        .where(col(Vote.project_id) == project_id)
+        .where(col(Vote.project_id) == project_id, not_by_machine(project_id))
         .group_by(col(Vote.pair_id))
         .subquery()
     )

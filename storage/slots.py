@@ -9,7 +9,7 @@ from sqlmodel import Session, col, func, select
 
 from storage.adjudicated import independent
 from storage.bulk import chunks, insert_many
-from storage.counting import counted
+from storage.counting import counted, not_by_machine
 from storage.groups import ADJUDICATOR, audiences_for
 from storage.pairs import slots_for
 from storage.probes import gold_among
@@ -69,7 +69,9 @@ def change_votes_per_pair(session: Session, project_id: str, before: int, after:
     votes = dict(
         session.exec(
             select(Vote.pair_id, func.count())
-            .where(Vote.project_id == project_id, counted(project_id), independent())
+            .where(
+                Vote.project_id == project_id, counted(project_id), not_by_machine(project_id), independent()
+            )
             .group_by(Vote.pair_id)
         ).all()
     )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Float, case, cast, func, literal, select
 from sqlmodel import Session, col
 
-from storage.counting import counted
+from storage.counting import by_machine, counted, machines_left_out
 from storage.rows import MARGINS
 from storage.tables import Example, Pair, Vote
 
@@ -34,7 +34,8 @@ class Policy:
 class Tally:
     """Pairs by verdict, and the votes that count. `unheard`: pairs whose only votes do not
     count (simulated ones, or of annotators that were left out); `waiting`: pairs without any
-    vote."""
+    vote. `machine_votes`: of the votes that count, those that language models cast as judges,
+    and how many of them there are among the annotators."""
 
     decided: int = 0
     even: int = 0
@@ -45,6 +46,8 @@ class Tally:
     simulated_votes: int = 0
     annotators: int = 0
     simulated_annotators: int = 0
+    machine_votes: int = 0
+    machine_annotators: int = 0
 
 
 def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: str | None) -> Any:
@@ -63,6 +66,7 @@ def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: st
             _sum(col(Vote.outcome) == "tie").label("ties"),
             _sum(col(Vote.outcome) == "both_bad").label("bad"),
             _sum(col(Vote.simulated)).label("simulated"),
+            _sum(by_machine(project_id)).label("machine"),
             func.sum(case((wins_a, strength), (wins_b, -strength), else_=0.0)).label("margin"),
         )
         .select_from(Pair)
@@ -89,6 +93,7 @@ def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: st
         (c.margin / cast(func.nullif(n, 0), Float)).label("margin"),
         (n + c.bad).label("votes"),
         c.simulated,
+        c.machine,
     ).subquery()
 
 
@@ -99,19 +104,23 @@ def tally(
     v = verdicts(project_id, policy, include_simulated, split)
     found = Tally()
     rows = session.execute(
-        select(v.c.verdict, func.count(), func.sum(v.c.votes), func.sum(v.c.simulated)).group_by(v.c.verdict)
+        select(
+            v.c.verdict, func.count(), func.sum(v.c.votes), func.sum(v.c.simulated), func.sum(v.c.machine)
+        ).group_by(v.c.verdict)
     )
-    for verdict, pairs, votes, simulated in rows:
+    for verdict, pairs, votes, simulated, machine in rows:
         name = {"a": "decided", "b": "decided"}.get(verdict, verdict)
         setattr(found, name, getattr(found, name) + pairs)
         found.votes += int(votes)
         found.simulated_votes += int(simulated)
+        found.machine_votes += int(machine)
     pairs = session.execute(_of_split(select(func.count(col(Pair.id))).select_from(Pair), project_id, split))
     heard = session.execute(
         _of_split(
             select(func.count(func.distinct(col(Vote.pair_id))))
             .select_from(Pair)
-            .join(Vote, col(Vote.pair_id) == col(Pair.id)),
+            .join(Vote, col(Vote.pair_id) == col(Pair.id))
+            .where(col(Vote.annotator_id).not_in(machines_left_out(project_id))),
             project_id,
             split,
         )

@@ -11,7 +11,7 @@ from core.errors import Invalid
 from core.llm import registry
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
-from storage.judges import LEFT_OUT
+from storage.pairs import MACHINE_LEFT_OUT
 from storage.tables import Annotator, LedgerEntry, Run, Slot, Vote
 from tests.annotation.judge.conftest import books, far, prefers, sides
 from tests.llm.servers import completion, serving
@@ -42,7 +42,11 @@ def test_a_judge_votes_and_its_votes_are_left_out(place):
         assert (vote.outcome, vote.winner) == ("win", pair.response_a if first else pair.response_b)
         assert (vote.simulated, vote.slot_id, vote.left, vote.duration_ms) == (False, None, None, None)
     (judge,) = [one for one in here.rows(Annotator) if one.machine]
-    assert judge.name == "far · m" and judge.excluded_at is not None and judge.excluded_reason == LEFT_OUT
+    assert (
+        judge.name == "far · m"
+        and judge.excluded_at is not None
+        and judge.excluded_reason == MACHINE_LEFT_OUT
+    )
     assert [(slot.id, slot.status, slot.annotator_id) for slot in here.rows(Slot)] == slots
     result = run.result
     assert (result["judged"], result["wins"], result["inconsistent"], result["calls"]) == (4, 4, 0, 8)
