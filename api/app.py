@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from api import (
     annotation,
     annotators,
+    assignment,
     data,
     health,
     judges,
@@ -32,6 +33,7 @@ ROUTERS = (
     prompts,
     annotation,
     annotators,
+    assignment,
     quality,
     judges,
     my_work,

@@ -124,6 +124,8 @@ PAGES: tuple[Page, ...] = (
          "Examples and comparisons: import, look, export."),
     Page("prompts.py", "Prompts", ":material/edit_note:", "Project", "project.view",
          "Prompt versions, with preview, frameworks, differences, and generation of responses."),
+    Page("assignment.py", "Assignment", ":material/assignment_ind:", "Project", "quality.view",
+         "Which pairs go to which annotators: groups, rules, pauses, and who decides disputed pairs."),
     Page("project.py", "Settings", ":material/tune:", "Project", "project.view",
          "Guidelines, criteria and votes per pair; new projects."),
     Page("leaderboard.py", "Leaderboard", ":material/leaderboard:", "Understand", "leaderboard.view",
