@@ -21,6 +21,7 @@ from api import (
     quality,
     reward_models,
     runs,
+    webhooks,
 )
 from api.docs import add_docs
 from core.errors import PrefloopError
@@ -41,6 +42,7 @@ ROUTERS = (
     optimize,
     reward_models,
     planning,
+    webhooks,
 )
 
 

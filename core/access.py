@@ -51,6 +51,7 @@ ACTIONS: dict[str, Action] = {
     "project.edit": Action(STAFF),
     "project.delete": Action(frozenset({L, ADMIN})),
     "annotator.manage": Action(frozenset({L, ADMIN})),
+    "webhook.manage": Action(frozenset({L, ADMIN})),
     "data.import": Action(STAFF),
     "prompt.edit": Action(STAFF),
     "prompt.promote": Action(frozenset({L, E, ADMIN})),

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     currency: str = Field(
         "EUR", pattern="^[A-Z]{3}$", description="currency of new plans, as an ISO 4217 code"
     )
+    webhook_private: bool = Field(
+        False, description="webhooks may go to this machine and to private networks"
+    )
     max_upload_mb: int = Field(200, ge=1, description="largest file the import page takes")
 
     @field_validator("data_dir", "models")

@@ -108,12 +108,12 @@ def project_votes_when_complete(session: Session, project_id: str) -> int:
 # --- sending -------------------------------------------------------------------------------
 
 
-def due(session: Session, at: datetime, limit: int) -> list[str]:
-    """Webhooks with something to send, the one that has waited longest first."""
+def due(session: Session, at: datetime, limit: int, without: Sequence[str] = ()) -> list[str]:
+    """Webhooks with something to send, the one that has waited longest first; but for some."""
     query = (
         select(Delivery.webhook_id)
         .join(Webhook, col(Webhook.id) == col(Delivery.webhook_id))
-        .where(*_due(at), *_live())
+        .where(*_due(at), *_live(), col(Webhook.id).not_in(without))
         .group_by(Delivery.webhook_id)
         .order_by(func.min(Delivery.created_at))
         .limit(limit)
@@ -221,11 +221,15 @@ def clear_known(session: Session) -> None:
     session.info.pop(_KNOWN, None)
 
 
-def redo(session: Session, delivery_id: str) -> None:
-    """Send it again, with all its tries before it."""
-    session.execute(
+def redo(session: Session, webhook_id: str, delivery_id: str | None = None) -> int:
+    """Send a delivery again, with all its tries before it; without one, all that were given
+    up. Answers how many."""
+    which = [col(Delivery.webhook_id) == webhook_id]
+    which.append(col(Delivery.id) == delivery_id if delivery_id else col(Delivery.status) == "given_up")
+    done = session.execute(
         update(Delivery)
-        .where(col(Delivery.id) == delivery_id)
+        .where(*which)
         .values(status="waiting", attempts=0, next_at=now(), error=None, http_status=None, delivered_at=None),
         execution_options={"synchronize_session": False},
     )
+    return int(done.rowcount)  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
-"""What runs beside the pages as long as the server does: the run supervisor, tokens asked
-for on the command line, the garbage collector; and a socket option."""
+"""What runs beside the pages as long as the server does: the run supervisor, the sender of
+webhooks, tokens asked for on the command line, the garbage collector; and a socket option."""
 
 import gc
 import logging
@@ -18,6 +18,7 @@ from core.services import database
 from core.settings import get_settings
 from core.token import answer_requests
 from core.warm import warm
+from core.webhooks.sender import Sender
 
 _log = logging.getLogger("prefloop")
 _GC_EVERY_S = 20.0
@@ -34,6 +35,8 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
     db = await anyio.to_thread.run_sync(_open_database)
     supervisor = Supervisor(db, settings)
     await anyio.to_thread.run_sync(supervisor.start)
+    sender = Sender(db, settings.webhook_private)
+    sender.start()
     try:
         async with anyio.create_task_group() as tasks:
             # Streamlit would collect after every rerun, which is half of all its time.
@@ -47,8 +50,9 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
             finally:
                 tasks.cancel_scope.cancel()
     finally:
-        with suppress(Exception):
-            await anyio.to_thread.run_sync(supervisor.stop)
+        for stop in (sender.stop, supervisor.stop):
+            with suppress(Exception):
+                await anyio.to_thread.run_sync(stop)
         db.dispose()
 
 
