@@ -1,9 +1,9 @@
 """Who a sign-in or a token speaks for, remembered for a moment.
 
 The gate asks for every request: a page is a hundred of them, and a program may send hundreds a
-second. So an answer is remembered for a second. What ends a sign-in, a token or an account
-in this process forgets at once; in another process (PostgreSQL), it is noticed within that
-second.
+second. So an answer is remembered. What ends a sign-in, a token or an account in this process
+forgets at once. With PostgreSQL it may also end in another process, which is noticed within
+a second; with DuckDB there is no other, and only the time a token was given can run out.
 """
 
 import threading
@@ -15,7 +15,8 @@ from core.access import Principal
 from core.errors import NotSignedIn
 from storage.database import Database
 
-REMEMBER_S = 1.0
+REMEMBER_S = 1.0  # where other processes may end it
+REMEMBER_ALONE_S = 10.0
 _KEPT = 5_000
 
 
@@ -46,16 +47,16 @@ class Validity:
         self._lock = threading.Lock()
 
     def known(self, key: str) -> Found | None:
-        """What was found within the last second, without touching the database."""
+        """What was found a moment ago, without touching the database."""
         with self._lock:
-            at, found = self._known.get(key, (float("-inf"), None))
-        return found if self._clock() - at <= REMEMBER_S else None
+            until, found = self._known.get(key, (float("-inf"), None))
+        return found if self._clock() <= until else None
 
     def check(self, db: Database, key: str) -> Found:
         """Ask the database, and remember."""
         with self._lock:
             generation = self._generation
-        at = self._clock()
+        until = self._clock() + (REMEMBER_ALONE_S if db.is_duckdb else REMEMBER_S)
         try:
             found = Found(self._find(db, key))
         except NotSignedIn as problem:
@@ -64,7 +65,7 @@ class Validity:
             if generation == self._generation:  # else it may have ended while we asked
                 if len(self._known) >= _KEPT:
                     self._known.clear()
-                self._known[key] = (at, found)
+                self._known[key] = (until, found)
         return found
 
     def of(self, db: Database, key: str) -> Found:
