@@ -6,6 +6,7 @@ from core import data, projects
 from core.annotation.selection import DEFAULT, STRATEGIES
 from core.services import database
 from pages.desk.settings import show_desk_settings
+from pages.project_webhooks import show_webhooks
 from pages.render import response_html
 from pages.shared import choose_project, header, may, me, plain, problems
 from storage.tables import Project
@@ -185,7 +186,7 @@ def gone(said: str) -> None:
     st.rerun()
 
 
-TABS = ["This project", "New project", "Archive or delete"]
+TABS = ["This project", "Webhooks", "New project", "Archive or delete"]
 VOTES_HELP = (
     "How many annotators judge each pair. More votes show how far they agree; one vote covers more pairs."
 )
@@ -206,9 +207,12 @@ else:
     project = header("Settings", "Guidelines, criteria and votes per pair; new projects.")
     if tab := st.session_state.pop("settings_tab_next", ""):
         st.session_state["settings_tab"] = tab
-    settings, new, end = st.tabs(TABS, key="settings_tab", on_change="rerun")
+    settings, hooks, new, end = st.tabs(TABS, key="settings_tab", on_change="rerun")
     with settings:
         show_settings(project)
+    with hooks:
+        if hooks.open:
+            show_webhooks(project)
     with new:
         create_form(first=False)
     with end:

@@ -81,6 +81,18 @@ def fill(db, project):
         "interaction": {},
         "signal": {"interaction_id": "i", "kind": "copy"},
         "demonstration": {"example_id": "e", "text": "better"},
+        "gold": {"pair_id": new_id(), "use": "check", "outcome": "tie"},
+        "probe": {
+            "annotator_id": "x",
+            "pair_id": "p",
+            "kind": "gold",
+            "lease": new_id(),
+            "a_left": True,
+            "expected_outcome": "tie",
+        },
+        "message": {"annotator_id": "x", "text": "hello"},
+        "webhook": {"url": "https://example.org", "secret": "s"},
+        "delivery": {"webhook_id": new_id(), "event": "vote.cast", "entity_id": "v"},
         "plan": {"kind": "scenario"},
         "plan_version": {"plan_id": new_id(), "number": 1},
     }
