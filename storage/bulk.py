@@ -52,6 +52,7 @@ def insert_many(
     if ignore_existing:
         statement = statement.on_conflict_do_nothing()
     records = [dict(zip(names, one, strict=True)) for one in zip(*values.values(), strict=True)]
+    statement = statement.execution_options(preserve_rowcount=True)  # else unknown for many at once
     return session.connection().execute(statement, records).rowcount
 
 

@@ -102,7 +102,7 @@ def set_probing(db: Database, who: Principal, project_id: str, **values: Any) ->
             for name in Probing.model_fields
             if name not in SET_ELSEWHERE and getattr(after, name) != getattr(before, name)
         }
-        audit.record(session, who, "probes.edit", "project", project.id, project.id, **changed)
+        audit.record(session, who, "probes.edit", "project", project.id, project.id, changed=changed)
         return after
 
     return db.write(work)
