@@ -31,9 +31,18 @@ class Training(BaseModel):
     needed: int
 
 
+class ReasonPublic(BaseModel):
+    """What somebody else said, in the sides of this claim."""
+
+    choice: Choice
+    strength: Strength | None
+    reason: str
+
+
 class ClaimPublic(BaseModel):
     """A pair to judge, blind. Send `lease` with the vote, before `expires_at`. `training`:
-    a pair of the qualification, whose answer is told after the vote."""
+    a pair of the qualification, whose answer is told after the vote. `reasons`: what others
+    said, on a disputed pair that adjudicators decide."""
 
     pair_id: str
     lease: str
@@ -44,6 +53,7 @@ class ClaimPublic(BaseModel):
     left: str
     right: str
     training: Training | None = None
+    reasons: list[ReasonPublic] | None = None
 
 
 class VoteCast(BaseModel):

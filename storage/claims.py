@@ -18,7 +18,7 @@ from sqlmodel import Session, col, delete, select
 from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
 from storage.updating import update_one
 
-COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at)
+COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at, Slot.audience)
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Held:
     lease: str
     a_left: bool
     expires_at: datetime
+    audience: str | None = None
 
 
 def one_at_a_time(session: Session, annotator_id: str) -> None:

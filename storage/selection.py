@@ -8,8 +8,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from storage.counting import not_by_machine
+from storage.groups import ADJUDICATOR
 from storage.judgements import Which
 from storage.tables import Pair, Project, Response, Slot, Vote
+
+_ORDINARY = col(Slot.audience).is_distinct_from(ADJUDICATOR)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def open_slots(session: Session, project_id: str, most: int) -> list[OpenSlot]:
             col(Slot.position).label("position"),
             func.row_number().over(partition_by=pair, order_by=first).label("place"),
         )
-        .where(col(Slot.project_id) == project_id)
+        .where(col(Slot.project_id) == project_id, _ORDINARY)
         .subquery()
     )
     voted = (
@@ -76,10 +79,11 @@ def wins_between(session: Session, which: Which) -> list[tuple[str, str, float, 
 
 
 def put_in_front(session: Session, project_id: str, slots: list[str]) -> None:
-    """These slots are claimed before all others, in this order; others lose such a place."""
+    """These slots are claimed before all others, in this order; others lose such a place, but
+    for those of adjudicators, who always get disputed pairs first."""
     session.execute(
         update(Slot)
-        .where(col(Slot.project_id) == project_id, col(Slot.front).is_not(None))
+        .where(col(Slot.project_id) == project_id, col(Slot.front).is_not(None), _ORDINARY)
         .values(front=None)
         .execution_options(synchronize_session=False)
     )
@@ -97,7 +101,7 @@ def watched(session: Session) -> list[tuple[str, str, str | None, int]]:
     """(project, strategy, champion, open slots in front) of every project with a strategy."""
     front = (
         select(col(Slot.project_id).label("project_id"), func.count().label("n"))
-        .where(col(Slot.front).is_not(None), col(Slot.status) == "open")
+        .where(col(Slot.front).is_not(None), col(Slot.status) == "open", _ORDINARY)
         .group_by(col(Slot.project_id))
         .subquery()
     )

@@ -22,10 +22,21 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """What somebody else said of a pair, in the sides of whoever reads it. `choice`: left,
+    right, tie or both_bad."""
+
+    choice: str
+    strength: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """A pair to judge, blind: nothing says what produced the responses. `left` and
     `right` are their texts, `messages` the earlier turns of the example, if any. `training`:
-    the answer is known, and told after the vote."""
+    the answer is known, and told after the vote. `reasons`: what others said, of a disputed
+    pair that is here to be decided."""
 
     pair_id: str
     project_id: str
@@ -37,6 +48,7 @@ class Claim:
     left: str
     right: str
     training: Step | None = None
+    reasons: list[Reason] | None = None
 
 
 @dataclass(frozen=True)

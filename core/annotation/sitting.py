@@ -115,6 +115,7 @@ def _as_html(claim: votes.Claim) -> dict[str, Any]:
         "left": _response(claim.left),
         "right": _response(claim.right),
         "training": asdict(claim.training) if claim.training else None,
+        "reasons": None if claim.reasons is None else [asdict(reason) for reason in claim.reasons],
     }
 
 

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from core import audit, webhooks
-from core.annotation import probes
+from core.annotation import adjudication, probes
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import Desk, desk_in
@@ -36,6 +36,7 @@ from storage.bulk import insert_many
 from storage.claims import Held
 from storage.database import Database
 from storage.group_commit import GroupCommit
+from storage.groups import ADJUDICATOR
 from storage.ids import now
 from storage.tables import Annotator, AuditEntry, Project, Vote
 
@@ -172,6 +173,8 @@ class _Unit:
                 continue
             if slot.annotator_id != annotator_id_of(slot.project_id, one.who):
                 continue
+            if slot.audience == ADJUDICATOR:
+                continue
             try:
                 marks = checked_marks(*project, one.criteria)
             except PrefloopError as problem:
@@ -197,6 +200,7 @@ class _Unit:
             bulk.close(self.session, [str(vote.slot_id) for vote in votes])
             insert_many(self.session, Vote, votes, ignore_existing=False)
             insert_many(self.session, AuditEntry, entries, ignore_existing=False)
+            adjudication.after_votes(self.session, votes)
             webhooks.after_votes(self.session, votes)
 
     # --- claims ---------------------------------------------------------------------------
@@ -239,9 +243,9 @@ class _Unit:
             mine = held.get(wish.annotator.id, [])
             wish.held = [_prolonged(item, self.until) for item in (mine[:1] if wish.asked.one else mine)]
             wish.missing = max(0, wish.asked.wanted - len(wish.held))
-        # Who has a probe, or gets one now, asks alone.
+        # Who has a probe, or gets one now, asks alone; so does who decides disputed pairs.
         ordinary = probes.ordinary(self.session, [(wish.annotator, wish.missing) for wish in wishes])
-        wishes = [wish for wish in wishes if wish.annotator.id in ordinary]
+        wishes = [wish for wish in wishes if wish.annotator.id in ordinary and not _adjudicates(wish)]
         if held:
             bulk.prolong(self.session, [item.slot_id for wish in wishes for item in wish.held], self.until)
         return wishes
@@ -288,7 +292,7 @@ class _Unit:
     def give(self, wish: _Wish, slot: bulk.Waiting, given: list[bulk.Lease]) -> None:
         key, a_left = secrets.token_urlsafe(18), secrets.randbits(1) == 1
         given.append(bulk.Lease(slot.slot_id, wish.annotator.id, key, a_left))
-        wish.held.append(Held(slot.slot_id, slot.pair_id, key, a_left, self.until))
+        wish.held.append(Held(slot.slot_id, slot.pair_id, key, a_left, self.until, slot.audience))
         wish.missing -= 1
 
     # --- what both read -------------------------------------------------------------------
@@ -317,8 +321,13 @@ class _Unit:
         return {pair_id: self.known[pair_id] for pair_id in pairs if pair_id in self.known}
 
 
+def _adjudicates(wish: _Wish) -> bool:
+    audiences = [*(wish.annotator.audiences or ()), *(held.audience for held in wish.held)]
+    return ADJUDICATOR in audiences
+
+
 def _prolonged(held: Held, until: datetime) -> Held:
-    return Held(held.slot_id, held.pair_id, held.lease, held.a_left, until)
+    return replace(held, expires_at=until)
 
 
 def _shown(held: Held, content: bulk.Content) -> Claim:

@@ -18,7 +18,7 @@ from sqlmodel import Session, select
 
 from core import audit, webhooks
 from core.access import Principal, require
-from core.annotation import probes
+from core.annotation import adjudication, probes
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
@@ -29,7 +29,9 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
 from storage import claims
+from storage.adjudicated import ADJUDICATION
 from storage.database import Database
+from storage.groups import ADJUDICATOR
 from storage.ids import now
 from storage.pairs import annotator_of_user
 from storage.tables import Annotator, Pair, Project, Skip, Vote, VoteHistory
@@ -204,9 +206,12 @@ def _cast_alone(db: Database, sent: VoteSent) -> Vote:
             right=pair.response_b if slot.a_left else pair.response_a,
             marks=marks,
         )
+        if slot.audience == ADJUDICATOR:
+            vote.source = ADJUDICATION
         session.add(vote)
         audit.record(session, sent.who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
         session.flush()
+        adjudication.after_votes(session, [vote])
         webhooks.after_votes(session, [vote])
         return vote
 
@@ -287,6 +292,8 @@ def edit(
         vote.strength, vote.reason, vote.criteria = strength, reason, kept(marks, left, right)
         session.add(vote)
         audit.record(session, who, "vote.edit", "vote", vote.id, project.id, pair=pair.id)
+        session.flush()
+        adjudication.after_votes(session, [vote])
         return vote
 
     return _write(db, work)
@@ -374,6 +381,9 @@ def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
     if found is None:
         raise NotFound(f"The responses of the pair {held.pair_id} are gone.")
     pair, example, a, b = found
+    reasons = None
+    if isinstance(held, claims.Held) and held.audience == ADJUDICATOR:
+        reasons = adjudication.reasons_for(session, pair, held.a_left)
     return Claim(
         pair_id=pair.id,
         project_id=pair.project_id,
@@ -385,6 +395,7 @@ def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
         left=a if held.a_left else b,
         right=b if held.a_left else a,
         training=held.training if isinstance(held, probes.Held) else None,
+        reasons=reasons,
     )
 
 

@@ -1,0 +1,147 @@
+"""Disputed pairs go to an adjudicator, whose vote decides them."""
+
+import pytest
+from sqlmodel import select
+
+from core.access import Principal
+from core.annotation import adjudication, annotators, groups, votes
+from core.annotation.adjudication import Adjudication
+from core.errors import Forbidden, Invalid
+from storage.adjudication import Measure, Split, splits
+from storage.database import Database
+from storage.tables import Pair, Response, Slot, Vote
+from tests.annotation.conftest import World, make_person, make_world
+
+
+def say(db: Database, who: Principal, made: World, wanted: dict[str, tuple]) -> None:
+    """Claim what there is, and say of each pair (input -> (a, b, tie or both_bad, more))
+    what is wanted; others are skipped."""
+    while claim := votes.claim(db, who, made.project.id):
+        if claim.input not in wanted:
+            votes.skip(db, who, claim.pair_id, claim.lease)
+            continue
+        choice, *more = wanted[claim.input]
+        with db.read() as session:
+            pair = session.get(Pair, claim.pair_id)
+            a_left = session.get(Response, pair.response_a).text == claim.left
+        side = {"a": "left" if a_left else "right", "b": "right" if a_left else "left"}.get(choice, choice)
+        strength, reason = (*more, None, None)[:2]
+        votes.cast(db, who, claim.pair_id, claim.lease, side, strength=strength, reason=reason or "")
+
+
+def people(db: Database, *names: str) -> list[Principal]:
+    return [make_person(db, name, "lead" if name == "lead" else "annotator") for name in names]
+
+
+def disputed_world(db: Database, **more) -> tuple[World, list[Principal]]:
+    """Pair 0 is split 1:1, pair 1 agreed, pair 2 significantly opposed, pair 3 a win and a tie."""
+    lead, anna, ben, carl = people(db, "lead", "anna", "ben", "carl")
+    made = make_world(db, pairs=4, votes=2, prompts=3, **more)
+    say(db, anna, made, {
+        "Input 0": ("a", "slightly", "A cites <b>its</b> source"), "Input 1": ("a",), "Input 2": ("a", "significantly"),
+        "Input 3": ("a",),
+    })  # fmt: skip
+    say(db, ben, made, {
+        "Input 0": ("b", None, "B is shorter"), "Input 1": ("a",), "Input 2": ("b", "significantly"),
+        "Input 3": ("tie",),
+    })  # fmt: skip
+    return made, [lead, anna, ben, carl]
+
+
+def queue(db: Database, made: World) -> list[tuple[str, str]]:
+    with db.read() as session:
+        slots = session.exec(
+            select(Slot).where(Slot.project_id == made.project.id, Slot.audience == "adjudicator")
+        )
+        return sorted((slot.status, slot.pair_id) for slot in slots)
+
+
+def test_disputed_pairs_are_sent_decided_and_seen_with_reasons(any_db):
+    made, (lead, anna, ben, carl) = disputed_world(any_db)
+    here = made.project.id
+    seen = adjudication.view(any_db, lead, here)
+    assert (seen.disputed, seen.to_send) == (2, 2)
+    assert [(s.more, s.fewer, s.opposite, s.pairs) for s in seen.splits] == [
+        (1, 1, False, 1),
+        (1, 1, True, 1),
+        (2, 0, False, 1),
+    ]
+    adjudication.set_adjudication(any_db, lead, here, members=[carl.user_id, anna.user_id])
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(2, 0)
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(0, 0)
+    assert [status for status, _ in queue(any_db, made)] == ["open", "open"]
+    # Neither who is no adjudicator nor one who has voted on the pair gets it.
+    assert votes.claim(any_db, ben, here) is None and votes.claim(any_db, anna, here) is None
+    seen = adjudication.view(any_db, lead, here)
+    assert (seen.to_send, seen.queue.waiting, seen.beyond_reach) == (0, 2, 0)
+
+    claims = votes.claim_some(any_db, carl, here, 2)
+    assert {claim.input for claim in claims} == {"Input 0", "Input 2"}
+    [claim] = [claim for claim in claims if claim.input == "Input 0"]
+    with any_db.read() as session:
+        pair = session.get(Pair, claim.pair_id)
+        left = "a" if session.get(Response, pair.response_a).text == claim.left else "b"
+    side = {"a": "left" if left == "a" else "right", "b": "right" if left == "a" else "left"}
+    assert {(r.choice, r.strength, r.reason) for r in claim.reasons} == {
+        (side["a"], "slightly", "A cites <b>its</b> source"), (side["b"], None, "B is shorter"),
+    }  # fmt: skip
+    vote = votes.cast(any_db, carl, claim.pair_id, claim.lease, side["b"], reason="B is right")
+    assert vote.source == "adjudication"
+    # Taken back and cast again, it is still the adjudicator's.
+    votes.undo(any_db, carl, vote.id)
+    again = votes.claim(any_db, carl, here)
+    assert again.pair_id == claim.pair_id and len(again.reasons) == 2
+    assert votes.cast(any_db, carl, again.pair_id, again.lease, side["b"]).source == "adjudication"
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(0, 0)
+    found = adjudication.view(any_db, lead, here)
+    assert (found.outcomes.pairs, found.outcomes.compared, found.outcomes.even) == (1, 0, 1)
+
+
+def test_the_vote_that_completes_a_disputed_pair_sends_it(any_db):
+    lead, anna, ben = people(any_db, "lead", "anna", "ben")
+    made = make_world(any_db, pairs=2, votes=2)
+    adjudication.set_adjudication(any_db, lead, made.project.id, automatic=True)
+    say(any_db, anna, made, {"Input 0": ("a",), "Input 1": ("a",)})
+    assert queue(any_db, made) == []
+    say(any_db, ben, made, {"Input 0": ("b",), "Input 1": ("a",)})
+    assert [status for status, _ in queue(any_db, made)] == ["open"]
+    # A vote that is changed makes a dispute, too.
+    with any_db.read() as session:
+        [agreed] = [
+            v.id for v in session.exec(select(Vote).where(Vote.project_id == made.project.id))
+            if v.annotator_id == votes.annotator_id_of(made.project.id, ben)
+            and v.pair_id != queue(any_db, made)[0][1]
+        ]  # fmt: skip
+        left_won = session.get(Vote, agreed).winner == session.get(Vote, agreed).left
+    votes.edit(any_db, ben, agreed, "right" if left_won else "left")
+    assert [status for status, _ in queue(any_db, made)] == ["open", "open"]
+
+
+def test_a_tighter_measure_takes_back_what_nobody_has(any_db):
+    made, (lead, _, _, carl) = disputed_world(any_db)
+    here = made.project.id
+    adjudication.set_adjudication(any_db, lead, here, members=[carl.user_id])
+    assert adjudication.send(any_db, lead, here).opened == 2
+    adjudication.set_adjudication(any_db, lead, here, at_least=3)
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(
+        0, 1
+    )  # the other is opposed significantly
+    adjudication.set_adjudication(any_db, lead, here, at_least=2)
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(1, 0)
+    assert len(queue(any_db, made)) == 2
+    with pytest.raises(Forbidden):
+        adjudication.send(any_db, carl, here)
+    for values in ({"minority": 0.6}, {"at_least": 1}):
+        with pytest.raises(Invalid):
+            adjudication.set_adjudication(any_db, lead, here, **values)
+
+
+def test_what_the_defaults_take():
+    takes = [
+        (more, fewer)
+        for more in range(1, 6)
+        for fewer in range(more + 1)
+        if Adjudication().takes(Split(more, fewer, False, 1, 0, 0, 0, 0))
+    ]
+    assert takes == [(1, 1), (2, 2), (3, 2), (3, 3), (4, 3), (4, 4), (5, 4), (5, 5)]
+    assert Adjudication().takes(Split(5, 1, True, 1, 0, 0, 0, 0))
