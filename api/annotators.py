@@ -26,6 +26,7 @@ class AnnotatorPublic(BaseModel):
     excluded_at: datetime | None
     excluded_by: str
     excluded_reason: str
+    machine: bool
 
 
 @router.get("")

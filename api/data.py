@@ -52,6 +52,7 @@ class TallyPublic(BaseModel):
     ties: int
     both_bad: int
     simulated: int
+    machine: int
 
 
 class PairPublic(BaseModel):
@@ -149,6 +150,7 @@ class ExportAccount(BaseModel):
     waiting: int
     votes: int
     simulated_votes: int
+    machine_votes: int
     annotators: int
     demonstrations: int
     chosen_responses: int
@@ -220,6 +222,7 @@ def export_account(project_id: str, db: DatabaseDep, who: CurrentUser, order: Or
         waiting=pairs.waiting,
         votes=pairs.votes,
         simulated_votes=pairs.simulated_votes,
+        machine_votes=pairs.machine_votes,
         annotators=pairs.annotators,
         demonstrations=found.demonstrations,
         chosen_responses=found.winners if order.chosen else 0,

@@ -40,6 +40,7 @@ _COLUMNS = {
     "messages": "the conversation, the response last",
     "source": "demonstration: written by a person; chosen: won a pair and lost none",
     "author": "who wrote the demonstration",
+    "machine": "true where a language model cast the vote, as a judge",
     "simulated": "true where the row rests on a vote that no person cast",
 }
 
@@ -56,6 +57,7 @@ def card(project: Project, order: Order, schema: pa.Schema, account: Account, co
         "annotators": tally.annotators,
         "simulated_votes": tally.simulated_votes,
         "simulated_share": round(share, 4),
+        "machine_votes": tally.machine_votes,
         "pairs": {"decided": tally.decided, "even": tally.even, "both_bad": tally.bad},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -113,7 +115,12 @@ def _words(
     lines += ["", "An input belongs to one split by a hash of its content, so splits share no input."]
     lines += ["", "## Votes", ""]
     lines += [
-        f"- {tally.votes:,} votes by {tally.annotators:,} people"
+        f"- {tally.votes:,} votes by {tally.annotators - tally.machine_annotators:,} people"
+        + (
+            f" and {tally.machine_annotators:,} language models as judges ({tally.machine_votes:,} votes)"
+            if tally.machine_votes
+            else ""
+        )
         + (f" and {tally.simulated_annotators:,} simulated annotators" if tally.simulated_annotators else "")
         + f"; simulated: {tally.simulated_votes:,} ({100 * share:.1f} %)",
         f"- pairs with one response preferred: {tally.decided:,}; without: {tally.even:,}; both bad: {tally.bad:,}",

@@ -49,6 +49,8 @@ def loop_steps(s: LoopState) -> list[Step]:
     said = f"{s.decided:,} pairs decided by {s.votes:,} votes"
     if s.votes_simulated:
         said += f" ({human:,} by people, {s.votes_simulated:,} simulated)"
+    if s.votes_machine:
+        said += f" and {s.votes_machine:,} by machine judges"
     said += f"; {s.open_slots:,} votes wanted." if s.open_slots else "."
     enough = s.decided >= ENOUGH_TO_TRAIN
     if not enough:
@@ -88,6 +90,7 @@ def loop_steps(s: LoopState) -> list[Step]:
         if best.n:
             check += f" ({100 * best.low:.0f} to {100 * best.high:.0f}, n {best.n:,}) against the champion"
             check += f", {best.n_simulated:,} of them simulated" if best.n_simulated else ""
+            check += f", {best.n_machine:,} of them by machine judges" if best.n_machine else ""
         check += f"; {sum(row.waiting for row in s.head_to_head):,} votes wanted."
     parts.append(
         ("verify", "Verify", bool(s.head_to_head) and not (undecided and not winners), check, "annotate.py",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import case, func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
@@ -12,7 +13,7 @@ from core.access import Principal, require
 from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
-from storage.counting import counted
+from storage.counting import by_machine, counted, machine_votes, not_by_machine
 from storage.database import Database
 from storage.evidence import is_large, votes_state
 from storage.scan import scanned
@@ -45,6 +46,7 @@ class HeadToHead:
     rate: float
     low: float
     high: float
+    n_machine: int = 0
 
 
 @dataclass
@@ -57,6 +59,8 @@ class LoopState:
     open_slots: int = 0
     votes: int = 0
     votes_simulated: int = 0
+    votes_machine: int = 0  # by judges whose votes a lead has taken in; not in `votes`
+    votes_machine_out: int = 0  # by judges, and counted nowhere
     annotators: int = 0
     decided: int = 0
     votes_by_day: list[dict[str, Any]] = field(default_factory=list)
@@ -106,15 +110,16 @@ def _counts(session: Session, project: Project) -> LoopState:
     day = func.date_trunc("day", Vote.created_at)
     days = session.exec(
         select(day, Vote.simulated, func.count())
-        .where(Vote.project_id == here)
+        .where(Vote.project_id == here, not_by_machine(here))
         .group_by(day, col(Vote.simulated))
-        .order_by(day)
+        .order_by(day, col(Vote.simulated))
     )
     decided = session.exec(
         select(func.count(func.distinct(Vote.pair_id))).where(
             Vote.project_id == here, Vote.outcome == "win", counted(here)
         )
     ).one()
+    machine, machine_out = machine_votes(session, here)
     return LoopState(
         examples=dict(splits.all()),
         prompts=session.exec(
@@ -124,19 +129,38 @@ def _counts(session: Session, project: Project) -> LoopState:
         responses=session.exec(of_project(Response)).one(),
         pairs=session.exec(of_project(Pair)).one(),
         open_slots=session.exec(of_project(Slot).where(col(Slot.status).in_(("open", "leased")))).one(),
-        votes=session.exec(of_project(Vote)).one(),
+        votes=session.exec(of_project(Vote)).one() - machine - machine_out,
+        votes_machine=machine,
+        votes_machine_out=machine_out,
         votes_simulated=session.exec(of_project(Vote).where(col(Vote.simulated))).one(),
         annotators=session.exec(
             select(func.count(func.distinct(Vote.annotator_id)))
             .join(Annotator, col(Annotator.id) == Vote.annotator_id)
-            .where(Vote.project_id == here, col(Annotator.simulated).is_(False))
+            .where(
+                Vote.project_id == here,
+                col(Annotator.simulated).is_(False),
+                col(Annotator.machine).is_not(True),
+            )
         ).one(),
         decided=decided,
         votes_by_day=[
             {"day": _day(when), "votes": n, "who": "simulated" if simulated else "people"}
             for when, simulated, n in days
-        ],
+        ]
+        + (_machine_by_day(session, here) if machine else []),
     )
+
+
+def _machine_by_day(session: Session, project_id: str) -> list[dict[str, Any]]:
+    """Votes of judges that count."""
+    day = func.date_trunc("day", Vote.created_at)
+    query = (
+        select(day, func.count())
+        .where(Vote.project_id == project_id, by_machine(project_id), counted(project_id))
+        .group_by(day)
+        .order_by(day)
+    )
+    return [{"day": _day(when), "votes": n, "who": "machine judges"} for when, n in session.exec(query)]
 
 
 def _day(value: Any) -> datetime:
@@ -185,21 +209,26 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
     left, right = aliased(Response), aliased(Response)
     other = case((col(left.prompt_id) == champion, col(right.prompt_id)), else_=col(left.prompt_id))
     theirs = case((col(left.prompt_id) == champion, col(right.id)), else_=col(left.id))
+    columns: Any = (
+        other,
+        func.sum(case((col(Vote.winner) == theirs, 1.0), (col(Vote.outcome) == "win", 0.0), else_=0.5)),
+        func.count(col(Vote.id)),
+        func.sum(case((col(Vote.simulated), 1), else_=0)),
+        func.sum(case((by_machine(project.id), 1), else_=0)),
+    )
     base = (
-        select(
-            other,
-            func.sum(case((col(Vote.winner) == theirs, 1.0), (col(Vote.outcome) == "win", 0.0), else_=0.5)),
-            func.count(col(Vote.id)),
-            func.sum(case((col(Vote.simulated), 1), else_=0)),
-        )
+        sa.select(*columns)
         .select_from(Pair)
         .join(left, col(left.id) == Pair.response_a)
         .join(right, col(right.id) == Pair.response_b)
-        .where(Pair.project_id == project.id, (left.prompt_id == champion) | (right.prompt_id == champion))
+        .where(
+            col(Pair.project_id) == project.id,
+            (col(left.prompt_id) == champion) | (col(right.prompt_id) == champion),
+        )
         .group_by(other)
     )
     votes = base.join(Vote, (col(Vote.pair_id) == Pair.id) & counted(project.id))
-    voted = {row[0]: row[1:] for row in session.exec(votes)}
+    voted: dict[str, Any] = {row[0]: row[1:] for row in session.execute(votes)}
     open_ = dict(
         session.exec(
             select(other, func.count(col(Slot.id)))
@@ -225,7 +254,7 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
     )
     rows = []
     for prompt in prompts:
-        wins, n, simulated = voted.get(prompt.id, (0.0, 0, 0))
+        wins, n, simulated, machine = voted.get(prompt.id, (0.0, 0, 0, 0))
         waiting = open_.get(prompt.id, 0)
         if n == 0 and waiting == 0:
             continue
@@ -233,7 +262,15 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
         rate = float(wins) / n if n else 0.5
         rows.append(
             HeadToHead(
-                prompt.id, f"{prompt.name} v{prompt.version}", n, int(simulated), waiting, rate, low, high
+                prompt.id,
+                f"{prompt.name} v{prompt.version}",
+                n,
+                int(simulated),
+                waiting,
+                rate,
+                low,
+                high,
+                int(machine),
             )
         )
     return sorted(rows, key=lambda row: -row.rate)

@@ -98,6 +98,13 @@ def show_pairs(project: Project, counts: Counts) -> None:
             st.metric(
                 "of them simulated", f"{counts.simulated_votes:,}", border=True, help="Cast by no person."
             )
+        if counts.machine_votes:
+            st.metric(
+                "and by machine judges",
+                f"{counts.machine_votes:,}",
+                border=True,
+                help="A lead has taken them in.",
+            )
         st.metric("Votes still wanted", f"{counts.open_slots:,}", border=True)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         search = st.text_input("Search", placeholder="in inputs and responses", key="pair_search")
@@ -149,6 +156,8 @@ def votes_in_words(row: PairRow) -> str:
     tally = row.tally
     parts = (("A", tally.a_wins), ("B", tally.b_wins), ("tie", tally.ties), ("both bad", tally.both_bad))
     words = " · ".join(f"{name} {number}" for name, number in parts if number) or "none"
+    if tally.machine:
+        words += f" ({tally.machine} by machine)"
     return f"{words} ({tally.simulated} simulated)" if tally.simulated else words
 
 

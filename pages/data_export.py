@@ -194,15 +194,19 @@ def _figures(order: Order, found: Account, counts: Counts) -> None:
             st.metric(f"Both bad, {bad}", f"{pairs.bad:,}", border=True)
     notes = []
     if family != "comparisons":
-        people = pairs.votes - pairs.simulated_votes
+        people = pairs.votes - pairs.simulated_votes - pairs.machine_votes
         if people:
-            notes.append(f"From {plural(people, 'vote')} of {plural(pairs.annotators, 'annotator')}")
+            notes.append(
+                f"From {plural(people, 'vote')} of {plural(pairs.annotators - pairs.machine_annotators, 'annotator')}"
+            )
         if pairs.waiting:
             notes.append(f"{plural(pairs.waiting, 'pair')} without votes left out")
     if pairs.simulated_votes:
         notes.append(f"{plural(pairs.simulated_votes, 'simulated vote')} taken in")
     elif counts.simulated_votes:
         notes.append(f"{plural(counts.simulated_votes, 'simulated vote')} left out")
+    if pairs.machine_votes:
+        notes.append(f"{plural(pairs.machine_votes, 'vote')} of machine judges taken in")
     if pairs.unheard and family != "comparisons":
         notes.append(f"{plural(pairs.unheard, 'pair')} left out whose only votes do not count")
     if notes:

@@ -16,6 +16,7 @@ from storage.tables import Project
 KINDS = {"exclude": "People", "only": "Simulated", "include": "Both"}
 PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30}
 CELLS_WITH_TEXT = 14
+MACHINE = "by machine judges, which a lead has taken in (page Machine judges)."
 STYLE = (
     "The ratings that are left when responses are equally long and equally laid out: differences in length, headers, "
     "lists and bold are added to the model and held at zero, as in Chatbot Arena's style control."
@@ -144,6 +145,11 @@ def show_caveats(board: dict[str, Any]) -> None:
         )
         text = f"{all_of} {board['votes']:,} votes counted here are simulated: they show how the page works, "
         st.info(text + "not what people prefer.", icon=":material/science:")
+    if board["machine_votes"]:
+        st.info(
+            f"{board['machine_votes']:,} of the {board['votes']:,} votes counted here are {MACHINE}",
+            icon=":material/gavel:",
+        )
     if len(board["groups"]) > 1:
         names = {item["prompt_id"]: item["name"] for item in board["items"]}
         parts = "; ".join(", ".join(names[key] for key in group) for group in board["groups"])

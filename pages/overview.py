@@ -61,6 +61,7 @@ def the_loop(steps: list[Step]) -> None:
 
 def figures(state: LoopState) -> None:
     human = state.votes - state.votes_simulated
+    machine = state.votes_machine + state.votes_machine_out
     one, two, three, four = st.columns(4)
     one.metric(
         "Votes by people",
@@ -68,7 +69,8 @@ def figures(state: LoopState) -> None:
         delta=f"by {state.annotators:,}" if human else None,
         delta_color="off",
         delta_arrow="off",
-        help=f"By {state.annotators:,} annotators. {state.votes_simulated:,} simulated votes are not counted here.",
+        help=f"By {state.annotators:,} annotators. {state.votes_simulated:,} simulated votes are not counted here"
+        + (f", nor are {machine:,} by machine judges." if machine else "."),
         border=True,
         height="stretch",
     )
@@ -94,7 +96,7 @@ def figures(state: LoopState) -> None:
     four.metric(
         "Best found prompt against the champion",
         f"{100 * best.rate:.1f} %" if best else "—",
-        delta=_interval(best.low, best.high, best.n, best.n_simulated) if best else None,
+        delta=_interval(best.low, best.high, best.n, best.n_simulated, best.n_machine) if best else None,
         delta_color="off",
         delta_arrow="off",
         help="Share of votes it wins, a tie counting half, with the 95 % interval.",
@@ -103,11 +105,14 @@ def figures(state: LoopState) -> None:
     )
 
 
-def _interval(low: float | None, high: float | None, n: int | None, simulated: int = 0) -> str | None:
+def _interval(
+    low: float | None, high: float | None, n: int | None, simulated: int = 0, machine: int = 0
+) -> str | None:
     if low is None or high is None:
         return None
     text = f"{100 * low:.1f} to {100 * high:.1f}, n {n or 0:,}"
-    return text + (f", {simulated:,} simulated" if simulated else "")
+    text += f", {simulated:,} simulated" if simulated else ""
+    return text + (f", {machine:,} by machine" if machine else "")
 
 
 def votes_chart(state: LoopState) -> None:
@@ -122,7 +127,10 @@ def votes_chart(state: LoopState) -> None:
             x=alt.X("yearmonthdate(day):T", title=None),
             y=alt.Y("sum(votes):Q", title="votes"),
             color=alt.Color(
-                "who:N", title=None, sort=["people", "simulated"], legend=alt.Legend(orient="top")
+                "who:N",
+                title=None,
+                sort=["people", "simulated", "machine judges"],
+                legend=alt.Legend(orient="top"),
             ),
             tooltip=[alt.Tooltip("yearmonthdate(day):T", title="day"), "who:N", "votes:Q"],
         )
@@ -162,6 +170,10 @@ with problems():
     next_thing(next_step(steps))
     figures(found)
     the_loop(steps)
+    if found.votes_machine:
+        st.caption(
+            f"{found.votes_machine:,} votes of machine judges count beside people's, because a lead has taken them in."
+        )
     if found.active_runs:
         running(project.id)
     votes_chart(found)

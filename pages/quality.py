@@ -87,6 +87,12 @@ def show_answer(found: dict[str, Any], known: Detail | None) -> None:
             f"{found['simulated_votes']:,} of the {found['votes']:,} votes counted here are simulated.",
             icon=":material/science:",
         )
+    if found["machine_votes"]:
+        st.info(
+            f"{found['machine_votes']:,} of the {found['votes']:,} votes counted here are by machine judges, which "
+            "a lead has taken in (page Machine judges).",
+            icon=":material/gavel:",
+        )
     said = verdict(found, known)
     show, icon = ICONS[said.level]
     show(f"**{said.answer}**" + "".join(f"\n- {line}" for line in said.todo), icon=icon)

@@ -36,6 +36,7 @@ def name_of(item: dict[str, Any]) -> str:
     return (
         item["name"]
         + (" (simulated)" if item["simulated"] else "")
+        + (" (machine judge)" if item["machine"] else "")
         + (" · paused" if item["paused_at"] else "")
     )
 

@@ -47,6 +47,8 @@ def the_model(project: Project, model: RewardModel) -> None:
             st.badge("active", icon=":material/check:", color="green")
         if model.simulated_share > 0:
             st.badge(simulated_words(model), icon=":material/science:", color="orange")
+        if found.get("machine_votes"):
+            st.badge(f"{found['machine_votes']:,} votes by machine", icon=":material/gavel:", color="orange")
         if found.get("partial"):
             st.badge("stopped early", icon=":material/cancel:", color="yellow")
         offered = not active and may("reward.activate")

@@ -70,7 +70,8 @@ def the_data(people: Summary, everything: Summary) -> None:
                     "Split": split,
                     "Decided by people": own.decided,
                     "Ties": own.ties,
-                    "Votes by people": own.votes,
+                    "Votes by people": own.votes - own.machine_votes,
+                    "Votes by machine judges": own.machine_votes,
                     "Decided by simulation": of.decided - own.decided,
                     "Both bad": of.both_bad,
                     "Same text": of.identical,
@@ -134,6 +135,12 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
                 f"{used.simulated_share:.0%} of these votes are simulated: the model will prefer what the "
                 "simulation prefers.",
                 ":material/science:",
+            )
+        if used.machine_votes:
+            line(
+                f"{used.machine_votes:,} of these {used.votes:,} votes are by machine judges, which a lead has taken "
+                "in.",
+                ":material/gavel:",
             )
         reason = missing(used, everything if simulated == "exclude" else None)
         if reason:

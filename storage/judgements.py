@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from storage.counting import counted
+from storage.counting import by_machine, counted
 from storage.scan import scanned
 from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
 
@@ -89,7 +89,8 @@ def by_pair(session: Session, which: Which) -> list[tuple[str, str, int, int, in
 
 @dataclass(frozen=True)
 class Totals:
-    """`sided`: decisive votes of which the left response is known; `left`: those for it."""
+    """`sided`: decisive votes of which the left response is known; `left`: those for it.
+    `machine`: those that language models cast as judges."""
 
     votes: int
     annotators: int
@@ -100,6 +101,7 @@ class Totals:
     left: int
     median_ms: float | None
     timed: int
+    machine: int
 
 
 def totals(session: Session, which: Which) -> Totals:
@@ -109,6 +111,7 @@ def totals(session: Session, which: Which) -> Totals:
         *(_zero(_sum(item)) for item in (col(Vote.simulated).is_(True), _TIE, _BAD, _SIDED, _left_won())),
         _median(),
         func.count(col(Vote.duration_ms)),
+        _zero(_sum(by_machine(which.project_id))),
     ).where(*which.where())
     return Totals(*session.execute(query).one())
 
@@ -131,6 +134,7 @@ class Judge:
     median_ms: float | None
     first: datetime
     last: datetime
+    machine: bool
 
 
 def by_annotator(session: Session, which: Which) -> list[Judge]:
@@ -155,11 +159,12 @@ def by_annotator(session: Session, which: Which) -> list[Judge]:
             _median(),
             func.min(col(Vote.created_at)),
             func.max(col(Vote.created_at)),
+            func.coalesce(col(Annotator.machine), False),
         )
         .select_from(Vote)
         .join(voted, voted.c.id == col(Vote.id))
         .join(Annotator, col(Annotator.id) == col(Vote.annotator_id))
-        .group_by(col(Annotator.id), col(Annotator.name), col(Annotator.simulated))
+        .group_by(col(Annotator.id), col(Annotator.name), col(Annotator.simulated), col(Annotator.machine))
         .order_by(func.count().desc(), col(Annotator.name))
     )
     return [Judge(*row) for row in session.execute(query)]

@@ -8,6 +8,7 @@ from sqlalchemy import case, exists, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
+from storage.counting import by_machine, machine_votes, machines_left_out, not_by_machine
 from storage.rows import prompt_label
 from storage.tables import Example, Pair, Prompt, Response, Slot, Vote
 
@@ -21,18 +22,20 @@ class Counts:
     pairs: int = 0
     votes: int = 0
     simulated_votes: int = 0
+    machine_votes: int = 0  # by judges that a lead has taken in; not in `votes`
     annotators: int = 0
     open_slots: int = 0
 
 
 class Tally(NamedTuple):
-    """A pair's votes. `simulated` of them were cast by no person."""
+    """A pair's votes. `simulated` of them were cast by no person, `machine` by judges."""
 
     a_wins: int = 0
     b_wins: int = 0
     ties: int = 0
     both_bad: int = 0
     simulated: int = 0
+    machine: int = 0
 
     @property
     def votes(self) -> int:
@@ -63,9 +66,10 @@ def counts(session: Session, project_id: str) -> Counts:
     simulated = func.sum(case((col(Vote.simulated), 1), else_=0))
     votes = session.exec(
         select(func.count(), simulated, func.count(func.distinct(Vote.annotator_id))).where(
-            Vote.project_id == project_id
+            Vote.project_id == project_id, not_by_machine(project_id)
         )
     ).one()
+    machine, _ = machine_votes(session, project_id)
     slots = select(func.count()).where(
         Slot.project_id == project_id, col(Slot.status).in_(("open", "leased"))
     )
@@ -75,6 +79,7 @@ def counts(session: Session, project_id: str) -> Counts:
         pairs=session.exec(select(func.count()).where(Pair.project_id == project_id)).one(),
         votes=votes[0],
         simulated_votes=int(votes[1] or 0),
+        machine_votes=machine,
         annotators=votes[2],
         open_slots=session.exec(slots).one(),
     )
@@ -124,12 +129,13 @@ def pairs(
             exists().where(col(Slot.pair_id) == col(Pair.id), col(Slot.status).in_(("open", "leased")))
         )
     elif state == "judged":
-        query = query.where(exists().where(col(Vote.pair_id) == col(Pair.id)))
+        unheard = col(Vote.annotator_id).in_(machines_left_out(project_id))
+        query = query.where(exists().where(col(Vote.pair_id) == col(Pair.id), ~unheard))
     total = session.exec(query.with_only_columns(func.count(col(Pair.id)))).one()[0]
     ordered = query.order_by(col(Pair.created_at).desc(), col(Pair.id)).limit(limit).offset(offset)
     found = session.exec(ordered).all()
     ids = [row[0].id for row in found]
-    votes, slots = _votes(session, ids), _open_slots(session, ids)
+    votes, slots = _votes(session, project_id, ids), _open_slots(session, ids)
     prompts = session.exec(
         select(Prompt.id, Prompt.name, Prompt.version).where(Prompt.project_id == project_id)
     ).all()
@@ -158,7 +164,8 @@ def like(search: str) -> str:
     return f"%{escaped}%"
 
 
-def _votes(session: Session, pair_ids: list[str]) -> dict[str, Tally]:
+def _votes(session: Session, project_id: str, pair_ids: list[str]) -> dict[str, Tally]:
+    """Votes as they were cast, but for those of machine judges that no lead has taken in."""
 
     def number(condition: Any) -> Any:
         return func.sum(case((condition, 1), else_=0))
@@ -171,9 +178,10 @@ def _votes(session: Session, pair_ids: list[str]) -> dict[str, Tally]:
             number(col(Vote.outcome) == "tie"),
             number(col(Vote.outcome) == "both_bad"),
             number(col(Vote.simulated)),
+            number(by_machine(project_id)),
         )
         .join(Vote, col(Vote.pair_id) == col(Pair.id))
-        .where(col(Pair.id).in_(pair_ids))
+        .where(col(Pair.id).in_(pair_ids), col(Vote.annotator_id).not_in(machines_left_out(project_id)))
         .group_by(col(Pair.id))
     )
     return {row[0]: Tally(*(int(value or 0) for value in row[1:])) for row in session.exec(query)}

@@ -136,6 +136,9 @@ def tally(
     )
     number = {bool(simulated): n for simulated, n in session.execute(_of_split(judges, project_id, split))}
     found.annotators = number.get(False, 0)
+    if found.machine_votes:
+        machines = judges.where(by_machine(project_id))
+        found.machine_annotators = sum(n for _, n in session.execute(_of_split(machines, project_id, split)))
     found.simulated_annotators = number.get(True, 0) if include_simulated else 0
     return found
 

@@ -36,6 +36,7 @@ class State:
     excluded_at: datetime | None
     excluded_by: str
     excluded_reason: str
+    machine: bool = False
 
 
 def states(db: Database, who: Principal, project_id: str) -> list[State]:
@@ -145,5 +146,5 @@ def _change(
 def _state(found: Annotator, votes: int, by: str | None) -> State:
     return State(
         found.id, found.name, found.simulated, votes, found.paused_at, found.paused_reason or "",
-        found.excluded_at, by or "", found.excluded_reason or "",
+        found.excluded_at, by or "", found.excluded_reason or "", bool(found.machine),
     )  # fmt: skip

@@ -96,6 +96,7 @@ def _board(
         "both_bad": int(votes[other, 3].sum()),
         "simulated": which.simulated,
         "simulated_votes": total.simulated,
+        "machine_votes": total.machine,
         "all_human_votes": people,
         "all_simulated_votes": machine,
         "groups": [[ids[i] for i in order if ratings.group[i] == number] for number in groups],

@@ -18,7 +18,7 @@ from core.access import Principal, require
 from core.annotation.aggregation import MAJORITY, method_of, soft_labels
 from core.projects import find_project
 from core.reward.text import input_text
-from storage.counting import counted
+from storage.counting import by_machine, counted
 from storage.database import Database
 from storage.judgements import Which
 from storage.rows import MARGINS
@@ -39,6 +39,7 @@ class Votes:
     left_won: int = 0
     margin: float = 0.0  # sum over the votes for a, less those for b
     soft: float | None = None  # the label, where it is not the share
+    machine: int = 0  # of them all, those by language models as judges
 
     @property
     def n(self) -> int:
@@ -81,6 +82,7 @@ class Counts:
     ties: int = 0
     votes: int = 0
     simulated_votes: int = 0
+    machine_votes: int = 0
     both_bad: int = 0  # pairs of which all votes say so
     identical: int = 0  # pairs whose responses are the same text
 
@@ -99,6 +101,10 @@ class Summary:
     @property
     def votes(self) -> int:
         return sum(counts.votes for counts in self.splits.values())
+
+    @property
+    def machine_votes(self) -> int:
+        return sum(counts.machine_votes for counts in self.splits.values())
 
     @property
     def simulated_share(self) -> float:
@@ -164,6 +170,7 @@ def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
         Vote.pair_id, Vote.simulated, count(for_a), count(for_b),
         count(col(Vote.outcome) == "tie"), count(col(Vote.outcome) == "both_bad"),
         count(known), count(known & (col(Vote.winner) == col(Vote.left))),
+        count(by_machine(project_id)),
         func.sum(case((for_a, strength), (for_b, -strength), else_=0.0)),
     ]  # fmt: skip
     query = (
@@ -176,7 +183,9 @@ def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
     for pair_id, simulated, *counts, margin in session.exec(query):
         both = found.setdefault(pair_id, (Votes(), Votes()))
         kind = both[1] if simulated else both[0]
-        kind.a, kind.b, kind.ties, kind.both_bad, kind.left_known, kind.left_won = map(int, counts)
+        kind.a, kind.b, kind.ties, kind.both_bad, kind.left_known, kind.left_won, kind.machine = map(
+            int, counts
+        )
         kind.margin = float(margin)
     return found
 
@@ -214,6 +223,7 @@ def summarise(pairs: list[VotedPair], include_simulated: bool) -> Summary:
         counts.ties += not votes.decided
         counts.votes += votes.n
         counts.simulated_votes += votes.n if votes is pair.simulated else 0
+        counts.machine_votes += votes.machine
     return Summary(splits, sum(characters) / len(characters) if characters else 0.0)
 
 
@@ -226,6 +236,7 @@ def training_row(pair: VotedPair, votes: Votes) -> dict[str, Any]:
         "q": votes.q,
         "n": votes.n,
         "n_simulated": votes.n if votes is pair.simulated else 0,
+        "n_machine": votes.machine,
         "margin": votes.margin / votes.n,
         "left_known": votes.left_known,
         "left_won": votes.left_won,

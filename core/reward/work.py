@@ -53,6 +53,7 @@ class Pairs:
         self.rows = rows
         self.q, self.margin, self.n = column("q"), column("margin"), column("n")
         self.n_simulated = column("n_simulated")
+        self.n_machine = np.array([row.get("n_machine") or 0 for row in rows], dtype=float)
         inputs = [row["input"] for row in rows]
         self.a, cut_a = encode(inputs, [row["response_a"] for row in rows])
         self.b, cut_b = encode(inputs, [row["response_b"] for row in rows])
@@ -161,6 +162,7 @@ def run(context: RunContext) -> dict[str, Any]:
         "backbone": context.config["backbone"],
         "simulated": context.config.get("simulated", "exclude"),
         "simulated_share": simulated_share(train, dev, test),
+        "machine_votes": int(sum(pairs.n_machine.sum() for pairs in (train, dev, test))),
         "cut": {
             split: {
                 "n": len(pairs),
@@ -363,6 +365,11 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
         said.append(
             f"{share:.0%} of the votes are simulated, taken in{why}: this says what the simulation "
             "prefers, not what people do."
+        )
+    if result.get("machine_votes"):
+        said.append(
+            f"{result['machine_votes']:,} of the votes are by machine judges, which a lead has taken in: where "
+            "they judge otherwise than people, so will this model."
         )
     if result["n_test"] < FEW_TEST:
         low, high = result["accuracy_low"], result["accuracy_high"]
