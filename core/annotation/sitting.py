@@ -13,6 +13,7 @@ from typing import Any
 
 from core.access import Principal, require
 from core.annotation import demonstrations, mine, probes, qualification, votes
+from core.annotation.ahead import pairs_ahead
 from core.annotation.desk import desk_of
 from core.annotation.groups import others_wait_for
 from core.annotation.marks import said
@@ -21,8 +22,6 @@ from core.projects import get_project
 from core.rendering.markdown import response_html
 from storage.database import Database
 from storage.tables import Vote
-
-CLAIMED = 2  # the pair on the screen, and the next
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def pairs(db: Database, who: Principal, project_id: str, known: Sequence[str] = 
     knows by their leases already, the lease alone."""
     return [
         {"lease": claim.lease} if claim.lease in known else _as_html(claim)
-        for claim in votes.claim_some(db, who, project_id, CLAIMED)
+        for claim in votes.claim_some(db, who, project_id, pairs_ahead(db, who, project_id))
     ]
 
 

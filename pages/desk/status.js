@@ -36,11 +36,12 @@ class Status {
   }
 
   showMessage() {
-    const { line, pair } = this.desk;
+    const { line, pairs } = this.desk;
+    const here = (n) => n > 1 ? `You can go on: ${n} pairs are here.` : n ? "This pair is the last one here." : "The next pair comes then, too.";
     const waiting = line.leases.length;
     const what = `${waiting} ${waiting === 1 ? "vote or skip is" : "votes and skips are"} kept in this browser and will be sent`;
     let said = this.desk.message;
-    if (line.offline) said = `Offline. ${waiting ? `${what} when the connection is back.` : "Nothing is lost; the connection is tried again and again."}${!pair ? " The next pair comes then, too." : ""} ${said}`;
+    if (line.offline) said = `Offline. ${waiting ? `${what} when the connection is back.` : "Nothing is lost; the connection is tried again and again."} ${here(pairs.length)} ${said}`;
     else if (waiting && line.tries) said = `${said} ${what}.`;
     this.message.textContent = said.trim();
     this.message.hidden = !said.trim();

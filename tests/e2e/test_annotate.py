@@ -205,6 +205,30 @@ def test_the_network_goes_and_comes_back(ada, server, api):
     page.close()
 
 
+def test_work_goes_on_offline_for_the_pairs_that_are_here(ada, server, api):
+    project = fill(api, "Tunnel", 30)
+    page = desk(ada, server, project)
+    page.wait_for_timeout(300)
+    ada.set_offline(True)
+    try:
+        for place, left in enumerate((4, 3, 2), start=1):
+            press(page, "1")
+            expect(
+                page.get_by_text(re.compile(f"Offline[.] {place} vote.* {left} pairs are here"))
+            ).to_be_visible()
+        press(page, "1")
+        expect(page.get_by_text("This pair is the last one here.")).to_be_visible()
+        press(page, "1")
+        expect(page.get_by_text("The next pair comes then, too.")).to_be_visible()
+        assert cast(api, project) == []
+    finally:
+        ada.set_offline(False)
+    page.get_by_text("Response B").wait_for(timeout=20_000)
+    stored(page, 5)
+    assert len({str(row["input"]) for row in cast(api, project)}) == 5
+    page.close()
+
+
 def test_votes_that_waited_are_sent_after_a_reload_once(ada, server, api):
     project = fill(api, "Crash", 6)
     page = desk(ada, server, project)
