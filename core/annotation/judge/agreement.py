@@ -14,6 +14,7 @@ both orders. With one person a pair it is Cohen's kappa.
 Intervals: 95 %, percentiles of a bootstrap over pairs (1,000 resamples).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +52,13 @@ class Agreement:
 
 def agreement(kinds: Sequence[Kind], resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
     """From one judge's pairs by kind (`storage.judges.compared`)."""
-    said = np.array([CHOICES.index(kind.choice) for kind in kinds], dtype=int)  # (K,)
-    people = np.array([(kind.a, kind.b, kind.neither) for kind in kinds], dtype=float).reshape(-1, 3)
-    times = np.array([kind.pairs for kind in kinds], dtype=float)  # (K,)
+    together: Counter[tuple[int, int, int, int]] = Counter()
+    for kind in kinds:
+        together[CHOICES.index(kind.choice), kind.a, kind.b, kind.neither] += kind.pairs
+    rows = sorted(together.items())  # so that the same pairs give the same resamples
+    said = np.array([key[0] for key, _ in rows], dtype=int)  # (K,)
+    people = np.array([key[1:] for key, _ in rows], dtype=float).reshape(-1, 3)
+    times = np.array([pairs for _, pairs in rows], dtype=float)  # (K,)
     n = people.sum(axis=1)
     judge = np.eye(3)[said].reshape(-1, 3)
     spread = people / np.maximum(n, 1)[:, None]
@@ -125,6 +130,7 @@ def _either_way(shares: np.ndarray) -> np.ndarray:
 def _figure(found: np.ndarray, pairs: float) -> Figure:
     if not pairs or np.isnan(found[0]):
         return Figure(n=int(pairs))
+    found = np.round(found, 12)  # a judge that always says the same: 0, not 2e-16
     spread = found[1:][~np.isnan(found[1:])]
     low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (None, None)
     return Figure(
