@@ -127,6 +127,8 @@ PAGES: tuple[Page, ...] = (
          "Prompt versions, with preview, frameworks, differences, and generation of responses."),
     Page("assignment.py", "Assignment", ":material/assignment_ind:", "Project", "quality.view",
          "Which pairs go to which annotators: groups, rules, pauses, and who decides disputed pairs."),
+    Page("gold.py", "Gold", ":material/workspace_premium:", "Project", "quality.view",
+         "Pairs whose answer you know: qualification before real pairs, checks and repeats later."),
     Page("project.py", "Settings", ":material/tune:", "Project", "project.view",
          "Guidelines, criteria and votes per pair; new projects."),
     Page("leaderboard.py", "Leaderboard", ":material/leaderboard:", "Understand", "leaderboard.view",

@@ -17,6 +17,7 @@ _PARTS = (
     "bar",  # what is pressed
     "dialogs",
     "keys",
+    "training",  # pairs whose answer is told
     "status",
     "desk",
 )

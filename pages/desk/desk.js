@@ -34,18 +34,20 @@ class Desk {
     this.progress = null;
     this.shown = null; // {lease, at, read}: read where it was judged before
     this.message = "";
+    this.refused = ""; // why no pairs are given
     this.closed = false;
     this.line = new Line(this);
     this.draft = new Draft(this.store);
     this.criteria = new Criteria(this);
     this.reader = new Reader(this);
     this.bar = new Bar(this);
+    this.training = new Training(this);
     this.status = new Status(this);
     const keys = keyGroups(this);
     this.helpDialog = keysDialog(keys);
     this.skipDialog = skipDialog((reason) => this.skip(reason));
     this.dialogs = [this.helpDialog, this.skipDialog];
-    this.work = h("div", { class: "work", hidden: true }, ...this.reader.elements, this.bar.element);
+    this.work = h("div", { class: "work", hidden: true }, this.training.element, ...this.reader.elements, this.bar.element);
     root.replaceChildren(...this.status.elements, this.work, ...this.dialogs.map((item) => item.element));
     this.listen(keys);
     this.line.sync({ opening: true });
@@ -85,9 +87,12 @@ class Desk {
   take(answer, sent) {
     let front = this.pair?.lease;
     const problems = [];
+    this.refused = answer.refused ?? "";
     answer.done.forEach((done, place) => {
       const deed = sent[place];
       if (done.problem) problems.push(done.problem);
+      if (done.feedback) this.training.tell(done.feedback);
+      else if (this.training.held?.lease === deed.key) this.training.release();
       if (deed.kind === "undo") front = this.takenBack(deed, done, answer.pairs) ?? front;
       else if (deed.kind === "vote" && done.vote_id && !done.problem) this.undoable.unshift(done.vote_id);
     });
@@ -102,7 +107,7 @@ class Desk {
     if (answer.progress) {
       this.progress = answer.progress;
       // The server's figures do not know yet what waits here.
-      this.count(this.line.waiting("vote").length);
+      this.count(this.line.waiting("vote").filter((deed) => !deed.training).length);
     }
     this.show();
   }
@@ -115,6 +120,12 @@ class Desk {
     const back = pairs.find((pair) => (pair.pair_id ?? this.known(pair.lease)?.pair_id) === done.pair_id);
     if (back && done.said) this.draft.restore(back.lease, done.said);
     return back?.lease;
+  }
+
+  refuse(text) {
+    this.refused = text;
+    this.message = this.pair ? text : "";
+    this.status.show();
   }
 
   lose(pairs) {
@@ -133,11 +144,11 @@ class Desk {
 
   // --- what a person does -------------------------------------------------------------
 
-  get pair() { return this.pairs[0]; }
+  get pair() { return this.training.held ?? this.pairs[0]; }
   get busy() { return this.line.waiting("undo").length > 0; }
 
   ready() {
-    return this.pair && !this.busy && this.shown?.lease === this.pair.lease &&
+    return this.pair && !this.busy && !this.training.open && this.shown?.lease === this.pair.lease &&
       (this.shown.read || performance.now() - this.shown.at >= TOO_SOON_MS);
   }
 
@@ -149,6 +160,7 @@ class Desk {
   }
 
   next() {
+    if (this.training.told) { this.training.release(); this.show(); return; }
     if (!this.ready()) return;
     const { choice } = this.draft.values;
     if (choice) this.send(choice); else this.say("Choose with 1 to 4 first.");
@@ -157,12 +169,14 @@ class Desk {
   send(choice) {
     const values = this.draft.vote(choice, Math.round(performance.now() - this.shown.at));
     this.reader.guidelines = false;
-    this.count(1);
-    this.finish({ kind: "vote", key: this.pair.lease, pair_id: this.pair.pair_id, values });
+    const { lease, pair_id, training } = this.pair;
+    if (training) this.training.hold(this.pair, choice); else this.count(1);
+    this.finish({ kind: "vote", key: lease, pair_id, values, ...(training ? { training: true } : {}) });
   }
 
   skip(reason) {
     if (!this.pair) return;
+    if (this.pair.training) { this.say("A training pair cannot be skipped. Choose what seems best to you."); return; }
     this.line.forgetProgress();
     this.finish({ kind: "skip", key: this.pair.lease, pair_id: this.pair.pair_id, values: { reason } });
   }
@@ -182,13 +196,14 @@ class Desk {
 
   undo() {
     if (this.busy) return;
+    if (this.training.told) { this.say("The right answer has been shown: this one stands."); return; }
     const last = this.line.waiting("vote").at(-1);
     if (last && this.line.syncing) { this.say("Your last vote is being stored. Press U again in a moment."); return; }
     if (last && this.past.has(last.key)) { // not sent yet: nobody else needs to know
       this.line.drop(last);
       this.draft.restore(last.key, last.values);
       this.pairs.unshift(this.past.get(last.key));
-      this.count(-1);
+      if (last.training) this.training.release(); else this.count(-1);
       this.show();
       this.shown.read = true;
       return;
@@ -230,6 +245,7 @@ class Desk {
       // The next pair is read from its top.
       if (this.work.getBoundingClientRect().top < 0) this.work.scrollIntoView({ block: "start" });
     }
+    this.training.show();
     this.reader.showGuidelines();
     this.bar.show();
     this.status.show();

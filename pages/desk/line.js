@@ -68,14 +68,14 @@ class Line {
     const day = new Date(); day.setHours(0, 0, 0, 0);
     const opening = this.opening || !this.desk.setup;
     const progress = opening || performance.now() - (this.progressAt ?? -Infinity) > PROGRESS_MS;
-    let answer = null, refused = "";
+    let answer = null, refused = "", forbidden = false;
     try {
       const response = await this.post("work", {
         deeds: sent, known: this.desk.pairs.map((pair) => pair.lease), opening, progress, day_start: day.toISOString(),
       });
       if (response.ok) answer = await response.json();
       else if (response.status === 401) refused = "You are signed out. Sign in again in another tab; what you did is kept here.";
-      else if (response.status < 500) refused = (await response.json().catch(() => ({}))).detail?.toString() || "This was refused.";
+      else if (response.status < 500) { forbidden = response.status === 403; refused = (await response.json().catch(() => ({}))).detail?.toString() || "This was refused."; }
     } catch { /* the network is away: the outbox keeps everything */ }
     this.syncing = false;
     if (this.closed) return;
@@ -83,7 +83,7 @@ class Line {
     if (answer === null) {
       this.tries += 1;
       this.again = setTimeout(() => this.sync(), Math.min(8_000, 500 * 2 ** this.tries));
-      this.desk.say(refused);
+      if (forbidden) this.desk.refuse(refused); else this.desk.say(refused);
       return;
     }
     if (this.tries) this.desk.message = ""; // of the trouble that is over

@@ -14,7 +14,7 @@ class Status {
   show() {
     const { desk } = this;
     // No pair is here, but one may be on its way.
-    const coming = desk.setup === null || desk.line.outbox.length > 0 || desk.line.syncing || desk.line.offline;
+    const coming = !desk.refused && (desk.setup === null || desk.line.outbox.length > 0 || desk.line.syncing || desk.line.offline);
     this.wait.hidden = Boolean(desk.pair) || !coming;
     this.empty.hidden = Boolean(desk.pair) || coming;
     this.showProgress();
@@ -54,7 +54,9 @@ class Status {
     const link = (href, label) => h("a", { href, target: "_self" }, label);
     const again = (label, run) => h("button", { type: "button", onclick: run }, label);
     const parts = [];
-    if (!now.wanted) {
+    if (desk.refused) {
+      parts.push(h("h2", {}, "You get no pairs for now."), h("p", {}, desk.refused));
+    } else if (!now.wanted) {
       parts.push(h("h2", {}, "There is nothing to label yet."), h("p", {}, desk.data.may_import
         ? "Import comparisons, or generate responses from two prompts: pairs to label come from either."
         : "Come back when the people who run this project added pairs."));
