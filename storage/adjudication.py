@@ -2,7 +2,7 @@
 
 A pair is disputed when people's votes on it, cast without knowing each other, disagree by
 the lead's measure (`Measure`) and none is waited for. Then one extra slot with the audience
-ADJUDICATOR is opened. Its id follows from the pair, so that there is never a second.
+ADJUDICATOR is opened. Its id follows from the pair, so that there are never two at once.
 Everything is counted in the database.
 """
 
@@ -125,27 +125,37 @@ _ADJUDICATORS = col(Slot.audience) == ADJUDICATOR
 def open_disputed(
     session: Session, project_id: str, measure: Measure, pair_ids: Collection[str] | None = None
 ) -> int:
-    """Open the adjudicators' slot of every disputed pair (or of these) that waits for no
-    other vote and has none yet; answers how many were opened."""
+    """Open an adjudicators' slot for every disputed pair (or of these) that waits for no
+    other vote, has none open and was not decided; answers how many were opened."""
     of_these: list[Any] = []
     if pair_ids is not None:
         # Most votes complete no pair: that is seen in a few slots, before votes are searched.
         of_these = [col(Slot.pair_id).in_(pair_ids)]
-        waiting = sa_select(col(Slot.pair_id)).where(_ORDINARY, col(Slot.status).in_(_WAITING), *of_these)
+        waiting = sa_select(col(Slot.pair_id)).where(col(Slot.status).in_(_WAITING), *of_these)
         pair_ids = set(pair_ids) - set(session.scalars(waiting))
         if not pair_ids:
             return 0
     tally = _tallies(project_id, pair_ids)
-    waits = _pairs_with(project_id, _ORDINARY, col(Slot.status).in_(_WAITING), *of_these)
-    there = _pairs_with(project_id, _ADJUDICATORS, col(Slot.status) != "closed", *of_these)
-    found = session.scalars(
-        sa_select(tally.c.pair_id).where(
+    waits = _pairs_with(project_id, col(Slot.status).in_(_WAITING), *of_these)
+    before = (
+        sa_select(col(Slot.pair_id).label("pair_id"), func.count().label("n"))
+        .where(
+            scanned(col(Slot.project_id)) == project_id, _ADJUDICATORS, col(Slot.status) == "voted", *of_these
+        )
+        .group_by(col(Slot.pair_id))
+        .subquery()
+    )
+    found = session.execute(
+        sa_select(tally.c.pair_id, func.coalesce(before.c.n, 0))
+        .outerjoin(before, before.c.pair_id == tally.c.pair_id)
+        .where(
             _disputed(tally, measure),
             tally.c.pair_id.not_in(waits),
-            tally.c.pair_id.not_in(there),
+            tally.c.pair_id.not_in(_adjudicated(project_id)),
         )
     ).all()
-    new = {_slot_id(pair_id): pair_id for pair_id in found}
+    # After a decision that was left out, the pair gets another slot.
+    new = {id_of("slot", pair_id, ADJUDICATION, str(voted)): pair_id for pair_id, voted in found}
     closed: set[str] = set()
     for part in chunks(new):
         closed |= set(session.scalars(sa_select(col(Slot.id)).where(col(Slot.id).in_(part))))
@@ -162,7 +172,8 @@ def open_disputed(
 
 
 def close_undisputed(session: Session, project_id: str, measure: Measure) -> int:
-    """Close the adjudicators' open slots of pairs that are not disputed (any more)."""
+    """Close the adjudicators' open slots of pairs that are not disputed (any more), or that
+    were decided."""
     tally = _tallies(project_id)
     disputed = sa_select(tally.c.pair_id).where(_disputed(tally, measure))
     found = session.scalars(
@@ -170,7 +181,7 @@ def close_undisputed(session: Session, project_id: str, measure: Measure) -> int
             scanned(col(Slot.project_id)) == project_id,
             _ADJUDICATORS,
             col(Slot.status) == "open",
-            col(Slot.pair_id).not_in(disputed),
+            or_(col(Slot.pair_id).not_in(disputed), col(Slot.pair_id).in_(_adjudicated(project_id))),
         )
     ).all()
     return _set_status(session, found, "open", "closed")
@@ -185,10 +196,6 @@ def _set_status(session: Session, slots: Collection[str], before: str, after: st
             .execution_options(synchronize_session=False)
         )
     return len(slots)
-
-
-def _slot_id(pair_id: str) -> str:
-    return id_of("slot", pair_id, ADJUDICATION)
 
 
 def splits(session: Session, project_id: str) -> list[Split]:

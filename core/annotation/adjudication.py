@@ -204,6 +204,16 @@ def after_votes(session: Session, votes: Sequence[Vote]) -> int:
     return opened
 
 
+def follow(session: Session, project_id: str) -> None:
+    """Within a unit of work that changed which votes count: bring the queue up to date, where
+    the lead switched that on."""
+    settings = settings_in(session, project_id)
+    if settings.automatic:
+        session.flush()
+        stored.close_undisputed(session, project_id, settings.measure)
+        stored.open_disputed(session, project_id, settings.measure)
+
+
 def reasons_for(session: Session, pair: Pair, a_left: bool) -> list[Reason]:
     """What others said of the pair, for the adjudicator who sees response_a left, or right."""
     sides = {pair.response_a: "left" if a_left else "right", pair.response_b: "right" if a_left else "left"}

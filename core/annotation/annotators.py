@@ -3,10 +3,11 @@ take them back in. Nothing is deleted: each can be undone, and each is in the au
 
 A paused annotator is told so at the next claim and gets no pairs; a pair they have open
 may still be voted on, so that no work is lost. Votes that are left out count nowhere
-(`storage.counting`): leaderboard, quality, reward data, plans and exports follow at once.
+(`storage.counting`): leaderboard, quality, reward data, plans and exports follow at once, and
+the pairs ask others for as many votes (`storage.reopening`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlmodel import Session, col, func, select
 
 from core import audit
 from core.access import Principal, require
+from core.annotation import room
 from core.errors import Forbidden, Invalid, NotFound
 from core.projects import find_project
 from storage.database import Database
@@ -25,7 +27,9 @@ MAX_REASON = 500
 
 @dataclass(frozen=True)
 class State:
-    """How an annotator stands; times are None while it is not so. `votes`: all they cast."""
+    """How an annotator stands; times are None while it is not so. `votes`: all they cast.
+    `slots_opened`, `slots_closed`: by what was just done, because their votes do or do not
+    count."""
 
     id: str
     name: str
@@ -37,6 +41,8 @@ class State:
     excluded_by: str
     excluded_reason: str
     machine: bool = False
+    slots_opened: int = 0
+    slots_closed: int = 0
 
 
 def states(db: Database, who: Principal, project_id: str) -> list[State]:
@@ -82,7 +88,7 @@ def resume(db: Database, who: Principal, project_id: str, annotator_id: str) -> 
 
 def leave_out(db: Database, who: Principal, project_id: str, annotator_id: str, reason: str = "") -> State:
     """Count none of this annotator's votes, those to come included, until they are taken
-    back in."""
+    back in. Their pairs are open for others again, as far as they want votes."""
     return _change(
         db, who, project_id, annotator_id, "annotator.exclude", reason,
         lambda found, text: {
@@ -94,7 +100,8 @@ def leave_out(db: Database, who: Principal, project_id: str, annotator_id: str, 
 
 
 def take_back(db: Database, who: Principal, project_id: str, annotator_id: str) -> State:
-    """Count this annotator's votes again."""
+    """Count this annotator's votes again. What was opened for others meanwhile is closed, as
+    far as nobody has it."""
     return _change(
         db, who, project_id, annotator_id, "annotator.include", "",
         lambda _found, _text: {"excluded_at": None, "excluded_by": None, "excluded_reason": None},
@@ -128,17 +135,20 @@ def _change(
         before = found.model_dump()
         for name, value in values(found, reason).items():
             setattr(found, name, value)
+        session.add(found)
+        opened, closed = room.after_change(session, found, before["excluded_at"])
         votes = session.exec(
             select(func.count()).where(Vote.project_id == project_id, Vote.annotator_id == annotator_id)
         ).one()
         if found.model_dump() != before:
-            session.add(found)
+            slots = {"slots_opened": opened, "slots_closed": closed} if opened or closed else {}
             audit.record(
                 session, who, action, "annotator", found.id, project_id,
-                name=found.name, reason=reason, votes=votes,
+                name=found.name, reason=reason, votes=votes, **slots,
             )  # fmt: skip
         by = session.get(User, found.excluded_by) if found.excluded_by else None
-        return _state(found, votes, by.name if by else None)
+        state = _state(found, votes, by.name if by else None)
+        return replace(state, slots_opened=opened, slots_closed=closed)
 
     return db.write(work)
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from core import audit, webhooks
+from core.annotation import room
 from core.annotation.probing import Probing
 from storage import probes as stored
 from storage.ids import now
@@ -59,7 +60,10 @@ def _act(session: Session, probing: Probing, annotator: Annotator, wrong: int, c
     if probing.action == "pause":
         annotator.paused_at, annotator.paused_reason = now(), reason
     elif probing.action == "leave_out":
+        was_out = annotator.excluded_at
         annotator.excluded_at, annotator.excluded_by, annotator.excluded_reason = now(), None, reason
+        session.add(annotator)
+        room.after_change(session, annotator, was_out)
     else:
         session.add(
             Message(

@@ -18,7 +18,7 @@ from sqlmodel import Session, select
 
 from core import audit, webhooks
 from core.access import Principal, require
-from core.annotation import adjudication, probes
+from core.annotation import adjudication, probes, room
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
@@ -211,7 +211,7 @@ def _cast_alone(db: Database, sent: VoteSent) -> Vote:
         session.add(vote)
         audit.record(session, sent.who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
         session.flush()
-        adjudication.after_votes(session, [vote])
+        room.after_votes(session, [vote])
         webhooks.after_votes(session, [vote])
         return vote
 
@@ -293,7 +293,7 @@ def edit(
         session.add(vote)
         audit.record(session, who, "vote.edit", "vote", vote.id, project.id, pair=pair.id)
         session.flush()
-        adjudication.after_votes(session, [vote])
+        room.after_votes(session, [vote])
         return vote
 
     return _write(db, work)

@@ -4,10 +4,10 @@ import pytest
 from sqlmodel import select
 
 from core.access import Principal
-from core.annotation import adjudication, annotators, groups, votes
+from core.annotation import adjudication, votes
 from core.annotation.adjudication import Adjudication
 from core.errors import Forbidden, Invalid
-from storage.adjudication import Measure, Split, splits
+from storage.adjudication import Split
 from storage.database import Database
 from storage.tables import Pair, Response, Slot, Vote
 from tests.annotation.conftest import World, make_person, make_world

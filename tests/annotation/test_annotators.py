@@ -71,13 +71,15 @@ def test_what_was_left_out_counts_nowhere_and_comes_back(any_db):
 
     state = annotators.leave_out(any_db, lead, made.project.id, annotator_id(made, bad), "clicks only right")
     assert (state.votes, state.excluded_by, state.excluded_reason) == (6, "lead", "clicks only right")
-    # Slots were voted on, skips and pairs are as they were: only votes do not count.
+    # Slots were voted on, and others were opened instead; skips and pairs are as they were.
+    assert (state.slots_opened, state.slots_closed) == (6, 0)
     assert quality(any_db, lead, made.project.id)["votes"] == 6
     after = json.loads(everything(any_db, lead, made))
     expected = json.loads(without)
     assert [item["name"] for item in after[0].pop("left_out")] == ["bad"]
     expected[0].pop("left_out")
-    after[0].pop("slots_voted"), expected[0].pop("slots_voted")
+    assert (after[0].pop("slots_voted"), expected[0].pop("slots_voted")) == (12, 6)
+    assert (after[0].pop("slots"), expected[0].pop("slots")) == (18, 12)
     assert after == expected
     with any_db.read() as session:
         now = [f(session, made.project.id) for f in (history.fingerprint, votes_state, decisions.fingerprint)]
