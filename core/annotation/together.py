@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from core import audit, webhooks
-from core.annotation import adjudication, probes
+from core.annotation import probes, room
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import Desk, desk_in
@@ -200,7 +200,7 @@ class _Unit:
             bulk.close(self.session, [str(vote.slot_id) for vote in votes])
             insert_many(self.session, Vote, votes, ignore_existing=False)
             insert_many(self.session, AuditEntry, entries, ignore_existing=False)
-            adjudication.after_votes(self.session, votes)
+            room.after_votes(self.session, votes)
             webhooks.after_votes(self.session, votes)
 
     # --- claims ---------------------------------------------------------------------------
