@@ -17,6 +17,8 @@ class Reason(BaseModel):
 
 
 class AnnotatorPublic(BaseModel):
+    """`slots_opened`, `slots_closed`: votes that this call asks of others instead, or no longer."""
+
     id: str
     name: str
     simulated: bool
@@ -27,6 +29,8 @@ class AnnotatorPublic(BaseModel):
     excluded_by: str
     excluded_reason: str
     machine: bool
+    slots_opened: int = 0
+    slots_closed: int = 0
 
 
 @router.get("")
@@ -52,7 +56,8 @@ def resume(project_id: str, annotator_id: str, db: DatabaseDep, who: CurrentUser
 def exclude(
     project_id: str, annotator_id: str, values: Reason, db: DatabaseDep, who: CurrentUser
 ) -> AnnotatorPublic:
-    """Count none of this annotator's votes, anywhere, until they are taken back in."""
+    """Count none of this annotator's votes, anywhere, until they are taken back in. Their pairs
+    ask others instead."""
     return _public(annotators.leave_out(db, who, project_id, annotator_id, values.reason))
 
 

@@ -361,6 +361,8 @@ def show_tabs(project: Project, found: dict[str, Any], known: Detail | None) -> 
         show_days(found)
 
 
+if said := st.session_state.pop("quality_said", ""):
+    st.toast(said, icon=":material/swap_horiz:")
 project = header("Quality")
 with problems():
     figures = quality(database(), me(), project.id)

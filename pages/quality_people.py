@@ -202,7 +202,19 @@ def show_left_out(project: Project, found: dict[str, Any]) -> None:
 
 def _do(action: Callable[..., Any], project_id: str, annotator_id: str) -> None:
     with problems():
-        action(database(), me(), project_id, annotator_id)
+        say_room(action(database(), me(), project_id, annotator_id))
+
+
+def say_room(state: annotators.State) -> None:
+    """What leaving votes out, or taking them back in, did to the pairs: said once, at the next
+    look at the page."""
+    if state.slots_opened:
+        text = f"{state.slots_opened:,} votes are asked of others instead."
+    elif state.slots_closed:
+        text = f"{state.slots_closed:,} votes that were asked of others are no longer wanted."
+    else:
+        return
+    st.session_state["quality_said"] = text
 
 
 _WORDS = {
@@ -214,7 +226,7 @@ _WORDS = {
     "leave_out": (
         "Leave the votes out",
         "Leaderboard, quality, plans, exports and the next reward model count none of their votes, until you "
-        "take them back in. Models trained already stay as they are.",
+        "take them back in. Models trained already stay as they are. Their pairs are asked of others instead.",
         annotators.leave_out,
     ),
 }
@@ -228,5 +240,5 @@ def _ask(project_id: str, annotator_id: str, name: str, what: str) -> None:
     reason = st.text_input("Reason", max_chars=annotators.MAX_REASON)
     if st.button(label, type="primary"):
         with problems():
-            action(database(), me(), project_id, annotator_id, reason)
+            say_room(action(database(), me(), project_id, annotator_id, reason))
             st.rerun()
