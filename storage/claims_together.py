@@ -9,13 +9,17 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+from sqlalchemy import func, update
 from sqlalchemy import select as sa_select
-from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from storage.claims import COLUMNS, Held, free_at
 from storage.scan import scanned
 from storage.tables import Example, Pair, Response, Skip, Slot, Vote
+
+
+class Stale(Exception):
+    """Somebody changed what was to be written here, after it was read."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Leased:
-    """A slot under a lease."""
+    """A slot under a lease, and whose it is."""
 
-    slot_id: str
     project_id: str
-    pair_id: str
     annotator_id: str
-    a_left: bool
-    audience: str | None
+    held: Held
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ def waiting(session: Session, project_id: str, at: datetime, most: int) -> list[
 
 def leased(session: Session, leases: Collection[str]) -> dict[str, Leased]:
     """What each of these leases holds; those that hold nothing are left out."""
-    columns: tuple[Any, ...] = (
-        Slot.lease, Slot.id, Slot.project_id, Slot.pair_id, Slot.annotator_id, Slot.a_left, Slot.audience,
-    )  # fmt: skip
-    query = sa_select(*columns).where(col(Slot.status) == "leased", col(Slot.lease).in_(leases))
-    return {row[0]: Leased(*row[1:]) for row in session.execute(query)}
+    query = sa_select(col(Slot.project_id), col(Slot.annotator_id), *COLUMNS).where(
+        col(Slot.status) == "leased", col(Slot.lease).in_(leases)
+    )
+    found = [Leased(project, annotator, Held(*rest)) for project, annotator, *rest in session.execute(query)]
+    return {item.held.lease: item for item in found}
 
 
 def held_by(session: Session, annotators: Collection[str]) -> dict[str, list[Held]]:
@@ -106,13 +107,16 @@ def judged(session: Session, pairs: Collection[str]) -> set[tuple[str, str]]:
     return found
 
 
-def still_free(session: Session, slots: Collection[str], at: datetime) -> set[str]:
-    query = select(Slot.id).where(col(Slot.id).in_(slots), free_at(at))
-    return set(session.exec(query))
+def next_to_run_out(session: Session, project_id: str, at: datetime) -> datetime | None:
+    """When the first of the leases that still run will have run out."""
+    query = sa_select(func.min(col(Slot.expires_at))).where(
+        col(Slot.status) == "leased", scanned(col(Slot.project_id)) == project_id, col(Slot.expires_at) >= at
+    )
+    return session.execute(query).scalar()
 
 
 def lease(session: Session, leases: Sequence[Lease], at: datetime, until: datetime) -> None:
-    """free -> leased, of slots that are known to be free."""
+    """free -> leased. Raises Stale when one of them is not free."""
     data = pa.table(
         {
             "id": [item.slot_id for item in leases],
@@ -127,22 +131,37 @@ def lease(session: Session, leases: Sequence[Lease], at: datetime, until: dateti
     raw: Any = connection.connection.driver_connection
     raw.register("leases_given", data)
     try:
-        connection.exec_driver_sql(
+        changed = connection.exec_driver_sql(
             "UPDATE slot SET status = 'leased', annotator_id = given.annotator_id, lease = given.lease, "
             "a_left = given.a_left, leased_at = given.leased_at, expires_at = given.expires_at "
-            "FROM leases_given AS given WHERE slot.id = given.id"
-        )
+            "FROM leases_given AS given WHERE slot.id = given.id "
+            "AND (slot.status = 'open' OR (slot.status = 'leased' AND slot.expires_at < given.leased_at))"
+        ).scalar()
     finally:
         raw.unregister("leases_given")
+    if changed != len(leases):
+        raise Stale
 
 
-def prolong(session: Session, slots: Collection[str], until: datetime) -> None:
-    session.execute(_of(slots).values(expires_at=until))
+def prolong(session: Session, held: Collection[Held], until: datetime) -> None:
+    """Let these leases run until then. Raises Stale when one does not hold."""
+    _set(session, held, expires_at=until)
 
 
-def close(session: Session, slots: Collection[str]) -> None:
-    """leased -> voted, of slots whose lease is known to hold."""
-    session.execute(_of(slots).values(status="voted"))
+def close(session: Session, held: Collection[Held]) -> None:
+    """leased -> voted. Raises Stale when one does not hold."""
+    _set(session, held, status="voted")
+
+
+def _set(session: Session, held: Collection[Held], **values: Any) -> None:
+    statement = update(Slot).where(
+        col(Slot.id).in_([item.slot_id for item in held]),
+        col(Slot.lease).in_([item.lease for item in held]),
+        col(Slot.status) == "leased",
+    )
+    done: Any = session.execute(statement.values(**values), execution_options={"synchronize_session": False})
+    if done.rowcount != len(held):
+        raise Stale
 
 
 def contents(session: Session, pairs: Collection[str]) -> dict[str, Content]:
@@ -170,7 +189,3 @@ def contents(session: Session, pairs: Collection[str]) -> dict[str, Content]:
                 texts[pair.response_a], texts[pair.response_b],
             )  # fmt: skip
     return shown
-
-
-def _of(slots: Collection[str]) -> Any:
-    return update(Slot).where(col(Slot.id).in_(slots)).execution_options(synchronize_session=False)
