@@ -144,6 +144,29 @@ def show_figures(found: dict[str, Any]) -> None:
                 st.caption(caption)
 
 
+def show_adjudicated(found: dict[str, Any]) -> None:
+    """What adjudicators decided; their votes are in none of the other figures of this page."""
+    if not found["adjudicated"]:
+        return
+    n = found["adjudicated"]
+    text = f"**{n:,}** {'pair was' if n == 1 else 'pairs were'} decided by an adjudicator. "
+    if found["adjudicated_compared"]:
+        agreed = percent(
+            found["adjudicator_agreed"], found["adjudicator_agreed_low"], found["adjudicator_agreed_high"],
+            found["adjudicated_compared"],
+        )  # fmt: skip
+        text += (
+            f"Where the others had a majority and the adjudicator chose one, they sided with it in {agreed}. "
+        )
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            text
+            + "Adjudicators see the reasons of others, so their votes are left out of this page's figures.",
+            width="stretch",
+        )
+        st.page_link("assignment.py", label="Assignment", icon=":material/arrow_forward:")
+
+
 def interval(text: str, of: str) -> str:
     """The bracket of `61 % (57 to 65, n 512)`, as a caption: `57 to 65 · n 512 votes`."""
     if "(" not in text:
@@ -384,6 +407,7 @@ with problems():
         with top:
             show_answer(figures, models)
         show_figures(figures)
+        show_adjudicated(figures)
         if figures["slots"]:
             voted = f"{figures['slots_voted']:,} of {figures['slots']:,} votes that were asked for"
             st.progress(

@@ -4,6 +4,8 @@ Such a vote (`Vote.source` is ADJUDICATION) is the last word on what its pair is
 label, and says nothing about agreement, because it was not cast independently.
 """
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import col
 
@@ -13,9 +15,9 @@ from storage.tables import Vote
 ADJUDICATION = "adjudication"
 
 
-def independent() -> ColumnElement[bool]:
+def independent(vote: Any = Vote) -> ColumnElement[bool]:
     """A condition on votes: cast without knowing what others said."""
-    return col(Vote.source) != ADJUDICATION
+    return col(vote.source) != ADJUDICATION
 
 
 def decides(project_id: str) -> ColumnElement[bool]:

@@ -10,6 +10,7 @@ from sqlalchemy import case, func, literal_column, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.adjudicated import independent
 from storage.counting import left_out_state
 from storage.judgements import Which
 from storage.scan import scanned
@@ -122,7 +123,7 @@ def agreement_blocks(session: Session, which: Which) -> list[tuple[int, float, i
             bad.label("bad"),
         )
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .where(*which.where())
+        .where(*which.where(), independent())
         .group_by(col(Vote.pair_id))
         .having(func.count() > 1)
         .subquery()

@@ -9,6 +9,7 @@ from sqlalchemy import case, func, literal, literal_column, select, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.adjudicated import independent
 from storage.counting import counted, left_out_state, not_by_machine
 from storage.judgements import Which
 from storage.scan import scanned
@@ -67,7 +68,7 @@ def agreement_by_period(session: Session, which: Which, period: str) -> list[tup
             _count(col(Vote.outcome) == "both_bad").label("bad"),
         )
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .where(*which.where())
+        .where(*which.where(), independent())
         .group_by(col(Vote.pair_id))
         .having(func.count() > 1)
         .subquery()

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Float, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.adjudicated import independent
 from storage.counting import by_machine, counted
 from storage.scan import scanned
 from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
@@ -17,20 +18,24 @@ from storage.tables import Annotator, Pair, Prompt, Response, Skip, Slot, Vote
 @dataclass(frozen=True)
 class Which:
     """Which votes count. `annotators`: ids, None for all; `since` inclusive, `until`
-    exclusive; `simulated`: exclude, include or only. Never those of annotators whose votes
-    were left out (`storage.counting`)."""
+    exclusive; `simulated`: exclude, include or only; `independent`: without those of
+    adjudicators, who knew what others had said (for agreement, skill, bias). Never those of
+    annotators whose votes were left out (`storage.counting`)."""
 
     project_id: str
     simulated: str = "include"
     annotators: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    independent: bool = False
 
     def where(self) -> list[ColumnElement[bool]]:
         clauses: list[ColumnElement[bool]] = [scanned(col(Vote.project_id)) == self.project_id]
         if self.simulated != "include":
             clauses.append(col(Vote.simulated).is_(self.simulated == "only"))
         clauses.append(counted(self.project_id))
+        if self.independent:
+            clauses.append(independent())
         if self.annotators is not None:
             clauses.append(col(Vote.annotator_id).in_(self.annotators))
         if self.since is not None:

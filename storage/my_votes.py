@@ -8,6 +8,7 @@ from sqlalchemy import Float, and_, case, cast, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.adjudicated import independent
 from storage.counting import not_by_machine
 from storage.tables import Example, Pair, Response, Vote, VoteHistory
 
@@ -159,6 +160,8 @@ def agreement(session: Session, project_id: str, annotator_id: str) -> Agreed:
             col(mine.annotator_id) == annotator_id,
             col(other.simulated).is_(False),
             not_by_machine(project_id, other.annotator_id),
+            independent(mine),
+            independent(other),
         )
         .group_by(col(mine.id))
         .subquery()

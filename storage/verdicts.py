@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Float, case, cast, func, literal, select
 from sqlmodel import Session, col
 
+from storage.adjudicated import decides, independent
 from storage.counting import by_machine, counted, machines_left_out
 from storage.rows import MARGINS
 from storage.tables import Example, Pair, Vote
@@ -34,8 +35,9 @@ class Policy:
 class Tally:
     """Pairs by verdict, and the votes that count. `unheard`: pairs whose only votes do not
     count (simulated ones, or of annotators that were left out); `waiting`: pairs without any
-    vote. `machine_votes`: of the votes that count, those that language models cast as judges,
-    and how many of them there are among the annotators."""
+    vote; `adjudicated`: pairs whose verdict is an adjudicator's. `machine_votes`: of the votes
+    that count, those that language models cast as judges, and how many of them there are among
+    the annotators."""
 
     decided: int = 0
     even: int = 0
@@ -48,12 +50,14 @@ class Tally:
     simulated_annotators: int = 0
     machine_votes: int = 0
     machine_annotators: int = 0
+    adjudicated: int = 0
 
 
 def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: str | None) -> Any:
     """A subquery with a row for each pair that has votes which count: pair_id, verdict (a,
     b, even, bad), n (votes that compare), q (their share for response a, a tie counting
-    half), margin (mean signed strength for a, from -1 to 1), votes, simulated (votes).
+    half), margin (mean signed strength for a, from -1 to 1), votes, simulated (votes), machine
+    (votes), adjudicated (votes). Of a pair that an adjudicator decided their vote speaks alone.
     n is 0, and q is null, where every vote says "both bad"."""
     wins_a = col(Vote.winner) == col(Pair.response_a)
     wins_b = col(Vote.winner) == col(Pair.response_b)
@@ -67,11 +71,12 @@ def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: st
             _sum(col(Vote.outcome) == "both_bad").label("bad"),
             _sum(col(Vote.simulated)).label("simulated"),
             _sum(by_machine(project_id)).label("machine"),
+            _sum(~independent()).label("adjudicated"),
             func.sum(case((wins_a, strength), (wins_b, -strength), else_=0.0)).label("margin"),
         )
         .select_from(Pair)
         .join(Vote, col(Vote.pair_id) == col(Pair.id))
-        .where(col(Pair.project_id) == project_id, counted(project_id))
+        .where(col(Pair.project_id) == project_id, decides(project_id))
         .group_by(col(Pair.id))
     )
     if not include_simulated:
@@ -94,6 +99,7 @@ def verdicts(project_id: str, policy: Policy, include_simulated: bool, split: st
         (n + c.bad).label("votes"),
         c.simulated,
         c.machine,
+        c.adjudicated,
     ).subquery()
 
 
@@ -105,15 +111,21 @@ def tally(
     found = Tally()
     rows = session.execute(
         select(
-            v.c.verdict, func.count(), func.sum(v.c.votes), func.sum(v.c.simulated), func.sum(v.c.machine)
+            v.c.verdict,
+            func.count(),
+            func.sum(v.c.votes),
+            func.sum(v.c.simulated),
+            func.sum(v.c.machine),
+            _sum(v.c.adjudicated > 0),
         ).group_by(v.c.verdict)
     )
-    for verdict, pairs, votes, simulated, machine in rows:
+    for verdict, pairs, votes, simulated, machine, adjudicated in rows:
         name = {"a": "decided", "b": "decided"}.get(verdict, verdict)
         setattr(found, name, getattr(found, name) + pairs)
         found.votes += int(votes)
         found.simulated_votes += int(simulated)
         found.machine_votes += int(machine)
+        found.adjudicated += int(adjudicated)
     pairs = session.execute(_of_split(select(func.count(col(Pair.id))).select_from(Pair), project_id, split))
     heard = session.execute(
         _of_split(

@@ -2,7 +2,8 @@
 
 q is the chance that response a is the better one, from 0 to 1. A tie speaks half for each;
 "both bad" says nothing about which is better and is left out. The lead chooses the way for
-each project, and training a reward model reads it.
+each project, and training a reward model reads it. A pair that an adjudicator decided is
+worth what the adjudicator said, whatever the way (`core.reward.data`).
 
 - majority: the share of votes for a. Every vote counts the same.
 - skill: the same share, each vote weighted by its annotator's competence (MACE, see
@@ -98,7 +99,7 @@ def effects(
     require(who, "quality.view")
     with db.read() as session:
         find_project(session, project_id)
-        which, _, _ = which_votes(session, project_id, simulated=simulated)
+        which, _, _ = which_votes(session, project_id, simulated=simulated, independent=True)
         return effects_of(ballots.read(session, which))
 
 
@@ -127,7 +128,8 @@ def effects_of(votes: Ballots, competence: np.ndarray | None = None) -> list[Eff
 
 
 def soft_labels(session: Session, which: Which, method: str) -> Mapping[str, float]:
-    """pair id -> q, by another way than the majority's share."""
+    """pair id -> q, by another way than the majority's share. `which` should leave out votes of
+    adjudicators, whose pairs get their labels from them alone."""
     found = labels(ballots.read(session, which), method)
     there = found.n > 0
     return dict(zip(found.pair_ids[there].tolist(), found.q[there].tolist(), strict=True))

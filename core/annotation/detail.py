@@ -114,7 +114,7 @@ def detail(
     require(who, "quality.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        which, _, _ = which_votes(session, project_id, simulated=simulated)
+        which, _, _ = which_votes(session, project_id, simulated=simulated, independent=True)
         return _kept.get(
             (db.url, project_id, which.simulated),
             (*votes_state(session, project_id), left_out_state(session, project_id), tuple(project.criteria)),

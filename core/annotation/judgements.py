@@ -25,9 +25,10 @@ def which_votes(
     annotators: Sequence[str] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    independent: bool = False,
 ) -> tuple[Which, int, int]:
     """The filter, and how many votes of people and of simulations the project has. A
-    time without a zone is UTC."""
+    time without a zone is UTC. `independent`: without votes of adjudicators."""
     people, machine = judgements.people_and_simulated(session, project_id)
     if simulated is None:
         simulated = Simulated.EXCLUDE if people or not machine else Simulated.INCLUDE
@@ -37,6 +38,7 @@ def which_votes(
         tuple(annotators) if annotators else None,
         _utc(since),
         _utc(until),
+        independent,
     )
     return which, people, machine
 

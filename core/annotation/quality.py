@@ -11,6 +11,7 @@ import numpy as np
 from sqlmodel import Session
 
 from core.access import Principal, require
+from core.annotation import adjudication
 from core.annotation.aggregation import method_of
 from core.annotation.agreement import (
     RESAMPLES,
@@ -66,7 +67,7 @@ _kept: Kept[dict[str, Any]] = Kept()
 
 
 def _quality(session: Session, project_id: str, simulated: Simulated | str | None) -> dict[str, Any]:
-    which, people, machine = which_votes(session, project_id, simulated=simulated)
+    which, people, machine = which_votes(session, project_id, simulated=simulated, independent=True)
     total = judgements.totals(session, which)
     kinds = facts.kinds(session, which)
     counts, times = columns(kinds)
@@ -87,6 +88,7 @@ def _quality(session: Session, project_id: str, simulated: Simulated | str | Non
         "machine_votes": total.machine,
         "all_human_votes": people,
         "all_simulated_votes": machine,
+        **adjudication.summary_in(session, project_id),
         "slots": wanted,
         "slots_voted": voted,
         "skips": skips,

@@ -2,8 +2,9 @@
 
 A pair's soft label q is, by majority, the share of its votes for response a, a tie counting
 half (a vote "both bad" says nothing about which is better, and is left out); the lead may
-choose another way for the project (`core.annotation.aggregation`). Where people voted on a
-pair, only their votes count; simulated votes speak where nobody else did.
+choose another way for the project (`core.annotation.aggregation`). A pair that an adjudicator
+decided is worth what they said (`storage.adjudicated`). Where people voted on a pair, only
+their votes count; simulated votes speak where nobody else did.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from core.access import Principal, require
 from core.annotation.aggregation import MAJORITY, method_of, soft_labels
 from core.projects import find_project
 from core.reward.text import input_text
+from storage.adjudicated import decides, independent
 from storage.counting import by_machine, counted
 from storage.database import Database
 from storage.judgements import Which
@@ -40,6 +42,7 @@ class Votes:
     margin: float = 0.0  # sum over the votes for a, less those for b
     soft: float | None = None  # the label, where it is not the share
     machine: int = 0  # of them all, those by language models as judges
+    adjudicated: int = 0  # votes of adjudicators: then there are no others
 
     @property
     def n(self) -> int:
@@ -156,7 +159,8 @@ def voted_pairs(session: Session, project_id: str, *, with_text: bool) -> Iterat
 
 
 def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
-    """pair id -> (people's votes, simulated votes), counted by the database."""
+    """pair id -> (people's votes, simulated votes), counted by the database. Where an
+    adjudicator decided, their vote alone."""
     win = col(Vote.outcome) == "win"
     for_a = win & (col(Vote.winner) == col(Pair.response_a))
     for_b = win & (col(Vote.winner) == col(Pair.response_b))
@@ -170,22 +174,21 @@ def _tally(session: Session, project_id: str) -> dict[str, tuple[Votes, Votes]]:
         Vote.pair_id, Vote.simulated, count(for_a), count(for_b),
         count(col(Vote.outcome) == "tie"), count(col(Vote.outcome) == "both_bad"),
         count(known), count(known & (col(Vote.winner) == col(Vote.left))),
-        count(by_machine(project_id)),
+        count(by_machine(project_id)), count(~independent()),
         func.sum(case((for_a, strength), (for_b, -strength), else_=0.0)),
     ]  # fmt: skip
     query = (
         select(*columns)
         .join(Pair, col(Pair.id) == Vote.pair_id)
-        .where(Vote.project_id == project_id, counted(project_id))
+        .where(Vote.project_id == project_id, decides(project_id))
         .group_by(col(Vote.pair_id), col(Vote.simulated))
     )
     found: dict[str, tuple[Votes, Votes]] = {}
     for pair_id, simulated, *counts, margin in session.exec(query):
         both = found.setdefault(pair_id, (Votes(), Votes()))
         kind = both[1] if simulated else both[0]
-        kind.a, kind.b, kind.ties, kind.both_bad, kind.left_known, kind.left_won, kind.machine = map(
-            int, counts
-        )
+        kind.a, kind.b, kind.ties, kind.both_bad, kind.left_known, kind.left_won, *more = map(int, counts)
+        kind.machine, kind.adjudicated = more
         kind.margin = float(margin)
     return found
 
@@ -197,8 +200,10 @@ def _label(session: Session, project_id: str, tally: dict[str, tuple[Votes, Vote
     if method == MAJORITY:
         return
     for place, kind in ((0, "exclude"), (1, "only")):
-        for pair_id, q in soft_labels(session, Which(project_id, kind), method).items():
-            tally[pair_id][place].soft = q
+        which = Which(project_id, kind, independent=True)
+        for pair_id, q in soft_labels(session, which, method).items():
+            if not tally[pair_id][0].adjudicated:
+                tally[pair_id][place].soft = q
 
 
 def _prompt_names(session: Session, project_id: str) -> dict[str, str]:

@@ -4,12 +4,18 @@ import pytest
 from sqlmodel import select
 
 from core.access import Principal
-from core.annotation import adjudication, votes
+from core.annotation import adjudication, annotators, votes
 from core.annotation.adjudication import Adjudication
+from core.annotation.aggregation import set_method
+from core.annotation.detail import detail
+from core.annotation.leaderboard import leaderboard
+from core.annotation.quality import quality
 from core.errors import Forbidden, Invalid
+from core.reward.data import voted_pairs
 from storage.adjudication import Split
 from storage.database import Database
-from storage.tables import Pair, Response, Slot, Vote
+from storage.exporting import Order, account, export_rows
+from storage.tables import Example, Pair, Response, Slot, Vote
 from tests.annotation.conftest import World, make_person, make_world
 
 
@@ -145,3 +151,86 @@ def test_what_the_defaults_take():
     ]
     assert takes == [(1, 1), (2, 2), (3, 2), (3, 3), (4, 3), (4, 4), (5, 4), (5, 5)]
     assert Adjudication().takes(Split(5, 1, True, 1, 0, 0, 0, 0))
+
+
+def decide(db: Database, lead: Principal, senior: Principal, made: World, wanted: dict[str, tuple]) -> None:
+    adjudication.set_adjudication(
+        db, lead, made.project.id, members=[senior.user_id], at_least=2, minority=0.3
+    )
+    adjudication.send(db, lead, made.project.id)
+    say(db, senior, made, wanted)
+
+
+def wins(session, made: World, pair_id: str) -> str:
+    return session.get(Pair, pair_id).response_a
+
+
+def test_a_decision_is_what_training_and_exports_read(any_db):
+    """Three pairs: 2:1 decided against the majority, 2:1 untouched, 1:2 decided as bad."""
+    lead, *voters, senior = people(any_db, "lead", "x", "y", "z", "senior")
+    made = make_world(any_db, pairs=3, votes=3, prompts=2)
+    here = made.project.id
+    for who, said in zip(voters, ("aab", "aab", "bba"), strict=True):
+        say(any_db, who, made, {f"Input {i}": (choice,) for i, choice in enumerate(said)})
+
+    def read():
+        with any_db.read() as session:
+            inputs = {
+                pair.id: session.get(Example, pair.example_id).input
+                for pair in session.exec(select(Pair).where(Pair.project_id == here))
+            }
+            rows = {
+                inputs[pair.pair_id]: (
+                    pair.people.a,
+                    pair.people.b,
+                    pair.people.n and round(pair.people.q, 3),
+                )
+                for pair in voted_pairs(session, here, with_text=False)
+            }
+            firsts = {inputs[id_]: session.get(Response, wins(session, made, id_)).text for id_ in inputs}
+            exported = {
+                row["prompt"]: (
+                    "a" if row["chosen"] == firsts[row["prompt"]] else "b",
+                    round(row["q"], 3),
+                    row["n"],
+                )
+                for row in export_rows(session, here, Order("trl-margin"))
+            }
+            return rows, exported, account(session, here, Order("trl")).tally
+
+    before, exported, tally = read()
+    assert before == {"Input 0": (2, 1, 0.667), "Input 1": (2, 1, 0.667), "Input 2": (1, 2, 0.333)}
+    assert exported == {"Input 0": ("a", 0.667, 3), "Input 1": ("a", 0.667, 3), "Input 2": ("b", 0.667, 3)}
+    assert (tally.adjudicated, tally.votes) == (0, 9)
+    agreement = [quality(any_db, lead, here)[key] for key in ("alpha_nominal", "votes", "left_share")]
+    competence = detail(any_db, lead, here)
+    board = leaderboard(any_db, lead, here)["votes"]
+
+    decide(any_db, lead, senior, made, {"Input 0": ("b", "clearly"), "Input 2": ("both_bad",)})
+    after, exported, tally = read()
+    assert after == {"Input 0": (0, 1, 0.0), "Input 1": (2, 1, 0.667), "Input 2": (0, 0, 0)}
+    assert exported == {"Input 0": ("b", 1.0, 1), "Input 1": ("a", 0.667, 3)}
+    assert (tally.adjudicated, tally.bad, tally.votes) == (2, 1, 5)
+    # Agreement and skill do not see them, the leaderboard counts them, and Quality says so.
+    figures = quality(any_db, lead, here)
+    assert [figures[key] for key in ("alpha_nominal", "votes", "left_share")] == agreement
+    assert [judge.name for judge in detail(any_db, lead, here).judges] == [j.name for j in competence.judges]
+    assert leaderboard(any_db, lead, here)["votes"] == board + 2
+    assert (figures["adjudicated"], figures["adjudicated_compared"], figures["adjudicator_agreed"]) == (
+        2,
+        1,
+        0.0,
+    )
+    assert figures["adjudicated_neither"] == 1 and figures["adjudicator_agreed_low"] == 0.0
+    for method in ("skill", "bradley_terry"):
+        set_method(any_db, lead, here, method)
+        assert read()[0]["Input 0"] == (0, 1, 0.0)
+    # An adjudicator whose votes are left out decides nothing.
+    annotators.leave_out(any_db, lead, here, votes.annotator_id_of(here, senior))
+    set_method(any_db, lead, here, "majority")
+    assert read()[:2] == (
+        before,
+        {"Input 0": ("a", 0.667, 3), "Input 1": ("a", 0.667, 3), "Input 2": ("b", 0.667, 3)},
+    )
+    # What was skipped is open still.
+    assert adjudication.send(any_db, lead, here) == adjudication.Sent(2, 0)
