@@ -38,7 +38,8 @@ class GoldPublic(BaseModel):
 
 
 class GoldMark(BaseModel):
-    """`choice`: a and b are the pair's response_a and response_b."""
+    """`choice`: a and b are the pair's response_a and response_b. (An imported gold pair has its
+    row's a and b.)"""
 
     pair_id: str
     use: Use = "check"

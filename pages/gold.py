@@ -23,7 +23,7 @@ with problems():
     people = qualification.people(database(), me(), project.id)
     manage = may("annotator.manage")
     training = sum(item.use == "training" for item in pairs)
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         for icon, text in sentences(settings, training, len(pairs) - training, people):
             st.markdown(f":material/{icon}: {text}")
         if not manage:

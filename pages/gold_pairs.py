@@ -21,6 +21,7 @@ USES_HELP = (
 RIGHT = "Answers as expected, of those given to it as a probe. A low share may mean that the pair is hard, or the answer wrong."
 EXAMPLE = '{"input": "2 + 2?", "response_a": "4", "response_b": "5", "choice": "a", "explanation": "Sums."}'
 MOST_FOUND = 50
+LONG = ("Input", "Response A", "Response B")
 
 
 def show_pairs(project: Project, pairs: list[GoldPair], manage: bool) -> None:
@@ -58,7 +59,7 @@ def show_pairs(project: Project, pairs: list[GoldPair], manage: bool) -> None:
         selection_mode="single-row",
         key=f"gold_pairs_{project.id}",
         column_config={
-            "Input": st.column_config.TextColumn(width="medium"),
+            **{name: st.column_config.TextColumn(width="medium") for name in LONG},
             "Answered as expected": st.column_config.TextColumn(help=RIGHT),
         },
     )
@@ -119,7 +120,7 @@ def _fields(use: str, choice: str, why: str, key: str) -> tuple[str, str, str]:
         )  # fmt: skip
     why = st.text_area(
         "Why", why, max_chars=gold.MAX_EXPLANATION, height=90, key=f"why_{key}",
-        help="Shown after a training pair. Markdown.",
+        help="Shown after a training pair, which stands as here: A on the left. Markdown.",
     )  # fmt: skip
     return use, choice, why
 
@@ -147,11 +148,7 @@ def _show_marking(project: Project) -> None:
                     "Input": row.input,
                     "Response A": row.response_a,
                     "Response B": row.response_b,
-                    "Votes": row.tally.votes,
-                    "A": row.tally.a_wins,
-                    "B": row.tally.b_wins,
-                    "Ties": row.tally.ties,
-                    "Both bad": row.tally.both_bad,
+                    "Votes": _tally(row),
                 }
                 for row in rows
             ]
@@ -162,7 +159,7 @@ def _show_marking(project: Project) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"gold_candidates_{project.id}",
-        column_config={"Input": st.column_config.TextColumn(width="medium")},
+        column_config={name: st.column_config.TextColumn(width="medium") for name in LONG},
     )
     if found.total > len(rows):
         st.caption(f"{len(rows)} of {found.total:,} pairs; search to find others.")
@@ -183,6 +180,12 @@ def _show_marking(project: Project) -> None:
                 made = gold.mark(database(), me(), project.id, row.id, use, choice, why)
                 taken = f", {made.taken} of them taken from a desk" if made.taken else ""
                 _said(f"Marked. {made.closed} open slots were closed{taken}.")
+
+
+def _tally(row: PairRow) -> str:
+    found = row.tally
+    parts = ((found.a_wins, "A"), (found.b_wins, "B"), (found.ties, "tie"), (found.both_bad, "both bad"))
+    return " · ".join(f"{number} {name}" for number, name in parts if number) or "none"
 
 
 def _show_import(project: Project) -> None:

@@ -74,8 +74,8 @@ def _consequence(settings: Probing) -> str:
 
 def show_settings(project: Project, now: Probing, training: int, manage: bool) -> None:
     with st.form(f"probes_{project.id}", enter_to_submit=False):
-        left, right = st.columns(2, gap="large")
-        with left:
+        before, later, failing = st.columns(3, gap="large")
+        with before:
             st.markdown("**Before real pairs**")
             qualify = st.checkbox("Annotators qualify on training pairs", now.qualify, disabled=not manage)
             asked = st.number_input(
@@ -92,7 +92,7 @@ def show_settings(project: Project, now: Probing, training: int, manage: bool) -
             veterans = st.checkbox(
                 "Also who had voted before this was switched on", now.veterans, disabled=not manage
             )
-        with right:
+        with later:
             st.markdown("**Later, unseen**")
             gold_rate = st.number_input(
                 "Gold checks, % of pairs", 0.0, 100 * MOST_RATE, 100 * now.gold_rate, 1.0, "%.1f",
@@ -107,6 +107,7 @@ def show_settings(project: Project, now: Probing, training: int, manage: bool) -
             after = st.number_input(
                 "Repeat a pair after, votes", 1, 10_000, now.repeat_after, disabled=not manage
             )
+        with failing:
             st.markdown("**When checks fail**")
             failures = st.number_input(
                 "Failed checks", 0, 100, now.failures, disabled=not manage,

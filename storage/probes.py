@@ -16,9 +16,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from storage.counting import counted
+from storage.project_documents import document_body
 from storage.tables import Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 
 HIDDEN = ("gold", "repeat")  # what an annotator must not tell from an ordinary pair
+GOLD_SIDES = "gold"  # the document that says which gold pairs stand the other way round
 KEPT_AS = "probe"  # in the history: what an answer said of the criteria, which a probe has no room for
 _MOST_CHOICES = 200
 
@@ -401,6 +403,12 @@ def gold_among(session: Session, pair_ids: Sequence[str]) -> set[str]:
         col(Gold.pair_id).in_(pair_ids), col(Gold.retired_at).is_(None)
     )
     return set(session.scalars(query))
+
+
+def swapped_gold(session: Session, project_id: str) -> set[str]:
+    """Gold pairs of which response_b is shown as a: as in the row they were imported from, whose
+    explanation may say "A" and "B"."""
+    return set(document_body(session, project_id, GOLD_SIDES).get("swapped", []))
 
 
 def close_slots(session: Session, pair_id: str) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from storage.database import Database
 from storage.ids import now
 from storage.inputs import RowProblem
 from storage.plan import Plan
+from storage.project_documents import save_document
 from storage.rows import CHOICES, ComparisonRow, comparison_row
 from storage.slots import adjust_slots, wanted
 from storage.tables import Gold, Pair, Project, Vote
@@ -39,7 +40,8 @@ _MEANS = {"left": "a", "x": "a", "1": "a", "right": "b", "y": "b", "2": "b", "bo
 
 @dataclass(frozen=True)
 class GoldPair:
-    """A gold pair with its texts. `choice`: a, b, tie or both_bad. `answered`: how many judged
+    """A gold pair with its texts. `choice`: a, b, tie or both_bad; an imported one has its
+    row's a and b, as its explanation may name them. `answered`: how many judged
     it as a probe, `right` of them as expected (Wilson's 95 % interval: low, high)."""
 
     id: str
@@ -89,7 +91,11 @@ def list_gold(db: Database, who: Principal, project_id: str, *, retired: bool = 
 def stored_gold(session: Session, project_id: str, *, retired: bool) -> list[GoldPair]:
     rows = stored.gold_rows(session, project_id, retired=retired)
     said = stored.of_gold(session, project_id)
-    return [_gold_pair(gold, pair, texts, said.get(pair.id, (0, 0))) for gold, pair, texts in rows]
+    swapped = stored.swapped_gold(session, project_id)
+    return [
+        _gold_pair(gold, pair, texts, said.get(pair.id, (0, 0)), pair.id in swapped)
+        for gold, pair, texts in rows
+    ]
 
 
 def mark(
@@ -111,6 +117,7 @@ def mark(
         if pair is None or pair.project_id != project.id:
             raise NotFound(f"There is no pair {pair_id} in this project.")
         made = _mark(session, who, project, pair, _use(use), _expected(pair, choice), _said(explanation))
+        _keep_sides(session, who, project.id, set(), {pair.id})
         audit.record(
             session, who, "gold.mark", "gold", made.id, project.id,
             pair=pair.id, use=use, choice=choice, slots_closed=made.closed, taken_back=made.taken,
@@ -146,7 +153,8 @@ def change(
             )
             gold.use = use
         if choice is not None:
-            gold.outcome, gold.winner = _expected(pair, choice)
+            swapped = pair.id in stored.swapped_gold(session, project_id)
+            gold.outcome, gold.winner = _expected(pair, choice, swapped)
         if explanation is not None:
             gold.explanation = _said(explanation)
         after = gold.model_dump()
@@ -216,6 +224,7 @@ def import_gold(
         done = Imported(skipped=list(report.skipped))
         plan = Plan(session, project, [row for _, row, *_ in read])
         taken = []
+        turned: set[str] = set()  # whose row's a is the pair's response_b
         for index, row, choice, explanation, row_use in read:
             reason = plan.take(row)
             if reason:
@@ -224,12 +233,15 @@ def import_gold(
             pair_id, first, second = plan.sides(row)
             if pair_id in plan.pairs:
                 plan.pairs[pair_id] = replace(plan.pairs[pair_id], source=SOURCE)
+            if first > second:
+                turned.add(pair_id)
             taken.append((pair_id, {"a": first, "b": second}.get(choice), choice, explanation, row_use))
         done.skipped.sort()
         if dry_run:
             done.imported = len({item[0] for item in taken})
             return done
         plan.write()
+        _keep_sides(session, who, project.id, turned, {item[0] for item in taken})
         for pair_id, winner, choice, explanation, row_use in taken:
             pair = session.get(Pair, pair_id)
             assert pair is not None, "it was planned, and written"
@@ -346,15 +358,28 @@ def _said(explanation: str) -> str:
     return explanation
 
 
-def _expected(pair: Pair, choice: str) -> tuple[str, str | None]:
+def _keep_sides(session: Session, who: Principal, project_id: str, turned: set[str], named: set[str]) -> None:
+    before = stored.swapped_gold(session, project_id)
+    after = (before - named) | turned
+    if after != before:
+        body = {"swapped": sorted(after)}
+        save_document(session, project_id, stored.GOLD_SIDES, "Gold", body, who.user_id, who.name)
+
+
+def _expected(pair: Pair, choice: str, swapped: bool = False) -> tuple[str, str | None]:
     if choice not in CHOICES:
         raise Invalid(f"choice: “{choice}” is none of {', '.join(CHOICES)}.")
-    winner = {"a": pair.response_a, "b": pair.response_b}.get(choice)
+    winner = {"ab"[swapped]: pair.response_a, "ba"[swapped]: pair.response_b}.get(choice)
     return ("win" if winner else choice), winner
 
 
-def _gold_pair(gold: Gold, pair: Pair, texts: tuple[str, str, str], said: tuple[int, int]) -> GoldPair:
-    choice = gold.outcome if gold.outcome != "win" else "a" if gold.winner == pair.response_a else "b"
+def _gold_pair(
+    gold: Gold, pair: Pair, texts: tuple[str, str, str], said: tuple[int, int], swapped: bool
+) -> GoldPair:
+    first = pair.response_b if swapped else pair.response_a
+    choice = gold.outcome if gold.outcome != "win" else "a" if gold.winner == first else "b"
+    if swapped:
+        texts = (texts[0], texts[2], texts[1])
     n, right = said
     low, high = wilson(right, n) if n else (None, None)
     return GoldPair(

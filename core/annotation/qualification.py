@@ -75,7 +75,8 @@ def next_one(session: Session, probing: Probing, annotator: Annotator, until: da
     chosen = [gold for gold, _ in sorted(pool, key=lambda item: item[1])][: probing.asked]
     _lot.shuffle(chosen)
     begun = now()
-    made = [_probe(annotator, gold, begun, until) for gold in chosen]
+    swapped = stored.swapped_gold(session, annotator.project_id)
+    made = [_probe(annotator, gold, begun, until, gold.pair_id not in swapped) for gold in chosen]
     session.add_all(made)
     session.flush()
     return made[0]
@@ -272,14 +273,15 @@ def _standing(
     return Standing(annotator.id, annotator.name, state, annotator.qualified_at, attempts, left, tally)
 
 
-def _probe(annotator: Annotator, gold: Gold, begun: datetime, until: datetime) -> Probe:
+def _probe(annotator: Annotator, gold: Gold, begun: datetime, until: datetime, a_left: bool) -> Probe:
+    """The sides stand as the explanation may name them."""
     return Probe(
         project_id=annotator.project_id,
         annotator_id=annotator.id,
         pair_id=gold.pair_id,
         kind="training",
         lease=secrets.token_urlsafe(18),
-        a_left=secrets.randbits(1) == 1,
+        a_left=a_left,
         leased_at=begun,
         expires_at=until,
         expected_outcome=gold.outcome,

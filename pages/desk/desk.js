@@ -245,6 +245,7 @@ class Desk {
       // The next pair is read from its top.
       if (this.work.getBoundingClientRect().top < 0) this.work.scrollIntoView({ block: "start" });
     }
+    this.bar.element.hidden = this.training.open;
     this.training.show();
     this.reader.showGuidelines();
     this.bar.show();

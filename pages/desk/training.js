@@ -15,7 +15,7 @@ class Training {
 
   hold(pair, choice) { this.held = pair; this.said = choice; this.told = null; }
 
-  tell(feedback) { this.told = feedback; }
+  tell(feedback) { this.told = feedback; this.unseen = true; }
 
   release() { this.held = this.said = this.told = null; }
 
@@ -45,6 +45,9 @@ class Training {
       h("p", {}, this.score(told)),
       h("div", { class: "row" }, next),
     );
+    // On a small screen somebody may have scrolled down to vote.
+    if (this.unseen) this.element.scrollIntoView({ block: "nearest" });
+    this.unseen = false;
   }
 
   score(told) {

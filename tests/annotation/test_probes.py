@@ -159,12 +159,13 @@ def test_gold_rows_are_imported_with_their_reasons(db):
     found = {item.input: item for item in gold.list_gold(db, lead, made.project.id)}
     assert (found["3 + 3?"].use, found["3 + 3?"].choice) == ("check", "both_bad")
     assert (found["2 + 2?"].use, found["4 + 4?"].use) == ("check", "training")
-    first = found["2 + 2?"]  # which response is a follows from their ids
-    assert {"a": first.response_a, "b": first.response_b}[
-        first.choice
-    ] == "4" and first.explanation == "Sums."
-    last = found["4 + 4?"]
-    assert {"a": last.response_a, "b": last.response_b}[last.choice] == "8"
+    first, last = found["2 + 2?"], found["4 + 4?"]  # a and b as in the rows
+    assert (first.response_a, first.choice, first.explanation) == ("4", "a", "Sums.")
+    assert (last.response_a, last.response_b, last.choice) == ("9", "8", "b")
+    gold.change(db, lead, made.project.id, last.id, choice="a")
+    [changed] = [item for item in gold.list_gold(db, lead, made.project.id) if item.id == last.id]
+    assert (changed.response_a, changed.choice) == ("9", "a")
+    gold.change(db, lead, made.project.id, last.id, choice="b")
     again = gold.import_gold(db, lead, made.project.id, rows)
     assert (again.imported, again.duplicates) == (0, 3)
     assert not [slot for slot in everything(db, Slot) if slot.status != "closed"]
@@ -300,6 +301,32 @@ def test_a_training_set_in_use_keeps_its_size_and_an_attempt_its_pairs(db):
         gold.change(db, lead, made.project.id, ids[first.pair_id], use="check")
     probing.set_probing(db, lead, made.project.id, qualify=False)
     gold.retire(db, lead, made.project.id, ids[first.pair_id])
+
+
+def test_a_training_pair_stands_as_its_explanation_says(db):
+    made, lead, who = make_world(db, pairs=0), make_person(db, "l", "lead"), make_person(db)
+    rows = [
+        {
+            "input": str(i),
+            "response_a": f"first {i}",
+            "response_b": f"second {i}",
+            "choice": "a",
+            "use": "training",
+        }
+        for i in range(8)
+    ]
+    assert gold.import_gold(db, lead, made.project.id, rows).imported == 8
+    with db.read() as session:  # which is the pair's own first follows from ids, so both ways occur
+        firsts = {
+            session.get(Response, pair.response_a).text.split()[0] for pair in session.exec(select(Pair))
+        }
+    assert firsts == {"first", "second"}
+    probing.set_probing(db, lead, made.project.id, qualify=True, asked=8, pass_mark=1)
+    for _ in range(8):
+        claim = votes.claim(db, who, made.project.id)
+        assert (claim.left, claim.right) == (f"first {claim.input}", f"second {claim.input}")
+        vote = votes.cast(db, who, claim.pair_id, claim.lease, "left")
+    assert qualification.feedback(db, who, vote.id).verdict == "passed"
 
 
 # --- hidden probes ----------------------------------------------------------------------------
