@@ -12,6 +12,10 @@ Error: root mean square of the ratings (Elo points, centred) and of the matrix o
 (in points of 100), against the truth. For each strategy and share of the votes, the
 difference to random is taken seed by seed; its interval is Student's over seeds.
 
+Left out are the strategies that ask the reward model (uncertainty, disagreement): a replay of
+them has to train reward models again and again, on every seed, and a cheaper stand-in would
+say nothing about them.
+
     python benchmarks/active_selection.py [--seeds 20] [--data DIR]
 
 The llmfao part needs crowd-comparisons.csv (in data/llmfao, or --data DIR) and is left out
@@ -140,7 +144,7 @@ def simulated(seed: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.n
 
 def compare(name: str, make: Callable[[int], tuple], seeds: int) -> list[dict]:
     found: dict[str, np.ndarray] = {}
-    for strategy in STRATEGIES:
+    for strategy in (key for key, rule in STRATEGIES.items() if not rule.models):
         started = time.monotonic()
         found[strategy] = np.array([replay(strategy, *make(seed), seed) for seed in range(seeds)])
         print(f"  {name}: {strategy} {time.monotonic() - started:.0f} s", flush=True)

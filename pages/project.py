@@ -4,6 +4,7 @@ import streamlit as st
 
 from core import data, projects
 from core.annotation.selection import DEFAULT, STRATEGIES
+from core.reward.scoring import strategy_state
 from core.services import database
 from pages.desk.settings import show_desk_settings
 from pages.project_webhooks import show_webhooks
@@ -96,6 +97,8 @@ def show_settings(project: Project) -> None:
             width=320,
         )
         st.caption(STRATEGIES[selection].about)
+        if state := strategy_state(database(), me(), project.id, selection):
+            st.caption(plain(state))
         if votes != project.votes_per_pair:
             more = votes > project.votes_per_pair
             st.caption(

@@ -23,6 +23,8 @@ class OpenSlot:
     prompt_a: str
     prompt_b: str
     votes: int
+    response_a: str = ""
+    response_b: str = ""
 
 
 def open_slots(session: Session, project_id: str, most: int) -> list[OpenSlot]:
@@ -48,7 +50,9 @@ def open_slots(session: Session, project_id: str, most: int) -> list[OpenSlot]:
     )
     a, b = aliased(Response), aliased(Response)
     query = (
-        select(ranked.c.id, col(a.prompt_id), col(b.prompt_id), func.coalesce(voted.c.n, 0))
+        select(
+            ranked.c.id, col(a.prompt_id), col(b.prompt_id), func.coalesce(voted.c.n, 0), col(a.id), col(b.id)
+        )
         .select_from(ranked)
         .outerjoin(voted, voted.c.pair_id == ranked.c.pair_id)
         .join(Pair, col(Pair.id) == ranked.c.pair_id)
@@ -58,7 +62,10 @@ def open_slots(session: Session, project_id: str, most: int) -> list[OpenSlot]:
         .order_by(func.coalesce(voted.c.n, 0), ranked.c.position, ranked.c.id)
         .limit(most)
     )
-    return [OpenSlot(slot, x, y, int(votes)) for slot, x, y, votes in session.execute(query)]
+    return [
+        OpenSlot(slot, x, y, int(votes), response_x, response_y)
+        for slot, x, y, votes, response_x, response_y in session.execute(query)
+    ]
 
 
 def wins_between(session: Session, which: Which) -> list[tuple[str, str, float, int]]:

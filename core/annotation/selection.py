@@ -8,6 +8,11 @@ largest, keeps a batch that is chosen at once from asking the same thing many ti
 Ratings while votes are few: Bradley-Terry with a weak normal prior on each rating
 (standard deviation 2 on the logit scale), so that every prompt has a finite rating and a
 variance from the first vote on. The leaderboard's own ratings (`ratings.py`) have no prior.
+
+Two rules ask the reward model about each pair instead: how near its chance is to one half
+(uncertainty sampling: Lewis and Gale 1994), and how far several models differ about it (query
+by committee: Seung et al. 1992). They draw by lot from the tenth of the open pairs with the
+largest value, for the same reason.
 """
 
 from collections.abc import Callable
@@ -89,14 +94,27 @@ def _champion(now: Standing, champion: int | None) -> np.ndarray:
     return weight
 
 
+def _unsure(chances: np.ndarray) -> np.ndarray:
+    return 0.5 - np.abs(chances[:, 0] - 0.5)
+
+
+def _disagreement(chances: np.ndarray) -> np.ndarray:
+    """Standard deviation of the models' chances."""
+    return chances.std(axis=1)
+
+
 @dataclass(frozen=True)
 class Strategy:
-    """`weigh` is None where the prompts do not matter, but the pairs themselves."""
+    """`weigh` is None where the prompts do not matter, but the pairs themselves. `models`: how
+    many reward models it needs; then `value` says what a pair is worth, from (m, M) chances
+    that a beats b by each of them, the active one first."""
 
     key: str
     title: str
     about: str
     weigh: Callable[[Standing, int | None], np.ndarray] | None = None
+    models: int = 0
+    value: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 STRATEGIES = {
@@ -127,9 +145,37 @@ STRATEGIES = {
             "Pairs with the champion come first, close races before clear ones.",
             _champion,
         ),
+        Strategy(
+            "reward_uncertainty",
+            "Uncertain reward model",
+            "Pairs come first whose winner the active reward model is least sure of: by lot from the tenth "
+            "nearest to 50 %.",
+            models=1,
+            value=_unsure,
+        ),
+        Strategy(
+            "reward_disagreement",
+            "Reward models disagree",
+            "Pairs come first about which the project's newest reward models (two to five) differ most: by lot "
+            "from the tenth with the largest spread.",
+            models=2,
+            value=_disagreement,
+        ),
     )
 }
 DEFAULT = "fewest_votes"
+
+TOP_SHARE = 0.1  # of the open pairs that have a value, from which a row is drawn
+
+
+def choose_by_value(value: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of up to `count` pairs, in the order they should be asked: by lot from those
+    with the largest value (m,); pairs without one (nan) are not chosen."""
+    known = np.flatnonzero(~np.isnan(value))
+    top = max(min(count, len(known)), int(np.ceil(TOP_SHARE * len(known))))
+    tie = rng.random(len(known))
+    best = known[np.lexsort((tie, -value[known]))[:top]]
+    return rng.permutation(best)[:count]
 
 
 def choose(
