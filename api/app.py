@@ -6,6 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from api import (
+    adjudication,
     annotation,
     annotators,
     assignment,
@@ -37,6 +38,7 @@ ROUTERS = (
     annotation,
     annotators,
     assignment,
+    adjudication,
     gold,
     messages,
     quality,

@@ -6,16 +6,13 @@ from typing import Any
 import streamlit as st
 
 from core.annotation import groups, pausing
-from core.annotation.groups import Group, GroupState, Person, View
+from core.annotation.groups import Group, GroupState, View
 from core.services import database
+from pages.assignment_adjudication import show_adjudication
+from pages.assignment_people import names_of, pick_people
 from pages.assignment_rules import show_rules
 from pages.shared import ago, header, may, me, plain, problems
 from storage.tables import Project
-
-BEYOND = (
-    "Pairs that want more votes than the group's active members can still give: each person votes on a pair once. "
-    "Add members, ask for fewer votes per pair, or change the rule."
-)
 
 
 def show_pause(project: Project, found: View) -> None:
@@ -74,7 +71,7 @@ def show_group(project: Project, found: View, item: GroupState) -> None:
         if item.group.about:
             st.caption(plain(item.group.about))
         st.markdown(
-            f"{_people(item.members)}  \n"
+            f"{names_of(item.members)}  \n"
             f"**{here.waiting:,}** {_s(here.waiting, 'pair')} waiting · **{here.wanted:,}** {_s(here.wanted, 'vote')} "
             f"wanted · **{here.votes:,}** {_s(here.votes, 'vote')} so far"
         )
@@ -93,18 +90,6 @@ def show_group(project: Project, found: View, item: GroupState) -> None:
                 "more votes than those can still give.",
                 icon=":material/person_alert:",
             )
-
-
-def _people(members: list[Person]) -> str:
-    if not members:
-        return "No members yet"
-    names = [
-        f"~~{plain(person.name)}~~ ({person.why_not})" if person.why_not else plain(person.name)
-        for person in members
-    ]
-    shown = ", ".join(names[:12])
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return f":material/group: {shown}{more}"
 
 
 def _s(number: int, one: str, more: str = "") -> str:
@@ -144,26 +129,6 @@ def edit_group(project_id: str, found: View, group: Group | None) -> None:
         )
 
 
-def pick_people(label: str, people: list[Person], chosen: list[str], key: str) -> list[str]:
-    """Choose users; those who are gone stay chosen until they are taken out."""
-    names = {person.user_id: _called(person) for person in people}
-    gone = {user_id: "somebody who is gone" for user_id in chosen if user_id not in names}
-    return st.multiselect(
-        label,
-        [*names, *gone],
-        default=chosen,
-        format_func=(names | gone).__getitem__,
-        placeholder="Choose people",
-        help="Everybody with an account; annotators first.",
-        key=key,
-    )
-
-
-def _called(person: Person) -> str:
-    notes = [note for note in ("" if person.role == "annotator" else person.role, person.why_not) if note]
-    return f"{person.name} ({', '.join(notes)})" if notes else person.name
-
-
 @st.dialog("No new pairs for now")
 def ask_pause(project_id: str, group: str | None, name: str) -> None:
     st.markdown(f"**{plain(name)}**")
@@ -199,3 +164,4 @@ with problems():
     show_pause(project, state)
     show_groups(project, state)
     show_rules(project, state)
+    show_adjudication(project)

@@ -63,6 +63,7 @@ class View:
 
     settings: Adjudication
     members: list[Person]
+    people: list[Person]
     splits: list[Split]
     disputed: int
     waiting: int
@@ -94,8 +95,9 @@ def view(db: Database, who: Principal, project_id: str) -> View:
         project = find_project(session, project_id)
         settings = settings_in(session, project.id)
         splits = stored.splits(session, project.id)
-        people = {person.user_id: person for person in people_in(session, project.id)}
-        members = [people[user_id] for user_id in settings.members if user_id in people]
+        people = people_in(session, project.id)
+        named = {person.user_id: person for person in people}
+        members = [named[user_id] for user_id in settings.members if user_id in named]
         queue = standing(session, project.id).get(ADJUDICATOR, Standing())
         active = [person.annotator_id for person in members if person.active]
         beyond = beyond_reach(session, project.id, ADJUDICATOR, active) if queue.waiting else 0
@@ -105,6 +107,7 @@ def view(db: Database, who: Principal, project_id: str) -> View:
     return View(
         settings,
         members,
+        people,
         splits,
         sum(split.pairs for split in taken),
         sum(split.waiting for split in taken),

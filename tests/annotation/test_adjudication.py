@@ -234,3 +234,42 @@ def test_a_decision_is_what_training_and_exports_read(any_db):
     )
     # What was skipped is open still.
     assert adjudication.send(any_db, lead, here) == adjudication.Sent(2, 0)
+
+
+def test_on_the_page(db, open_page):
+    made, (lead, _, _, carl) = disputed_world(db)
+    at = open_page(lead, "assignment.py", made.project)
+    assert not at.exception and any("**2** disputed and not sent" in item.value for item in at.markdown)
+    next(item for item in at.multiselect if item.label == "Adjudicators").set_value([carl.user_id])
+    next(item for item in at.number_input if item.label.startswith("Decisive")).set_value(3)
+    at = at.run()
+    assert any("takes **1** of 3 pairs" in item.value for item in at.caption)
+    at = next(item for item in at.button if item.key == "save_adjudication").click().run()
+    assert not at.exception
+    assert adjudication.view(db, lead, made.project.id).settings.members == [carl.user_id]
+    at = next(item for item in at.button if item.label == "Send 1 pair").click().run()
+    assert not at.exception and len(queue(db, made)) == 1
+    say(db, carl, made, {"Input 2": ("a",)})
+    at = open_page(lead, "quality.py", made.project)
+    assert not at.exception and any(
+        "**1** pair was decided by an adjudicator" in item.value for item in at.markdown
+    )
+    at = open_page(make_person(db, "engineer", "engineer"), "assignment.py", made.project)
+    assert not at.exception and all(item.disabled for item in at.number_input)
+
+
+def test_over_http(db, api):
+    made, (lead, anna, _, carl) = disputed_world(db)
+    base, client = f"/projects/{made.project.id}/adjudication", api(lead)
+    assert client.put(base, json={"members": [carl.user_id]}).json()["minority"] == 0.4
+    assert client.put(base, json={"minority": 0.7}).status_code == 422
+    assert client.post(f"{base}/send").json() == {"opened": 2, "closed": 0}
+    found = client.get(base).json()
+    assert (found["disputed"], found["to_send"], found["queue"]["waiting"]) == (2, 0, 2)
+    assert [(item["pairs"], item["taken"]) for item in found["splits"]] == [(1, True), (1, True), (1, False)]
+    claim = api(carl).post(f"/projects/{made.project.id}/pairs/claim").json()
+    assert len(claim["reasons"]) == 2 and set(claim["reasons"][0]) == {"choice", "strength", "reason"}
+    lease = {"lease": claim["lease"], "choice": "tie"}
+    assert api(carl).post(f"/pairs/{claim['pair_id']}/votes", json=lease).status_code == 201
+    assert client.get(base).json()["outcomes"]["neither"] == 1
+    assert api(anna).get(base).status_code == 403 and api(anna).post(f"{base}/send").status_code == 403
