@@ -261,7 +261,7 @@ def test_a_lead_makes_a_group_and_a_rule_on_the_page(db, open_page):
     spoken(db, made)
     at = press(open_page(lead, "assignment.py", made.project), "New group")
     at.text_input[0].set_value("German *speakers*")
-    at.multiselect[0].set_value([anna.user_id])
+    next(item for item in at.multiselect if item.label == "Members").set_value([anna.user_id])
     at = press(at, "New group", "Save")
     assert not at.exception and not at.error
     [made_group] = groups.assignment_of(db, lead, made.project.id).groups
@@ -269,7 +269,7 @@ def test_a_lead_makes_a_group_and_a_rule_on_the_page(db, open_page):
     at = open_page(lead, "assignment.py", made.project)
     assert any(r"**German \*speakers\***" in item.value for item in at.markdown)
     next(item for item in at.selectbox if item.label == "Field").set_value("language").run()
-    at = at.multiselect[0].set_value(["de"]).run()
+    at = next(item for item in at.multiselect if item.label == "is one of").set_value(["de"]).run()
     assert not at.exception and any("**2** pairs match now." in item.value for item in at.markdown)
     at = press(at, "Add the rule")
     [state] = groups.view(db, lead, made.project.id).rules
