@@ -13,6 +13,7 @@ _PARTS = (
     "line",  # to the server: outbox, leases
     "draft",
     "criteria",
+    "reasons",  # of others, for who decides a disputed pair
     "reader",  # the pair and its texts
     "bar",  # what is pressed
     "dialogs",

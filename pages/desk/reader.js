@@ -13,7 +13,8 @@ class Reader {
     this.rules = h("section", { class: "card", hidden: true });
     this.example = h("section", { class: "card example" });
     this.two = h("div", { class: "pair" }, this.cards.A.element, this.cards.B.element);
-    this.elements = [this.rules, this.example, this.two];
+    this.reasons = new Reasons();
+    this.elements = [this.rules, this.example, this.two, this.reasons.element];
   }
 
   card(name) {
@@ -43,6 +44,7 @@ class Reader {
   show(pair) {
     this.unfolded = false;
     this.example.replaceChildren(...pair.turns.map((turn) => h("div", { class: `turn ${turn.role === "assistant" ? "assistant" : ""}` }, h("span", { class: "quiet" }, turn.role ? turn.role[0].toUpperCase() + turn.role.slice(1) : ""), html("div", turn.html))));
+    this.reasons.show(pair);
     this.showTexts();
   }
 

@@ -64,7 +64,8 @@ class Status {
     } else {
       const thanks = now.done ? `You have voted on ${now.done.toLocaleString()} pair${now.done === 1 ? "" : "s"}. Thank you!` : "";
       const others = now.elsewhere ? ` ${now.elsewhere.toLocaleString()} more are with somebody else now and may come back.` : "";
-      parts.push(h("h2", {}, "Nothing is left for you."), h("p", {}, thanks + others || "Every pair has the votes it needs."));
+      parts.push(h("h2", {}, "Nothing is left for you."), h("p", {}, thanks + others || (now.for_groups?.length ? "" : "Every pair has the votes it needs.")));
+      if (now.for_groups?.length) parts.push(h("p", { dir: "auto" }, forGroups(now.for_groups)));
       const row = [again("Look again", () => { desk.line.forgetProgress(); desk.line.sync(); })];
       if (now.skipped) row.push(again(`Show the ${now.skipped.toLocaleString()} you skipped`, () => desk.line.unskip()));
       row.push(again("Undo (U)", () => desk.undo()), link(`/my_work?project=${desk.project}`, "My work"));

@@ -4,13 +4,13 @@ import pytest
 from sqlmodel import select
 
 from core.access import Principal
-from core.annotation import annotators, groups, pausing, sitting, votes
+from core.annotation import adjudication, annotators, groups, pausing, sitting, votes
 from core.errors import Forbidden, Invalid, NotFound
 from core.projects import update_project
 from storage.database import Database
 from storage.groups import audience_of
 from storage.pairs import NewPair, add_pairs
-from storage.tables import Annotator, AuditEntry, Example, Project, Response, Slot
+from storage.tables import Annotator, AuditEntry, Example, Pair, Project, Response, Slot
 from tests.annotation.conftest import World, make_person, make_world
 
 LANGUAGES = ["de", "DE ", "fr", "en", 5, None]
@@ -46,8 +46,6 @@ def audiences(db: Database, made: World) -> dict[str, set]:
     """input of the example -> audiences of its slots"""
     found: dict[str, set] = {}
     with db.read() as session:
-        from storage.tables import Pair
-
         rows = session.exec(
             select(Example.input, Slot.audience)
             .join(Pair, Pair.example_id == Example.id)
@@ -319,3 +317,23 @@ def test_over_http(db, api):
     assert client.post(f"{base}/resume", json={}).json()["project"] is None
     assert api(anna).post(f"/projects/{made.project.id}/pairs/claim").status_code == 200
     assert api(anna).get(base).status_code == 403 and api(anna).put(base, json={}).status_code == 403
+
+
+def test_the_desk_shows_reasons_and_whose_the_rest_is(db):
+    """What the browser gets (tests/e2e has the page itself)."""
+    lead, ben, carl = make_person(db, "lead", "lead"), make_person(db, "ben"), make_person(db, "carl")
+    made = make_world(db, pairs=1, votes=2)
+    for who in (lead, ben):
+        [claim] = votes.claim_some(db, who, made.project.id, 1)
+        pair = sitting.pairs(db, who, made.project.id)[0]
+        assert pair["reasons"] is None
+        with db.read() as session:
+            a_left = session.get(Response, session.get(Pair, claim.pair_id).response_a).text == claim.left
+        wanted = {True: "left", False: "right"}[a_left == (who is lead)]
+        votes.cast(db, who, claim.pair_id, claim.lease, wanted, reason="<script>alert(1)</script>")
+    adjudication.set_adjudication(db, lead, made.project.id, members=[carl.user_id])
+    adjudication.send(db, lead, made.project.id)
+    [pair] = sitting.pairs(db, carl, made.project.id)
+    assert {one["choice"] for one in pair["reasons"]} == {"left", "right"}
+    assert all(set(one) == {"choice", "strength", "reason"} for one in pair["reasons"])
+    assert sitting.progress(db, ben, made.project.id, None)["for_groups"] == []
