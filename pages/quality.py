@@ -12,7 +12,7 @@ from core.annotation.detail import AT_ONCE, Detail, detail
 from core.annotation.quality import quality
 from core.annotation.verdict import verdict
 from core.services import database
-from pages.quality_people import LEFT, show_annotators, show_left_out, show_suspects
+from pages.quality_people import GOLD, LEFT, SAME, show_annotators, show_left_out, show_suspects
 from pages.shared import duration, empty, header, may, me, number, percent, problems
 from storage.tables import Project
 
@@ -137,8 +137,23 @@ def show_figures(found: dict[str, Any]) -> None:
             "Votes faster than 700 words a minute (six characters a word): too fast to have read both responses.",
         ),
     ]
-    for row in (cards[:4], cards[4:]):
-        for column, (name, value, caption, help_text) in zip(st.columns(len(row)), row, strict=True):
+    checks = [
+        (
+            name,
+            percent(found[f"{key}_share"]),
+            interval(
+                percent(*(found[f"{key}_{part}"] for part in ("share", "low", "high", "n"))), f"{key} answers"
+            ),
+            about,
+        )
+        for name, key, about in (
+            ("Gold checks right", "gold", GOLD),
+            ("Same on hidden repeats", "repeat", SAME),
+        )
+        if found[f"{key}_n"]
+    ]
+    for row in filter(None, (cards[:4], cards[4:], checks)):
+        for column, (name, value, caption, help_text) in zip(st.columns(4), row, strict=False):
             with column, st.container(border=True, height="stretch"):
                 st.metric(name, value, help=help_text)
                 st.caption(caption)

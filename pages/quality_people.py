@@ -10,6 +10,7 @@ from core.annotation import annotators
 from core.annotation.clickers import LEVEL, LOOKS
 from core.annotation.detail import Detail, Judge
 from core.services import database
+from pages.messaging import write_to
 from pages.shared import csv_of, may, me, percent, plain, problems
 from storage.tables import Project
 
@@ -29,6 +30,12 @@ CARE = (
     "annotators by it; its height depends on how far the prompts differ."
 )
 PULL = "Of two equally good responses, how often the left one wins. 50 %: no pull."
+GOLD = (
+    "Gold checks, mixed in unseen, answered as expected; training pairs are not counted. Interval: Wilson's."
+)
+SAME = (
+    "Pairs judged before that came again unseen, with the sides swapped, and were answered as the first time."
+)
 FAST = "Votes faster than 700 words a minute, of those with a time; a word is six characters. Good readers reach 240."
 
 
@@ -39,6 +46,12 @@ def name_of(item: dict[str, Any]) -> str:
         + (" (machine judge)" if item["machine"] else "")
         + (" · paused" if item["paused_at"] else "")
     )
+
+
+def probed(item: dict[str, Any], key: str) -> str | None:
+    """None where there is nothing, so that a column without anything is not shown."""
+    n = item[f"{key}_n"]
+    return percent(item[f"{key}_share"], item[f"{key}_low"], item[f"{key}_high"], n) if n else None
 
 
 def table_of(found: dict[str, Any], detail: Detail | None) -> pd.DataFrame:
@@ -79,6 +92,8 @@ def table_of(found: dict[str, Any], detail: Detail | None) -> pd.DataFrame:
             )
             if item["timed_votes"]
             else None,
+            "Gold checks": probed(item, "gold"),
+            "Same on repeats": probed(item, "repeat"),
             "Median time, s": item["median_duration_ms"] / 1000 if item["median_duration_ms"] else None,
             "Last vote": pd.Timestamp(item["last_vote"]),
         }
@@ -112,6 +127,8 @@ def show_annotators(project: Project, found: dict[str, Any], detail: Detail | No
             ),
             "Words a minute": st.column_config.NumberColumn(format="%.0f"),
             "Too fast": text(help=FAST),
+            "Gold checks": text(help=GOLD),
+            "Same on repeats": text(help=SAME),
             "Median time, s": st.column_config.NumberColumn(format="%.1f"),
             "Last vote": st.column_config.DatetimeColumn(format="distance"),
         },
@@ -121,7 +138,7 @@ def show_annotators(project: Project, found: dict[str, Any], detail: Detail | No
     if chosen and chosen[0] < len(people):
         _show_one(project, people[chosen[0]], detail)
     else:
-        st.caption("Select a row to pause an annotator or to leave their votes out.")
+        st.caption("Select a row to write to an annotator, to pause them or to leave their votes out.")
     st.download_button(
         "Download as CSV",
         csv_of(pd.DataFrame(people)),
@@ -151,6 +168,8 @@ def _show_one(project: Project, item: dict[str, Any], detail: Detail | None) -> 
                 _ask(project.id, item["id"], item["name"], "pause")
             if st.button("Leave votes out", icon=":material/person_off:"):
                 _ask(project.id, item["id"], item["name"], "leave_out")
+            if st.button("Write a message", icon=":material/mail:"):
+                write_to(project.id, item["id"], item["name"])
 
 
 def evidence(judge: Judge) -> str:

@@ -15,9 +15,8 @@ from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from storage.counting import counted
 from storage.project_documents import document_body
-from storage.tables import Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
+from storage.tables import Annotator, Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 
 HIDDEN = ("gold", "repeat")  # what an annotator must not tell from an ordinary pair
 GOLD_SIDES = "gold"  # the document that says which gold pairs stand the other way round
@@ -296,11 +295,11 @@ def tallies(session: Session, project_id: str) -> dict[str, Tally]:
 
 def counting_tallies(session: Session, project_id: str) -> list[Tally]:
     """Of the annotators whose votes count."""
-    kept = sa_select(col(Probe.annotator_id)).where(
-        col(Probe.project_id) == project_id, counted(project_id, Probe.annotator_id)
+    left_out = sa_select(col(Annotator.id)).where(
+        col(Annotator.project_id) == project_id, col(Annotator.excluded_at).is_not(None)
     )
-    ids = set(session.scalars(kept.distinct()))
-    return [tally for who, tally in tallies(session, project_id).items() if who in ids]
+    out = set(session.scalars(left_out))
+    return [tally for who, tally in tallies(session, project_id).items() if who not in out]
 
 
 def last_checks(

@@ -24,6 +24,7 @@ from core.annotation.agreement import (
 )
 from core.annotation.annotators import State, states_of
 from core.annotation.judgements import Simulated, which_votes
+from core.annotation.probe_figures import with_probes
 from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
@@ -51,7 +52,8 @@ def quality(
         project = find_project(session, project_id)
         votes = votes_state(session, project_id)
         if not is_large(votes):
-            return {**_quality(session, project_id, simulated), "aggregation": method_of(project)}
+            found = with_probes(session, project_id, _quality(session, project_id, simulated))
+            return {**found, "aggregation": method_of(project)}
         people = people_state(session, project_id)
 
     def make() -> dict[str, Any]:
@@ -60,7 +62,9 @@ def quality(
 
     # Who was paused or left out is seen at once; new votes a moment later.
     key = (db.url, project_id, simulated and str(simulated), people)
-    return {**_kept.get(key, votes, make, meanwhile=True), "aggregation": method_of(project)}
+    found = _kept.get(key, votes, make, meanwhile=True)
+    with db.read() as session:
+        return {**with_probes(session, project_id, found), "aggregation": method_of(project)}
 
 
 _kept: Kept[dict[str, Any]] = Kept()
