@@ -77,8 +77,14 @@ def _config(project: Project, hosts: list[Host]) -> dict[str, Any]:
         "one behind a URL writes its answer.",
         key=f"judge_host_{project.id}",
     )
+    usual = estimate(database(), me(), project.id, {"limit": 1}).which
     pairs = middle.selectbox(
-        "Pairs", list(PAIRS), format_func=PAIRS.__getitem__, help=PAIRS_HELP, key=f"judge_pairs_{project.id}"
+        "Pairs",
+        list(PAIRS),
+        index=list(PAIRS).index(usual),
+        format_func=PAIRS.__getitem__,
+        help=PAIRS_HELP,
+        key=f"judge_pairs_{project.id}",
     )
     limit = right.number_input(
         "At most", 1, MOST_PAIRS, DEFAULT_LIMIT, help="Drawn by lot.", key=f"judge_limit_{project.id}"

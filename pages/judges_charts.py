@@ -1,5 +1,7 @@
 """The charts of the page Machine judges."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -24,7 +26,8 @@ def agreement_chart(found: list[JudgeState]) -> alt.LayerChart | None:
                     rows.append(_row(judge, figure, measure, who))
     if not rows:
         return None
-    return _dots(rows, "Agreement", alt.Color("Who:N", sort=BY, scale=alt.Scale(domain=BY, range=COLOURS)))
+    color = alt.Color("Who:N", sort=BY, scale=alt.Scale(domain=BY, range=COLOURS))
+    return _dots(rows, "Agreement", color, half=False)
 
 
 def leaning_chart(found: list[JudgeState]) -> alt.LayerChart | None:
@@ -42,7 +45,8 @@ def leaning_chart(found: list[JudgeState]) -> alt.LayerChart | None:
     if not rows:
         return None
     who = [name.split(" ")[0] for name in BY]
-    return _dots(rows, "Share", alt.Color("Who:N", sort=who, scale=alt.Scale(domain=who, range=COLOURS)))
+    color = alt.Color("Who:N", sort=who, scale=alt.Scale(domain=who, range=COLOURS))
+    return _dots(rows, "Share", color, half=True)
 
 
 def _row(judge: JudgeState, figure: object, measure: str, who: str) -> dict[str, object]:
@@ -54,7 +58,7 @@ def _row(judge: JudgeState, figure: object, measure: str, who: str) -> dict[str,
     }  # fmt: skip
 
 
-def _dots(rows: list[dict[str, object]], title: str, color: alt.Color) -> alt.LayerChart:
+def _dots(rows: list[dict[str, object]], title: str, color: alt.Color, *, half: bool) -> alt.LayerChart:
     one = len({row["Judge"] for row in rows}) == 1
     label = "Measure" if one else "Row"
     names = list(dict.fromkeys(row[label] for row in rows))
@@ -74,11 +78,17 @@ def _dots(rows: list[dict[str, object]], title: str, color: alt.Color) -> alt.La
     )  # fmt: skip
     scale = alt.Scale(domain=[0, 1])
     bars = base.mark_bar(size=5, opacity=0.45, cornerRadius=2).encode(
-        x=alt.X("Low:Q", scale=scale, title=f"{title}, with its 95 % interval", axis=alt.Axis(format="%")),
+        x=alt.X(
+            "Low:Q",
+            scale=scale,
+            title=f"{title}, with its 95 % interval",
+            axis=alt.Axis(format="%", tickCount=5),
+        ),
         x2="High:Q",
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x=alt.X("Value:Q", scale=scale))
-    half = (
-        alt.Chart(pd.DataFrame({"half": [0.5]})).mark_rule(strokeDash=[4, 4], opacity=0.5).encode(x="half:Q")
-    )
-    return alt.layer(half, bars, points).properties(height=110 + 46 * len(names))
+    layers: list[Any] = [bars, points]
+    if half:
+        rule = alt.Chart(pd.DataFrame({"half": [0.5]})).mark_rule(strokeDash=[4, 4], opacity=0.5)
+        layers.insert(0, rule.encode(x="half:Q"))
+    return alt.layer(*layers).properties(height=110 + 46 * len(names))

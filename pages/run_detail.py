@@ -37,6 +37,8 @@ STATES = {
 HOMES = {  # where the result of a kind lives
     "generate": ("prompts.py", "See the prompts and their responses", ":material/edit_note:"),
     "reward_model": ("reward_models.py", "See it among the reward models", ":material/model_training:"),
+    "judge": ("judges.py", "See it among the machine judges", ":material/gavel:"),
+    "score": ("project.py", "See the project's selection strategy", ":material/tune:"),
     "optimize": ("optimize.py", "See the search and its candidates", ":material/auto_fix_high:"),
 }
 EVENTS_SHOWN = 200

@@ -79,6 +79,12 @@ def pairs_to_judge(session: Session, project_id: str, which: str, judge: str) ->
     return [key for (key,) in session.execute(query)]
 
 
+def people_voted(session: Session, project_id: str) -> bool:
+    """Whether any vote of a person counts here."""
+    one = select(col(Vote.id)).where(scanned(col(Vote.project_id)) == project_id, by_people(project_id))
+    return session.execute(one.limit(1)).first() is not None
+
+
 def shown(session: Session, pair_ids: Sequence[str]) -> list[JudgePair]:
     a, b = aliased(Response), aliased(Response)
     found: dict[str, JudgePair] = {}

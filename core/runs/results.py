@@ -24,6 +24,8 @@ def key_figures(kind: str, result: dict[str, Any]) -> list[Figure]:
         return _reward_model(result)
     if kind == "optimize":
         return _optimize(result)
+    if kind == "judge" and _is_number(result.get("judged")):
+        return _judge(result)
     return _plain_figures(result)
 
 
@@ -62,6 +64,25 @@ def _optimize(result: dict[str, Any]) -> list[Figure]:
         tried = result.get("candidates")
         detail = f"{tried:,} candidates tried" if _is_number(tried) else ""
         figures.append(Figure("Model calls", _number(result["calls"]), detail))
+    return figures
+
+
+def _judge(result: dict[str, Any]) -> list[Figure]:
+    judged, changed = int(result["judged"]), int(result.get("inconsistent") or 0)
+    low, high = wilson(changed, judged)
+    figures = [
+        Figure("Pairs judged", _number(judged), f"of {_number(result.get('pairs'))}"),
+        Figure("One response won", _number(result.get("wins")), f"{_number(result.get('ties'))} ties"),
+    ]
+    if judged:
+        help = "Pairs on which the answer changed with the order of the responses; they are ties"
+        figures.append(
+            Figure("Inconsistent", _share(changed / judged), _interval(low, high, judged, 100), help)
+        )
+    unread = result.get("unparsable")
+    figures.append(
+        Figure("Model calls", _number(result.get("calls")), f"{_number(unread)} pairs could not be read")
+    )
     return figures
 
 

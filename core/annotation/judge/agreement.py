@@ -11,7 +11,10 @@ Kappa takes off what chance gives (Cohen 1960): (p - e) / (1 - e), where e comes
 each side says a, b and neither. Which response is called a means nothing, so each pair enters in
 both orders. With one person a pair it is Cohen's kappa.
 
-Intervals: 95 %, percentiles of a bootstrap over pairs (1,000 resamples).
+Intervals: 95 %, percentiles of a bootstrap over pairs (1,000 resamples). On fewer than SMALL
+pairs a bootstrap is too narrow (of pairs that all agree it has no width at all): a share has
+the wider of it and Wilson's interval, as if each pair were one vote, and kappa has none where
+the resamples do not differ.
 """
 
 from collections import Counter
@@ -21,9 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.annotation.agreement import RESAMPLES
+from core.stats import wilson
 from storage.judges import Kind
 
 CHOICES = ("a", "b", "tie")
+SMALL = 30  # pairs
 FEW = 2  # people on a pair, to compare them with each other
 
 
@@ -95,7 +100,11 @@ def _mean(values: np.ndarray, use: np.ndarray, times: np.ndarray, drawn: np.ndar
     total = weight.sum(axis=1)
     with np.errstate(invalid="ignore"):
         found = weight @ values[use] / total
-    return _figure(found, times[use].sum())
+    figure = _figure(found, times[use].sum(), share=True)
+    if figure.value is None or figure.low is None or figure.high is None or figure.n >= SMALL:
+        return figure
+    low, high = wilson(figure.value * figure.n, figure.n)
+    return Figure(figure.value, min(figure.low, low), max(figure.high, high), figure.n)
 
 
 def _kappa(
@@ -118,7 +127,7 @@ def _kappa(
             ).T
         )
         found = (p - expected) / (1 - expected)
-    return _figure(np.where(np.isclose(expected, 1), np.nan, found), times[use].sum())
+    return _figure(np.where(np.isclose(expected, 1), np.nan, found), times[use].sum(), share=False)
 
 
 def _either_way(shares: np.ndarray) -> np.ndarray:
@@ -127,12 +136,14 @@ def _either_way(shares: np.ndarray) -> np.ndarray:
     return np.column_stack([one, one, shares[:, 2]])
 
 
-def _figure(found: np.ndarray, pairs: float) -> Figure:
+def _figure(found: np.ndarray, pairs: float, *, share: bool) -> Figure:
     if not pairs or np.isnan(found[0]):
         return Figure(n=int(pairs))
     found = np.round(found, 12)  # a judge that always says the same: 0, not 2e-16
     spread = found[1:][~np.isnan(found[1:])]
     low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (None, None)
+    if low == high and pairs < SMALL:
+        low, high = (low, high) if share else (None, None)
     return Figure(
         float(found[0]),
         None if low is None else float(low),

@@ -1,7 +1,7 @@
 """Judge runs, web side: which pairs a language model is asked about, and its answers as votes.
 
 config: host (or host_id), prompt (a template; default: `DEFAULT_TEMPLATE`), pairs (voted,
-unvoted, all; default: voted), limit (default 100), max_new_tokens (for hosts that answer in
+unvoted, all; default: voted, or all while no person has voted), limit (default 100), max_new_tokens (for hosts that answer in
 text), seed.
 
 The votes are those of an annotator of its own, whose votes count nowhere until a lead takes
@@ -29,7 +29,7 @@ from core.runs.kinds import Prepared
 from storage.bulk import insert_many
 from storage.database import Database
 from storage.ids import content_hash, id_of
-from storage.judges import judge_id, make_judge, pairs_to_judge, responses_of, shown
+from storage.judges import judge_id, make_judge, pairs_to_judge, people_voted, responses_of, shown
 from storage.tables import Host, Project, Run, Vote
 
 PAIRS = ("voted", "unvoted", "all")
@@ -112,7 +112,7 @@ def _read(session: Session, project_id: str, config: dict[str, Any]) -> _Asked:
         raise Invalid("host: the id or the name of a host.")
     host = find_host(session, wanted)
     template = check_template(config.get("prompt"))
-    pairs = config.get("pairs") or "voted"
+    pairs = config.get("pairs") or default_pairs(session, project_id)
     if pairs not in PAIRS:
         raise Invalid(f"pairs: there is no “{pairs}”.", f"One of: {', '.join(PAIRS)}.")
     model, hash_ = model_name(host), content_hash(template)
@@ -124,6 +124,11 @@ def _read(session: Session, project_id: str, config: dict[str, Any]) -> _Asked:
         judge_id(project_id, host.id, host.model, hash_),
         f"{host.name} · {model}{own_words}"[:200],
     )  # fmt: skip
+
+
+def default_pairs(session: Session, project_id: str) -> str:
+    """Pairs that people have voted on, where there are any: they tell how good the judge is."""
+    return "voted" if people_voted(session, project_id) else "all"
 
 
 def _none_left(pairs: str) -> str:
@@ -197,6 +202,7 @@ class Estimate:
     seconds: float
     measured: bool
     cost: float
+    which: str  # of the pairs: voted, unvoted, all
 
 
 def estimate(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> Estimate:
@@ -223,6 +229,7 @@ def estimate(db: Database, who: Principal, project_id: str, config: dict[str, An
         seconds=2 * pairs * each + (4 if spec.kind == "local" and pairs else 0),
         measured=before is not None,
         cost=2 * pairs * (tokens * spec.price_in + 4 * spec.price_out) / 1e6,
+        which=asked.pairs,
     )
 
 

@@ -85,7 +85,8 @@ def test_over_http(judged_place, api, person):
     client = api(person("engineer"))
     (judge,) = client.get(f"/projects/{here.project.id}/judges").json()
     assert (judge["name"], judge["votes"], judge["counts"], judge["calls"]) == ("far · m", 6, False, 12)
-    assert judge["agreement"]["people_share"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 6}
+    people = judge["agreement"]["people_share"]
+    assert (people["value"], people["high"], people["n"]) == (1.0, 1.0, 6) and people["low"] < 0.7
     assert judge["first"]["value"] == 0.5 and judge["inconsistent"]["n"] == 6
     started = client.post(
         f"/projects/{here.project.id}/runs",

@@ -119,6 +119,7 @@ def test_the_same_judge_is_asked_once_and_another_prompt_is_another_judge(place)
 
 def test_pairs_are_chosen_by_votes_of_people_limit_and_seed(place):
     here = place()
+    assert start_run(here.db, here.who, here.project.id, "judge", {}).config["pairs"] == "all"
     here.vote("Ann", {pair.id: "tie" for pair in here.pairs[:3]})
     here.vote("Sim", {here.pairs[4].id: "a"}, simulated=True)
 
@@ -148,7 +149,7 @@ def test_wrong_configs_are_named(place):
         ({"prompt": "Which?"}, "response_a"),
         ({"max_new_tokens": -1}, "max_new_tokens"),
         ({"temperature": 1}, "temperature: a judge run has no such field"),
-        ({}, "has judged every pair that people have voted on, or there is none"),
+        ({"pairs": "voted"}, "has judged every pair that people have voted on, or there is none"),
     ):
         with pytest.raises(Invalid, match=said):
             start_run(here.db, here.who, here.project.id, "judge", config)
