@@ -56,7 +56,7 @@ def show_groups(project: Project, found: View) -> None:
 
 def show_group(project: Project, found: View, item: GroupState) -> None:
     here = item.standing
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
             paused = " :orange-badge[:material/pause: paused]" if item.paused else ""
             st.markdown(f"**{plain(item.group.name)}**{paused}", width="stretch")
@@ -96,7 +96,7 @@ def _s(number: int, one: str, more: str = "") -> str:
     return one if number == 1 else more or f"{one}s"
 
 
-@st.dialog("Group", width="large")
+@st.dialog("Group", width="medium")
 def edit_group(project_id: str, found: View, group: Group | None) -> None:
     key = group.id if group else "new"
     name = st.text_input("Name", group.name if group else "", max_chars=60, placeholder="German speakers",
@@ -107,8 +107,8 @@ def edit_group(project_id: str, found: View, group: Group | None) -> None:
     )  # fmt: skip
     members = pick_people("Members", found.people, group.members if group else [], f"group_members_{key}")
     mine = [rule for rule in found.rules if group and rule.rule.group == group.id]
-    left, right = st.columns(2)
-    if left.button("Save", type="primary", icon=":material/save:", width="stretch"):
+    buttons = st.container(horizontal=True)
+    if buttons.button("Save", type="primary", icon=":material/save:"):
         with problems():
             now = groups.assignment_of(database(), me(), project_id)
             changed = Group(id=key if group else "", name=name, about=about, members=members)
@@ -116,7 +116,7 @@ def edit_group(project_id: str, found: View, group: Group | None) -> None:
             _save(project_id, groups=kept if group else [*kept, changed])
     if group:
         takes = f" and its {len(mine)} {_s(len(mine), 'rule')}" if mine else ""
-        if right.button(f"Delete the group{takes}", icon=":material/delete:", width="stretch"):
+        if buttons.button(f"Delete the group{takes}", icon=":material/delete:"):
             with problems():
                 now = groups.assignment_of(database(), me(), project_id)
                 _save(
@@ -125,7 +125,7 @@ def edit_group(project_id: str, found: View, group: Group | None) -> None:
                     rules=[rule for rule in now.rules if rule.group != key],
                 )
         st.caption(
-            "Without the group, its pairs are for everybody, or for the next rule that matches. Votes stay."
+            "When it is deleted, its pairs are for everybody, or for the next rule that matches. Votes stay."
         )
 
 

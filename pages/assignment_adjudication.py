@@ -71,9 +71,9 @@ def _decided(found: View) -> None:
         agreed = percent(found.agreed, found.agreed_low, found.agreed_high, done.compared)
         parts.append(f"Adjudicators sided with the majority in {agreed}.")
     if done.even:
-        parts.append(f"On {done.even:,} the others were even.")
+        parts.append(f"Of {done.even:,} decided {_pairs(done.even)} the others had no majority.")
     if done.neither:
-        parts.append(f"On {done.neither:,} the adjudicator preferred neither.")
+        parts.append(f"Of {done.neither:,} the adjudicator preferred neither response.")
     st.caption(" ".join(parts))
 
 

@@ -133,7 +133,7 @@ def _condition_form(place: int, made: int, names: Options) -> Condition | None:
     name = ""
     if by == "field":
         picked = columns[1].selectbox(
-            "Field", list(names.fields), index=0 if names.fields else None, accept_new_options=True,
+            "Field", sorted(names.fields, key=lambda field: not names.fields[field]), index=0 if names.fields else None, accept_new_options=True,
             placeholder="Type a name", key=f"{key}_name",
         )  # fmt: skip
         name = picked or ""
