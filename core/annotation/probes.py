@@ -24,7 +24,7 @@ from core.annotation import consequences, qualification
 from core.annotation.asked import Step, VoteSent, annotator_id_of
 from core.annotation.marks import Marks, check_same, kept
 from core.annotation.probing import Probing, probing_in
-from core.annotation.schedule import Schedule
+from core.annotation.schedule import Schedule, pick
 from core.errors import Conflict, Forbidden
 from core.settings import get_settings
 from storage import claims
@@ -335,7 +335,7 @@ def _check(session: Session, annotator: Annotator, until: datetime) -> Probe | N
     found = stored.checks_for(session, annotator.project_id, annotator.id)
     if not found:
         return None
-    gold = secrets.choice(found)
+    gold = pick(found)
     a_left = secrets.randbits(1) == 1
     return _new(annotator, "gold", gold.pair_id, a_left, until, gold.outcome, gold.winner)
 
@@ -344,7 +344,7 @@ def _repeat(session: Session, probing: Probing, annotator: Annotator, until: dat
     found = stored.repeats_for(session, annotator.project_id, annotator.id, probing.repeat_after)
     if not found:
         return None
-    vote = secrets.choice(found)
+    vote = pick(found)
     pair = session.get(Pair, vote.pair_id)
     if pair is None:
         return None

@@ -8,11 +8,13 @@ which changes the rate by chance alone, up or down alike.
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import TypeVar
 
 _lot = secrets.SystemRandom()
+T = TypeVar("T")
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Schedule:
         with self._lock:
             if key in self._blocks:
                 self._blocks[key].pending = False
+
+
+def pick(options: Sequence[T]) -> T:
+    """One of them, by the same lot."""
+    return _lot.choice(options)
 
 
 def _begin(rate: float) -> _Block:

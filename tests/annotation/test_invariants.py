@@ -1,7 +1,8 @@
 """What must hold whatever people do, in whatever order: hypothesis drives several
 annotators through claims, claims ahead, heartbeats, votes, double votes, edits, undos, skips,
-releases, closed pages and expiry."""
+releases, closed pages, pauses and expiry, with gold checks and hidden repeats among the pairs."""
 
+import random
 from collections import Counter
 from datetime import timedelta
 
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import select
 
-from core.annotation import marks, votes
+from core.annotation import annotators, gold, marks, probes, probing, schedule, votes
 from core.annotation.asked import annotator_id_of
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Forbidden, NotFound
 from storage.database import Database
 from storage.ids import now
-from storage.tables import Annotator, Pair, Response, Skip, Slot, Vote, VoteHistory
+from storage.tables import Annotator, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 from tests.annotation.conftest import make_person, make_world
 
 PEOPLE = st.integers(0, 3)
@@ -26,10 +27,23 @@ CHOICES = st.sampled_from(marks.CHOICES)
 class Labelling(RuleBasedStateMachine):
     database: Database  # one for all examples: each makes a project of its own
 
-    @initialize(pairs=st.integers(1, 4), wanted=st.integers(1, 3))
-    def begin(self, pairs, wanted):
+    @initialize(
+        pairs=st.integers(1, 4), wanted=st.integers(1, 3), checks=st.integers(0, 2), lot=st.integers(0, 99)
+    )
+    def begin(self, pairs, wanted, checks, lot):
         self.db = self.database
-        self.world = make_world(self.db, pairs=pairs, votes=wanted)
+        self.world = make_world(self.db, pairs=pairs + checks, votes=wanted)
+        self.lead = make_person(self.db, "lead", "lead")
+        self.gold = set(self.world.pairs[:checks])
+        for pair_id in self.gold:
+            gold.mark(self.db, self.lead, self.world.project.id, pair_id, "check", "a")
+        if checks:
+            rates = {"gold_rate": 0.5, "repeat_rate": 0.5, "repeat_after": 1}
+            probing.set_probing(self.db, self.lead, self.world.project.id, **rates)
+        # The lot decides what is given, and hypothesis must be able to repeat a run.
+        schedule._lot = random.Random(lot)
+        probes._schedule = schedule.Schedule()
+        self.paused = set()
         self.wanted = wanted
         self.people = [make_person(self.db, f"p{i}") for i in range(4)]
         self.claims = {}  # person -> the claim on their screen
@@ -43,6 +57,10 @@ class Labelling(RuleBasedStateMachine):
     @rule(i=PEOPLE)
     def claim(self, i):
         before = self.claims.get(i)
+        if i in self.paused:
+            with pytest.raises(Forbidden, match="paused"):
+                votes.claim(self.db, self.people[i], self.world.project.id)
+            return
         claim = votes.claim(self.db, self.people[i], self.world.project.id)
         if claim is None:
             assert before is None or self.lost(i, before)
@@ -50,19 +68,52 @@ class Labelling(RuleBasedStateMachine):
             return
         if before is not None and not self.lost(i, before):
             assert claim.lease == before.lease and claim.left == before.left
-        judged = {vote.pair_id for vote in self.table(Vote) if vote.annotator_id == self.annotator(i)}
-        skipped = {item.pair_id for item in self.table(Skip) if item.annotator_id == self.annotator(i)}
-        assert claim.pair_id not in judged | skipped
+        self.check_given(i, claim)
         self.claims[i] = claim
 
+    def check_given(self, i, claim):
+        """An ordinary pair was neither judged nor skipped by this person, and is not gold."""
+        if claim.lease in {probe.lease for probe in self.table(Probe)}:
+            return
+        judged = {vote.pair_id for vote in self.table(Vote) if vote.annotator_id == self.annotator(i)}
+        skipped = {item.pair_id for item in self.table(Skip) if item.annotator_id == self.annotator(i)}
+        assert claim.pair_id not in judged | skipped | self.gold
+
     def lost(self, i, claim):
-        return not any(slot.lease == claim.lease and slot.status == "leased" for slot in self.table(Slot))
+        return claim.lease not in {item.lease for item in self.open_leases()}
+
+    def stands(self, vote):
+        """As it is stored now: a vote, or an answered probe; None when it was taken back."""
+        answered = [probe for probe in self.table(Probe) if probe.outcome is not None]
+        return next((item for item in [*self.table(Vote), *answered] if item.id == vote.id), None)
+
+    @rule(i=PEOPLE, reason=st.sampled_from(["", "too fast"]))
+    def pause_or_resume(self, i, reason):
+        """No more pairs, or pairs again; what is held may still be voted on."""
+        if not any(item.id == self.annotator(i) for item in self.table(Annotator)):
+            return
+        ids = (self.world.project.id, self.annotator(i))
+        if i in self.paused:
+            annotators.resume(self.db, self.lead, *ids)
+        else:
+            annotators.pause(self.db, self.lead, *ids, reason)
+        self.paused ^= {i}
 
     @precondition(lambda self: self.claims)
-    @rule(i=PEOPLE, choice=CHOICES)
-    def vote(self, i, choice):
-        if i not in self.claims:
-            return
+    @rule(data=st.data(), choice=CHOICES)
+    def vote(self, data, choice):
+        self.vote_of(data.draw(st.sampled_from(sorted(self.claims))), choice)
+
+    @rule(i=PEOPLE, choices=st.lists(CHOICES, max_size=5))
+    def work(self, i, choices):
+        """Some pairs in a row, so that checks and repeats come up."""
+        for choice in choices:
+            self.claim(i)
+            if i not in self.claims or i in self.paused:
+                return
+            self.vote_of(i, choice)
+
+    def vote_of(self, i, choice):
         claim = self.claims.pop(i)
         if self.ahead.get(i):
             self.claims[i] = self.ahead[i].pop(0)
@@ -83,7 +134,7 @@ class Labelling(RuleBasedStateMachine):
     @rule(data=st.data(), choice=CHOICES)
     def vote_again(self, data, choice):
         i, claim, was, vote = data.draw(st.sampled_from(self.old))
-        stands = any(item.id == vote.id for item in self.table(Vote))
+        stands = self.stands(vote) is not None
         try:
             again = votes.cast(self.db, self.people[i], claim.pair_id, claim.lease, choice)
         except Conflict:
@@ -95,7 +146,7 @@ class Labelling(RuleBasedStateMachine):
     @rule(data=st.data(), by=PEOPLE)
     def undo(self, data, by):
         i, claim, _, vote = data.draw(st.sampled_from(self.old))
-        stands = any(item.id == vote.id for item in self.table(Vote))
+        stands = self.stands(vote) is not None
         if by != i:
             with pytest.raises(Exception, match=r"somebody else|no vote"):
                 votes.undo(self.db, self.people[by], vote.id)
@@ -103,15 +154,16 @@ class Labelling(RuleBasedStateMachine):
         assert votes.undo(self.db, self.people[i], vote.id) == claim.pair_id
         if stands:
             self.undone += 1
+            if i in self.paused:
+                return
             back = votes.claim(self.db, self.people[i], self.world.project.id)
             assert (back.pair_id, back.left, back.right) == (claim.pair_id, claim.left, claim.right)
             self.claims[i] = back
 
     @precondition(lambda self: self.claims)
-    @rule(i=PEOPLE, keep=st.booleans())
-    def skip_or_release(self, i, keep):
-        if i not in self.claims:
-            return
+    @rule(data=st.data(), keep=st.booleans())
+    def skip_or_release(self, data, keep):
+        i = data.draw(st.sampled_from(sorted(self.claims)))
         claim = self.claims.pop(i)
         if keep:
             votes.release(self.db, self.people[i], claim.pair_id, claim.lease)
@@ -122,32 +174,38 @@ class Labelling(RuleBasedStateMachine):
     def claim_ahead(self, i, wanted):
         """The page claims some: what is held comes first and keeps its lease and sides."""
         before = self.held_by(i)
+        if i in self.paused:
+            with pytest.raises(Forbidden, match="paused"):
+                votes.claim_some(self.db, self.people[i], self.world.project.id, wanted)
+            return
         found = votes.claim_some(self.db, self.people[i], self.world.project.id, wanted)
         assert [claim.lease for claim in found][: len(before)] == before
         assert len(found) <= max(wanted, len(before))
         assert len({claim.pair_id for claim in found}) == len(found)
-        judged = {v.pair_id for v in self.table(Vote) if v.annotator_id == self.annotator(i)}
-        skipped = {s.pair_id for s in self.table(Skip) if s.annotator_id == self.annotator(i)}
-        assert not {claim.pair_id for claim in found} & (judged | skipped)
+        for claim in found:
+            self.check_given(i, claim)
         self.claims.pop(i, None)
         if found:
             self.claims[i] = found[0]
         self.ahead[i] = found[1:]
 
     def held_by(self, i):
-        mine = [s for s in self.table(Slot) if s.status == "leased" and s.annotator_id == self.annotator(i)]
-        return [slot.lease for slot in sorted(mine, key=lambda slot: (slot.leased_at, slot.id))]
+        mine = [item for item in self.open_leases() if item.annotator_id == self.annotator(i)]
+        return [item.lease for item in sorted(mine, key=lambda item: (item.leased_at, item.id))]
+
+    def open_leases(self):
+        slots = [slot for slot in self.table(Slot) if slot.status == "leased"]
+        return slots + [probe for probe in self.table(Probe) if probe.answered_at is None]
 
     @rule(i=PEOPLE, leaving=st.booleans())
     def heartbeat_or_leave(self, i, leaving):
         """Alive are exactly the leases that still hold a pair; nobody else's are touched."""
         mine = [c.lease for c in [self.claims.get(i), *self.ahead.get(i, [])] if c]
-        others = {s.lease: s.expires_at for s in self.table(Slot) if s.annotator_id != self.annotator(i)}
+        others = {s.lease: s.expires_at for s in self.open_leases() if s.annotator_id != self.annotator(i)}
         call = votes.leave if leaving else votes.heartbeat
-        stolen = [lease for lease in others if lease]
-        alive = call(self.db, self.people[i], self.world.project.id, [*mine, *stolen, "made up"])
+        alive = call(self.db, self.people[i], self.world.project.id, [*mine, *others, "made up"])
         assert alive == [lease for lease in mine if lease in self.held_by(i)]
-        for slot in self.table(Slot):
+        for slot in self.open_leases():
             if slot.lease in others:
                 assert slot.expires_at == others[slot.lease]
             elif slot.lease in alive:
@@ -159,7 +217,7 @@ class Labelling(RuleBasedStateMachine):
     def edit(self, data, choice):
         i, claim, _, vote = data.draw(st.sampled_from(self.old))
         stands = next((item for item in self.table(Vote) if item.id == vote.id), None)
-        if stands is None:
+        if stands is None:  # an answer to a probe is not edited either
             with pytest.raises(NotFound):
                 votes.edit(self.db, self.people[i], vote.id, choice)
             return
@@ -179,6 +237,10 @@ class Labelling(RuleBasedStateMachine):
                 if slot.status == "leased":
                     slot.expires_at = now() - timedelta(seconds=1)
                     session.add(slot)
+            for probe in session.exec(select(Probe).where(Probe.project_id == self.world.project.id)):
+                if probe.answered_at is None:
+                    probe.expires_at = now() - timedelta(seconds=1)
+                    session.add(probe)
 
         self.db.write(work)
 
@@ -205,16 +267,35 @@ class Labelling(RuleBasedStateMachine):
         # The winner and the left one are responses of the pair; a lease holds one slot.
         pairs = {pair.id: {pair.response_a, pair.response_b} for pair in self.table(Pair)}
         assert all({vote.left} | ({vote.winner} - {None}) <= pairs[vote.pair_id] for vote in cast)
-        leases = [slot.lease for slot in slots if slot.lease]
+        probed = self.table(Probe)
+        leases = [item.lease for item in [*slots, *probed] if item.lease]
         assert len(set(leases)) == len(leases)
-        # Nobody holds two slots of one pair, and what was undone is kept.
+        # Nobody holds two slots of one pair, nor has it on the desk twice; what was undone is kept.
         held = [(slot.pair_id, slot.annotator_id) for slot in slots if slot.status in ("leased", "voted")]
         assert len(set(held)) == len(held)
-        assert len(self.table(VoteHistory)) == self.undone + self.replaced
+        on_desks = [(item.pair_id, item.annotator_id) for item in self.open_leases()]
+        assert len(set(on_desks)) == len(on_desks)
+        changes = [item for item in self.table(VoteHistory) if item.what in ("undone", "replaced")]
+        assert len(changes) == self.undone + self.replaced
         assert len(self.table(Annotator)) <= len(self.people)
+        # A pair whose answer is known waits for no vote and gets none; an answer to a probe is
+        # no vote, and nobody is given the same pair as a probe twice.
+        assert not {vote.pair_id for vote in cast} & self.gold
+        assert {slot.status for slot in slots if slot.pair_id in self.gold} <= {"closed"}
+        assert not {probe.id for probe in probed} & {vote.id for vote in cast}
+        given = [(probe.pair_id, probe.annotator_id) for probe in probed]
+        assert len(set(given)) == len(given)
+        assert all((probe.kind == "gold") == (probe.pair_id in self.gold) for probe in probed)
 
 
-def test_invariants(db):
+@pytest.fixture
+def lot(monkeypatch):
+    """What the machine seeds is put back."""
+    monkeypatch.setattr(schedule, "_lot", schedule._lot)
+    monkeypatch.setattr(probes, "_schedule", probes._schedule)
+
+
+def test_invariants(db, lot):
     Labelling.database = db
     Labelling.TestCase.settings = settings(
         max_examples=10,
