@@ -56,23 +56,27 @@ def _where(annotator_id: str, which: Filter) -> list[Any]:
     return clauses
 
 
+def _of(which: Filter, *columns: Any) -> Any:
+    """A query over votes; over the examples too only where their text is asked for."""
+    query: Any = select(*columns).select_from(Vote)
+    if which.contains.strip():
+        query = query.join(Pair, col(Pair.id) == col(Vote.pair_id))
+        query = query.join(Example, col(Example.id) == col(Pair.example_id))
+    return query
+
+
 def count(session: Session, annotator_id: str, which: Filter) -> int:
-    query = (
-        select(func.count())
-        .select_from(Vote)
-        .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .join(Example, col(Example.id) == col(Pair.example_id))
-        .where(*_where(annotator_id, which))
-    )
+    query = _of(which, func.count()).where(*_where(annotator_id, which))
     return int(session.execute(query).scalar_one())
 
 
-def page(session: Session, annotator_id: str, which: Filter, limit: int, offset: int) -> list[Past]:
-    """Newest first. The texts are fetched for the rows of this page only."""
+def page(
+    session: Session, annotator_id: str, which: Filter, limit: int, offset: int
+) -> tuple[int, list[Past]]:
+    """How many there are, and those of this page, the newest first. One pass over the votes
+    for both; the texts are fetched for the rows of this page only."""
     rows = (
-        select(col(Vote.id))
-        .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .join(Example, col(Example.id) == col(Pair.example_id))
+        _of(which, col(Vote.id), func.count().over().label("total"))
         .where(*_where(annotator_id, which))
         .order_by(col(Vote.created_at).desc(), col(Vote.id).desc())
         .limit(limit)
@@ -87,6 +91,7 @@ def page(session: Session, annotator_id: str, which: Filter, limit: int, offset:
             col(Example.input),
             case((b_left, b.text), else_=a.text),
             case((b_left, a.text), else_=b.text),
+            rows.c.total,
         )
         .join(rows, rows.c.id == col(Vote.id))
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
@@ -96,6 +101,8 @@ def page(session: Session, annotator_id: str, which: Filter, limit: int, offset:
         .order_by(col(Vote.created_at).desc(), col(Vote.id).desc())
     )
     found = list(session.execute(query))
+    if not found:
+        return (count(session, annotator_id, which) if offset else 0), []
     # Apart, because DuckDB takes `vote.id` beside vote_history for a part of its column `vote`.
     changed = (
         select(col(VoteHistory.vote_id), func.count())
@@ -105,18 +112,15 @@ def page(session: Session, annotator_id: str, which: Filter, limit: int, offset:
         .group_by(col(VoteHistory.vote_id))
     )
     versions = {row[0]: int(row[1]) for row in session.execute(changed)}
-    return [Past(vote, input, left, right, versions.get(vote.id, 0)) for vote, input, left, right in found]
+    past = [Past(vote, input, left, right, versions.get(vote.id, 0)) for vote, input, left, right, _ in found]
+    return int(found[0][4]), past
 
 
-def by_day(
-    session: Session, annotator_id: str, since: datetime | None = None
-) -> list[tuple[datetime, int, float | None]]:
+def by_day(session: Session, annotator_id: str) -> list[tuple[datetime, int, float | None]]:
     """(day in UTC, votes, median milliseconds) in order of time."""
     day = func.date_trunc("day", col(Vote.created_at))
     median = func.percentile_cont(0.5).within_group(col(Vote.duration_ms).asc())
     query = select(day, func.count(), median).where(col(Vote.annotator_id) == annotator_id)
-    if since is not None:
-        query = query.where(col(Vote.created_at) >= since)
     return [tuple(row) for row in session.execute(query.group_by(day).order_by(day))]
 
 
