@@ -236,6 +236,13 @@ def show_one(project: Project, judge: JudgeState) -> None:
                 st.badge("left out", icon=":material/visibility_off:", color="gray")
         for line in evidence(judge):
             st.write(line)
+        with st.container(horizontal=True):
+            for chart, help in ((agreement_chart(judge), AGREES), (leaning_chart(judge), FIRST)):
+                if chart is not None:
+                    with st.container(width=540, gap=None):
+                        title = "Agreement with people" if help is AGREES else "Where it leans"
+                        st.markdown(f"**{title}**", help=help)
+                        st.altair_chart(chart, width="stretch")
         if judge.by_source:
             st.caption(
                 "Agreement by where pairs come from: "
@@ -318,22 +325,17 @@ with problems():
         st.fragment(the_run, run_every=1.0)(active.id)
     elif runs:
         the_last(runs[0])
+    if active is None and found:
+        the_form(project, open_=False)
     if found:
         if not any(judge.counts for judge in found):
             st.info(
                 "Votes of machine judges are kept apart: they count nowhere until a lead takes them in.",
                 icon=":material/visibility_off:",
             )
-        agree, lean = agreement_chart(found), leaning_chart(found)
-        if agree is not None:
-            st.subheader("Agreement with people", anchor=False, help=AGREES)
-            st.altair_chart(agree, width="stretch")
-        if lean is not None:
-            st.subheader("Where they lean", anchor=False, help=FIRST)
-            st.altair_chart(lean, width="stretch")
-        st.subheader("Judges", anchor=False)
         for judge in found:
             show_one(project, judge)
+        st.subheader("All figures", anchor=False)
         show_table(found)
     elif active is None:
         empty(
@@ -341,5 +343,4 @@ with problems():
             "Let one judge pairs that people have voted on: the page then shows how far it agrees with them, next to "
             "how far people agree with each other, and whether it leans to one place or to length.",
         )
-    if active is None:
-        the_form(project, open_=not found)
+        the_form(project, open_=True)
