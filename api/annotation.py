@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
 from core.annotation import marks, probes, qualification, votes
+from core.annotation.asked import VoteSent
 from core.annotation.judgements import Simulated
 from core.annotation.leaderboard import leaderboard as leaderboard_of
 from core.annotation.quality import quality as quality_of
@@ -126,9 +127,9 @@ class Skipped(BaseModel):
     response_model=ClaimPublic,
     responses={204: {"description": "Nothing is left for you"}},
 )
-def claim(project_id: str, db: DatabaseDep, who: CurrentUser) -> ClaimPublic | Response:
+async def claim(project_id: str, db: DatabaseDep, who: CurrentUser) -> ClaimPublic | Response:
     """The next pair to judge. Again, without voting, is the same pair."""
-    found = votes.claim(db, who, project_id)
+    found = await votes.claim_async(db, who, project_id)
     if found is None:
         return Response(status_code=204)
     return ClaimPublic.model_validate(found, from_attributes=True)
@@ -158,21 +159,21 @@ def heartbeat(project_id: str, values: Leases, db: DatabaseDep, who: CurrentUser
     status_code=201,
     responses={409: {"description": "The lease is lost, or was used for another vote"}},
 )
-def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> VotePublic:
+async def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser) -> VotePublic:
     """Vote on a claimed pair. The same again answers the same vote. A training pair answers
     with `feedback`, and no vote is stored."""
-    vote = votes.cast(
-        db,
+    sent = VoteSent(
         who,
         pair_id,
         values.lease,
         values.choice,
-        strength=values.strength,
-        criteria=values.criteria,
-        reason=values.reason,
-        duration_ms=values.duration_ms,
+        values.strength,
+        values.criteria,
+        values.reason,
+        values.duration_ms,
         source="api",
     )
+    vote = await votes.cast_async(db, sent)
     answer = public_vote(vote)
     if vote.source == probes.TRAINING:
         told = qualification.feedback(db, who, vote.id)

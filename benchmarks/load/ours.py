@@ -10,10 +10,14 @@ from pathlib import Path
 
 import psutil
 from sqlalchemy import text
+from sqlmodel import Session
 
 from benchmarks.load.drive import Refused
 from benchmarks.load.lean_http import Client
 from core import tokens
+from core.access import Principal, Role
+from core.data import import_comparisons
+from core.projects import create_project
 from storage.database import Database
 from storage.tables import User
 from tests.planning import large
@@ -40,6 +44,33 @@ def fill_large(votes: int) -> Fill:
         return project
 
     return fill
+
+
+def fill_pairs(pairs: list[dict[str, str]]) -> Fill:
+    """A project with these pairs, imported as a person would; each wants one vote."""
+
+    def fill(db: Database) -> str:
+        user = db.write(lambda session: _added(session, User(name="lead", role="admin")))
+        who = Principal(user.id, user.name, Role.ADMIN)
+        project = create_project(db, who, name="Load", votes_per_pair=1)
+        rows = [
+            {
+                **{key: pair[key] for key in ("input", "response_a", "response_b")},
+                "prompt_a": "a",
+                "prompt_b": "b",
+            }
+            for pair in pairs
+        ]
+        report = import_comparisons(db, who, project.id, rows)
+        assert report.imported == len(pairs), report
+        return project.id
+
+    return fill
+
+
+def _added(session: Session, row: User) -> User:
+    session.add(row)
+    return row
 
 
 class UnderLoad:

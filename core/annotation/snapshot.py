@@ -18,6 +18,7 @@ from core.annotation.asked import annotator_id_of
 from core.annotation.desk import Desk, desk_in
 from storage import claims_together as bulk
 from storage.claims import Held
+from storage.pairs import annotator_of_user
 from storage.tables import Annotator, Project
 
 LINE = 1_000  # slots read ahead of the claims
@@ -48,6 +49,13 @@ class Snapshot:
             for annotator in found:
                 self.annotators[annotator.id] = annotator
                 self.held[annotator.id] = held.get(annotator.id, [])
+
+    def welcome(self, session: Session, who: Principal) -> Annotator:
+        """Somebody's first claim here makes them an annotator."""
+        annotator = annotator_of_user(session, self.project.id, who.user_id, who.name)
+        self.annotators[annotator.id] = annotator
+        self.held[annotator.id] = []
+        return annotator
 
     def look(self, session: Session, wanted: int, at: datetime) -> None:
         """Have at least `wanted` slots in the line, when there are that many."""

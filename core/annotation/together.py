@@ -214,9 +214,7 @@ class _Unit:
             ]
             snapshot.meet(self.session, [annotator_id for *_, annotator_id in here])
             for place, one, annotator_id in here:
-                annotator = snapshot.annotators.get(annotator_id)
-                if annotator is None:
-                    continue
+                annotator = snapshot.annotators.get(annotator_id) or snapshot.welcome(self.session, one.who)
                 try:
                     check_not_paused(annotator)
                     check_open(self.session, annotator)

@@ -6,6 +6,7 @@ vote, and a lease can never become two. The winner is kept as a response id and,
 from it, which response was shown left.
 """
 
+import asyncio
 import random
 import secrets
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import anyio.to_thread
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
@@ -59,6 +61,17 @@ def claim_some(db: Database, who: Principal, project_id: str, wanted: int = 2) -
     if not 1 <= wanted <= MOST_HELD:
         raise Invalid(f"wanted: 1 to {MOST_HELD} pairs.")
     return _claims(db, PairsAsked(who, project_id, wanted))
+
+
+async def claim_async(db: Database, who: Principal, project_id: str) -> Claim | None:
+    """`claim`, for hundreds at once: who waits for their unit of work takes up no thread."""
+    asked = PairsAsked(who, project_id, one=True)
+    require(who, "annotate")
+    if db.is_duckdb:
+        found = await asyncio.wrap_future(together(db, _claims_alone, _cast_alone).claim(asked))
+    else:
+        found = await anyio.to_thread.run_sync(_claims_alone, db, asked)
+    return found[0] if found else None
 
 
 def _claims(db: Database, asked: PairsAsked) -> list[Claim]:
@@ -175,6 +188,14 @@ def cast(
     if db.is_duckdb:
         return together(db, _claims_alone, _cast_alone).cast(sent).result()
     return _cast_alone(db, sent)
+
+
+async def cast_async(db: Database, sent: VoteSent) -> Vote:
+    """`cast`, for hundreds at once."""
+    require(sent.who, "annotate")
+    if db.is_duckdb:
+        return await asyncio.wrap_future(together(db, _claims_alone, _cast_alone).cast(sent))
+    return await anyio.to_thread.run_sync(_cast_alone, db, sent)
 
 
 def _cast_alone(db: Database, sent: VoteSent) -> Vote:
