@@ -2,9 +2,10 @@
 
 Battles are `{question_id or id, model_a, model_b, winner, judge, conversation_a,
 conversation_b, tstamp}` (winner: model_a, model_b, tie, "tie (bothbad)" or both_bad; newer
-sets have a message's content as parts); the set of the Kaggle competition has `prompt`,
+sets have `judge_hash` or `evaluation_session_id`, and a message's content as parts); the set of the Kaggle competition has `prompt`,
 `response_a`, `response_b` as JSON lists and `winner_model_a`, `winner_model_b`, `winner_tie`;
-a log line is `{type: leftvote, models, states: [{messages: [[role, text], …], offset}, …]}`.
+a log line is `{type: leftvote, models, states: [{messages: [[role, text], …], offset}, …]}`,
+its models as the page showed them (`<h3>Model A: name</h3>`, or "" before the vote).
 Model A stands on the left. A battle whose two conversations part before the last question
 judges more than one response to one input, and is not taken.
 (huggingface.co/datasets/lmsys/chatbot_arena_conversations, …/lmarena-ai/arena-human-preference-140k,
@@ -19,6 +20,7 @@ from storage.inputs import RowProblem, messages_of
 
 Row = dict[str, Any]
 _VOTES = {"leftvote": "a", "rightvote": "b", "tievote": "tie", "bothbad_vote": "both_bad"}
+_JUDGES = ("judge", "judge_hash", "evaluation_session_id")
 _WINNERS = {
     "model_a": "a", "model_b": "b", "tie": "tie", "tie (bothbad)": "both_bad", "both_bad": "both_bad",
     "bothbad": "both_bad",
@@ -51,7 +53,7 @@ def _battle(battle: Row) -> Row:
     if choice is None:
         raise RowProblem(f"winner: {str(battle['winner'])[:40]!r} is none")
     said = [_listed(battle[f"conversation_{side}"]) for side in "ab"]
-    judge = battle.get("judge") or battle.get("evaluation_session_id") or "arena user"
+    judge = next((battle[name] for name in _JUDGES if battle.get(name)), "arena user")
     row = _compared(messages_of(said[0], "conversation_a"), messages_of(said[1], "conversation_b"))
     return row | {
         "prompt_a": battle["model_a"],
@@ -97,11 +99,12 @@ def _logged(line: Row) -> Row:
     for state in line["states"]:
         turns = state["messages"][state.get("offset", 0) :]
         said.append([
-            {"role": "user" if place % 2 == 0 else "assistant", "content": text}
+            {"role": "user" if place % 2 == 0 else "assistant", "content": text or ""}
             for place, (_, text) in enumerate(turns)
         ])  # fmt: skip
     names = [
-        state.get("model_name") or shown for state, shown in zip(line["states"], line["models"], strict=True)
+        state.get("model_name") or _shown(shown)
+        for state, shown in zip(line["states"], line["models"], strict=True)
     ]
     return _compared(messages_of(said[0], "model a"), messages_of(said[1], "model b")) | {
         "prompt_a": names[0],
@@ -112,6 +115,14 @@ def _logged(line: Row) -> Row:
         "created_at": line.get("tstamp"),
         "external_id": str(line["states"][0].get("conv_id") or "") or None,
     }
+
+
+def _shown(name: Any) -> str:
+    """A model's name as the page showed it: `<h3>Model A: name</h3>`, or the name alone."""
+    text = str(name or "").strip()
+    if text.startswith("<h3>"):
+        text = text.removeprefix("<h3>").removesuffix("</h3>").partition(": ")[2].strip()
+    return text or "unknown model"
 
 
 def _compared(first: list[Row], second: list[Row]) -> Row:

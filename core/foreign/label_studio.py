@@ -1,4 +1,4 @@
-"""Label Studio: tasks with their annotations (JSON), or one line an annotation (JSON-MIN).
+"""Label Studio: tasks with their annotations (JSON), or one line an annotation (JSON-MIN, CSV).
 
 A task is `{id, data, annotations: [{completed_by, result, lead_time (seconds), created_at,
 was_cancelled, …}]}`; in `result` the Pairwise tag says `{type: "pairwise", value: {selected:
@@ -8,6 +8,7 @@ follows from `to_name` where it names columns, else from the columns' names.
 (labelstud.io/guide/export, labelstud.io/tags/pairwise)
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from core.mapping import guess_meaning
 
 Row = dict[str, Any]
 _MINIMAL = {"annotation_id", "lead_time", "annotator"}
+_OF_ANNOTATION = (*_MINIMAL, "id", "created_at", "updated_at", "agreement")
+_RESULT = {"selected", "rating", "choices", "text"}  # what a result of a flat record may hold
 
 
 def fits(row: Row) -> bool:
@@ -78,22 +81,68 @@ def _annotated(data: Row, annotation: Row) -> Row | str:
 
 
 def _minimal(row: Row) -> Row | str:
-    """A flat record: the tag's name holds left or right."""
-    for name, value in row.items():
-        selected = value.get("selected") if isinstance(value, dict) else value
-        if selected in ("left", "right"):
-            lead = row.get("lead_time")
-            ours = (name, "annotator", "annotation_id", "lead_time", "id", "updated_at", "created_at")
-            return {
-                **{key: cell for key, cell in row.items() if key not in ours},
-                "choice": selected,
-                "left": "a",
-                "annotator": _person(row["annotator"]),
-                "created_at": row.get("created_at"),
-                "duration_ms": round(1000 * lead) if isinstance(lead, int | float) else None,
-                "external_id": _id(row["annotation_id"]),
-            }
-    return f"annotation {row['annotation_id']}: it has no pairwise selection"
+    """A flat record: beside the columns of the task, each tag's name holds its results. What
+    is a single choice or a single text stands alone; all else is a list, [{selected: left}],
+    [{rating: 4}], and JSON in a CSV file (`prettify_result` in converter/utils.py, and
+    converter/exports/csv2.py, of HumanSignal/label-studio-sdk)."""
+    left_over = {name: cell for name, cell in row.items() if name not in _OF_ANNOTATION}
+    found = {name: items for name, cell in left_over.items() if (items := _results(cell))}
+    said: Row = {}
+    criteria: Row = {}
+    reasons: list[str] = []
+    for name, items in found.items():
+        del left_over[name]
+        for item in items:
+            if item.get("selected") in ("left", "right") and not said:
+                said = {"choice": item["selected"], "left": "a"}
+            elif "rating" in item:
+                criteria[name] = item["rating"]
+            elif "choices" in item:
+                criteria[name] = ", ".join(map(str, item["choices"]))
+            elif "text" in item:
+                text = item["text"]
+                reasons += [text] if isinstance(text, str) else [str(part) for part in text]
+    if not said:
+        labels = [
+            name for name, cell in left_over.items() if isinstance(cell, str) and guess_meaning(cell) != "?"
+        ]
+        if row["annotation_id"] in (None, ""):  # a task that nobody has annotated
+            return {**left_over, "external_id": _id(row.get("id"))}
+        if len(labels) != 1:
+            return f"annotation {row['annotation_id']}: it has no pairwise selection"
+        said = {"choice": left_over.pop(labels[0])}
+    lead = _number(row.get("lead_time"))
+    return {
+        **left_over,
+        **said,
+        "annotator": _person(row["annotator"]),
+        "reason": "\n".join(reasons),
+        "criteria": criteria,
+        "created_at": row.get("created_at"),
+        "duration_ms": None if lead is None else round(1000 * lead),
+        "external_id": _id(row["annotation_id"]),
+    }
+
+
+def _results(cell: Any) -> list[Row]:
+    """The results of one tag, as `prettify_result` leaves them; none where the cell is a column
+    of the task."""
+    if isinstance(cell, str) and cell.startswith(("[{", "{")):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            return []
+    items = cell if isinstance(cell, list) else [cell]
+    if items and all(isinstance(item, dict) and _RESULT & set(item) for item in items):
+        return items
+    return [{"selected": cell}] if cell in ("left", "right") else []
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _shown(to_name: Any) -> list[str]:

@@ -2,11 +2,14 @@
 
 A record is `{id, inputs, outputs, runs: [{id, outputs, session_id, name, feedback: [{key,
 score, comment, feedback_source, …}] or feedback_stats: {key: {n, avg}}}, …]}`, as the API
-lists a comparison's examples with their runs; an evaluator's result stands beside `runs` as
-`evaluation_results: {…: {key, scores: {run id: score}, comment}}`. The pairwise queue records
-a score on both runs for every item of its rubric: the higher wins, equal ones are a tie. One
-item is the choice (`preference`, `overall`, … else the first); the others mark criteria.
-(docs.langchain.com/langsmith/annotation-queues, langsmith.evaluation.evaluator)
+lists a comparison's examples with their runs. What `evaluate_comparative` answers, row by row,
+is `{example, evaluation_results: {runs: […], feedback.<key>: {key, scores: {run id: score},
+comment}}}`. The pairwise queue records a score on both runs for every item of its rubric: the
+higher wins, equal ones are a tie. Scores of one comparison share a `feedback_group_id`: one that
+a run got beside some third run says nothing here. One item is the choice (`preference`,
+`overall`, … else the first of a comparison, else the first); the others mark criteria.
+(docs.langchain.com/langsmith/annotation-queues; schemas.py and evaluation/_runner.py of
+langchain-ai/langsmith-sdk)
 """
 
 from collections import defaultdict
@@ -22,7 +25,7 @@ _OUTPUTS = ("output", "answer", "response", "content", "text", "result", "comple
 
 
 class Score(NamedTuple):
-    """What one judge said of one run under one key."""
+    """What one judge said of one run under one key. `group`: of the scores of one comparison."""
 
     who: str
     model: bool
@@ -31,18 +34,19 @@ class Score(NamedTuple):
     score: float
     comment: str
     at: Any
+    group: str | None = None
 
 
 def fits(row: Row) -> bool:
-    if isinstance(row.get("runs"), list):
+    if isinstance(_runs(row), list):
         return "inputs" in row or "example" in row
     return {"run_id", "key", "score"} <= set(row)
 
 
 def rows(record: Row) -> Iterator[Row | str]:
-    if "runs" not in record:
+    runs = _runs(record)
+    if runs is None:
         raise RowProblem("it is feedback alone, without the texts: export the examples with their runs")
-    runs = record["runs"]
     if len(runs) != 2:
         raise RowProblem(f"it has {len(runs)} runs where a comparison has two")
     example = record.get("example") or record
@@ -64,9 +68,19 @@ def rows(record: Row) -> Iterator[Row | str]:
         yield _voted(base, who, said)
 
 
+def _runs(record: Row) -> Any:
+    """Beside the example, or among the results of `evaluate_comparative`."""
+    return record.get("runs") or (record.get("evaluation_results") or {}).get("runs")
+
+
 def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
+    groups = [{one.get("feedback_group_id") for one in run.get("feedback") or []} for run in runs]
+    shared = set.intersection(*groups)  # without a group (None) on both counts, too
     for side, run in zip("ab", runs, strict=True):
         for one in run.get("feedback") or []:
+            group = one.get("feedback_group_id")
+            if group is not None and group not in shared:
+                continue
             source = one.get("feedback_source") or {}
             model = source.get("type") == "model"
             who = source.get("user_name") or source.get("user_id") or one.get("created_by")
@@ -74,7 +88,7 @@ def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
             score = one.get("score")
             if isinstance(score, int | float):
                 comment = one.get("comment") or ""
-                yield Score(who, model, str(one["key"]), side, float(score), comment, one.get("created_at"))
+                yield Score(who, model, str(one["key"]), side, float(score), comment, one.get("created_at"), group)  # fmt: skip
         for key, stats in (run.get("feedback_stats") or {}).items() if not run.get("feedback") else ():
             if stats.get("n") == 1 and stats.get("avg") is not None:
                 yield Score("LangSmith", False, key, side, float(stats["avg"]), "", None)
@@ -109,7 +123,9 @@ def _voted(base: Row, who: str, said: list[Score]) -> Row | str:
     }
     if not marks:
         return f"{who} scored one run only ({', '.join(by_key)})"
-    key = next((key for key in marks if plain(key) in _OVERALL), next(iter(marks)))
+    compared = [key for key in marks if any(one.group for one in said if one.key == key)]
+    named = next((key for key in marks if plain(key) in _OVERALL), None)
+    key = named or next(iter([*compared, *marks]))
     choice = marks.pop(key)
     comments = dict.fromkeys(one.comment.strip() for one in said if one.comment and one.comment.strip())
     return {

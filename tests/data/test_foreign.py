@@ -36,6 +36,16 @@ MINIMAL = {
     "id": 7, "prompt": "Why?", "answer1": "one", "answer2": "two", "pw": {"selected": "left"}, "annotator": 2,
     "annotation_id": 20, "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z", "lead_time": 3.0,
 }  # fmt: skip
+# As the converter writes it: a list for all but a single choice or a single text.
+MINIMAL_LISTS = {
+    "id": 8, "prompt": "Why?", "answer1": "one", "answer2": "two", "pw": [{"selected": "right"}], "kind": [{"rating": 4}],
+    "why": [{"text": ["short", "and clear"]}], "annotator": "ann@example.org", "annotation_id": 21, "lead_time": 2.5,
+    "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
+}  # fmt: skip
+MINIMAL_CHOICE = {
+    "id": 9, "prompt": "Why?", "answer1": "one", "answer2": "two", "which": "Tie", "annotator": 3, "annotation_id": 22,
+    "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z", "lead_time": None, "agreement": 100.0,
+}  # fmt: skip
 ARGILLA = {
     "id": "r1", "_server_id": "0", "vectors": {}, "metadata": {"model_a": "P", "model_b": "Q", "note": 1},
     "fields": {"instruction": "Why?", "response1": "one", "response2": "two"},
@@ -73,6 +83,19 @@ RUNS = [
         {"key": "other", "score": 1, "feedback_source": {"type": "app", "user_id": "u3"}},
     ]},
 ]  # fmt: skip
+# A run that was compared with others too: what it got there says nothing here.
+GROUPED = [
+    {**RUNS[0], "feedback": [
+        {"key": "note", "score": 1, "feedback_group_id": None, "feedback_source": {"type": "app", "user_id": "u1"}},
+        {"key": "better_answer", "score": 1, "feedback_group_id": "g1", "feedback_source": {"type": "app", "user_id": "u1"}},
+        {"key": "better_answer", "score": 0, "feedback_group_id": "g2", "feedback_source": {"type": "app", "user_id": "u1"}},
+    ]},
+    {**RUNS[1], "feedback": [
+        {"key": "note", "score": 1, "feedback_group_id": None, "feedback_source": {"type": "app", "user_id": "u1"}},
+        {"key": "better_answer", "score": 0, "feedback_group_id": "g1", "feedback_source": {"type": "app", "user_id": "u1"}},
+    ]},
+]  # fmt: skip
+SMITH_GROUPS = {"id": "e2", "inputs": {"question": "Why?"}, "outputs": None, "runs": GROUPED}
 SMITH = {"id": "e1", "inputs": {"question": "Why?"}, "outputs": {"answer": "because"}, "runs": RUNS}
 ARENA = {
     "question_id": "q1", "model_a": "P", "model_b": "Q", "winner": "tie (bothbad)", "judge": "arena_user_1",
@@ -88,11 +111,22 @@ NEW_ARENA = {
     ] for side, text in (("a", "one"), ("b", "two"))},
     "timestamp": "2026-01-02T03:04:05",
 }  # fmt: skip
+ARENA_100K = {
+    **{key: ARENA[key] for key in ("model_a", "model_b", "conversation_a", "conversation_b", "turn", "anony", "language", "tstamp")},
+    "question_id": "q2", "winner": "model_a", "judge_hash": "abc", "is_code": False, "is_refusal": False,
+    "conv_metadata": {"turns": 1}, "dedup_tag": {}, "category_tag": {},
+}  # fmt: skip
 LOG = {
     "tstamp": 1767323045.5, "type": "leftvote", "models": ["", ""], "ip": "1.2.3.4",
     "states": [
         {"conv_id": "c", "model_name": name, "offset": 1, "messages": [["S", "old"], ["U", "Why?"], ["A", text]]}
         for name, text in (("P", "one"), ("Q", "two"))
+    ],
+}  # fmt: skip
+OPEN_LOG = {  # names were shown; an empty answer is kept as None
+    "tstamp": 1767323045.5, "type": "rightvote", "models": ["<h3>Model A: P</h3>\n", "<h3>Model B: Q</h3>\n"], "ip": "1.2.3.4",
+    "states": [
+        {"conv_id": "d", "model_name": None, "offset": 0, "messages": [["U", "Why?"], ["A", text]]} for text in ("one", "two")
     ],
 }  # fmt: skip
 KAGGLE = {
@@ -118,12 +152,17 @@ WEBGPT = {
 CASES = [
     ("label-studio", TASK, [("ann@example.org", "b"), ("user 5", "tie")], ["12: it was skipped", "14: it has neither"]),
     ("label-studio", MINIMAL, [("user 2", "a")], []),
+    ("label-studio", MINIMAL_LISTS, [("ann@example.org", "b")], []),
+    ("label-studio", MINIMAL_CHOICE, [("user 3", "tie")], []),
     ("argilla", ARGILLA, [("u1", "a"), ("u2", "tie")], ["u3 (other) compare nothing"]),
     ("argilla", FLAT, [("u1", "b")], ["u2 is draft"]),
     ("argilla", OLD, [("u1", "b")], ["u2 is discarded"]),
     ("langsmith", SMITH, [("u1", "b"), ("u2", "tie")], ["u3 scored one run only"]),
+    ("langsmith", SMITH_GROUPS, [("u1", "a")], []),
     ("chatbot-arena", ARENA, [("arena_user_1", "both_bad")], []),
     ("chatbot-arena", NEW_ARENA, [("s", "b")], []),
+    ("chatbot-arena", ARENA_100K, [("abc", "a")], []),
+    ("chatbot-arena", OPEN_LOG, [("arena user", "b")], []),
     ("chatbot-arena", LOG, [("arena user", "a")], []),
     ("chatbot-arena", KAGGLE, [("arena users", "a")], []),
     ("openai", OPENAI, [("OpenAI preferences", "a")], []),
@@ -165,6 +204,53 @@ def test_what_comes_along_is_kept():
     assert (first["prompt_a"], first["prompt_b"]) == ("base", "new")
     assert (first["criteria"], first["reason"]) == ({"helpful": "same"}, "clear")
     assert first["created_at"] == "2026-01-02T00:00:01Z"
+
+
+def test_what_comes_along_in_flat_records_is_kept():
+    (row,) = taken_from(MINIMAL_LISTS).rows
+    assert (row["criteria"], row["reason"], row["duration_ms"]) == ({"kind": 4}, "short\nand clear", 2_500)
+    assert "pw" not in row and "agreement" not in taken_from(MINIMAL_CHOICE).rows[0]
+    # A CSV has the same lists as JSON, and numbers as text.
+    flat = {
+        name: json.dumps(cell) if isinstance(cell, list) else str(cell)
+        for name, cell in MINIMAL_LISTS.items()
+    }
+    (csv,) = taken_from(flat).rows
+    assert {key: csv[key] for key in ("choice", "left", "reason", "duration_ms", "criteria")} == {
+        key: row[key] for key in ("choice", "left", "reason", "duration_ms", "criteria")
+    }
+    # Nobody has annotated it yet.
+    (row,) = taken_from(
+        {**MINIMAL_LISTS, "pw": None, "annotation_id": None, "annotator": None, "lead_time": None}
+    ).rows
+    assert "choice" not in row and row["answer1"] == "one"
+    made = taken_from({**MINIMAL_CHOICE, "which": "blue"})
+    assert made.rows == [] and "no pairwise selection" in made.broken[0][1]
+
+
+def test_names_of_a_log_are_without_the_pages_markup():
+    (row,) = taken_from(OPEN_LOG).rows
+    assert (row["prompt_a"], row["prompt_b"]) == ("P", "Q")
+    (row,) = taken_from({**OPEN_LOG, "models": ["", ""]}).rows
+    assert row["prompt_a"] == "unknown model"
+
+
+def test_rows_of_evaluate_comparative_hold_their_runs_among_the_results():
+    runs = [{key: run[key] for key in ("id", "session_id", "outputs")} for run in RUNS]
+    line = {
+        "example": {"id": "e3", "inputs": {"question": "Why?"}},
+        "evaluation_results": {
+            "runs": runs,
+            "feedback.preference": {
+                "key": "preference",
+                "scores": {"x": 0, "y": 1},
+                "comment": {"y": "kinder"},
+            },
+        },
+    }
+    (row,) = taken_from(line).rows
+    assert (row["choice"], row["simulated"], row["reason"], row["external_id"]) == ("b", True, "kinder", "e3")
+    assert (row["response_a"], row["response_b"], row["prompt_a"]) == ("one", "two", "s1")
 
 
 def test_columns_that_to_name_names_are_the_responses():
