@@ -25,7 +25,9 @@ class Client:
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
 
-    async def request(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
+    async def request(
+        self, method: str, path: str, body: bytes = b"", kind: str = "application/json"
+    ) -> Answer:
         """Sends a request and reads its answer. A kept connection that the server has closed
         meanwhile is opened anew, once; OSError when that does not help either."""
         fresh = self._writer is None
