@@ -99,6 +99,12 @@ def show_settings(project: Project) -> None:
         st.caption(STRATEGIES[selection].about)
         if state := strategy_state(database(), me(), project.id, selection):
             st.caption(plain(state))
+        with st.popover("All strategies", type="tertiary", icon=":material/help:"):
+            for rule in STRATEGIES.values():
+                st.markdown(f"**{rule.title}.** {rule.about}")
+            st.caption(
+                "Gold pairs and hidden repeats are mixed in beside any of them (page Gold and training)."
+            )
         if votes != project.votes_per_pair:
             more = votes > project.votes_per_pair
             st.caption(

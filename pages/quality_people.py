@@ -213,7 +213,8 @@ def show_left_out(project: Project, found: dict[str, Any]) -> None:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             reason = f": {plain(item['excluded_reason'])}" if item["excluded_reason"] else ""
             by = f" by {plain(item['excluded_by'])}" if item["excluded_by"] else ""
-            st.markdown(f"**{plain(item['name'])}** · {item['votes']:,} votes · left out{by}{reason}")
+            kind = " (machine judge)" if item["machine"] else ""
+            st.markdown(f"**{plain(item['name'])}**{kind} · {item['votes']:,} votes · left out{by}{reason}")
             if may("annotator.manage"):
                 st.button("Take back in", key=f"back_{item['id']}", icon=":material/undo:", on_click=_do,
                           args=(annotators.take_back, project.id, item["id"]))  # fmt: skip

@@ -120,3 +120,45 @@ def test_taking_them_in_counts_and_says_so(voted):
     assert [(slot.id, slot.status) for slot in voted.rows(Slot)] == slots
     for name in before:
         assert after[name] == before[name], name
+
+
+def test_an_export_with_them_comes_back_as_a_judges_votes(voted):
+    """Into another project: the judge is a judge there, left out, and its votes take no room."""
+    from storage.importing import check_comparisons, store_comparisons
+    from storage.tables import Annotator, Project
+
+    machine_says(voted, {pair.id: "b" for pair in voted.pairs})
+    take_back(voted.db, voted.who, voted.project.id, JUDGE)
+    rows = list(export_stream(voted.db, voted.who, voted.project.id, "comparisons", False, None))
+    rows = [{**row, "input": f"Input {row['response_a'].split()[-1]}"} for row in rows]
+    other = Project(name="Other", votes_per_pair=2)
+    checked, problems = check_comparisons(rows), []
+
+    def work(session) -> None:
+        session.add(other)
+        session.flush()
+        for report in (
+            store_comparisons(session, other, checked),
+            store_comparisons(session, other, checked),
+        ):
+            problems.extend(report.skipped)
+
+    voted.db.write(work)
+    assert problems == []
+    (judge,) = [one for one in voted.rows(Annotator) if one.project_id == other.id and one.machine]
+    assert judge.name == "far · m" and judge.excluded_at is not None
+    votes = [vote for vote in voted.rows(Vote) if vote.project_id == other.id]
+    assert sum(vote.source == "machine" for vote in votes) == 9 and len(votes) == len(rows)
+    pairs = {pair.id for pair in voted.rows(Pair) if pair.project_id == other.id}
+    people = {key: sum(vote.pair_id == key and vote.source != "machine" for vote in votes) for key in pairs}
+    room = {
+        key: sum(slot.pair_id == key and slot.status == "open" for slot in voted.rows(Slot)) for key in pairs
+    }
+    assert room == {key: 2 - people[key] for key in pairs}
+    wrong = next(row for row in rows if row.get("machine")) | {"machine": False}
+
+    def again(session):
+        return store_comparisons(session, session.get(Project, other.id), check_comparisons([wrong]))
+
+    (said,) = voted.db.write(again).skipped
+    assert "is a machine judge here" in str(said)
