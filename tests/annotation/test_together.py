@@ -234,6 +234,28 @@ def test_a_lease_that_runs_out_goes_to_somebody_else_though_nothing_is_written(d
     assert votes.cast(db, other, taken.pair_id, taken.lease, "left").outcome == "win"
 
 
+def test_what_ran_out_comes_before_what_is_further_back(db, monkeypatch):
+    made = make_world(db, pairs=4, votes=1)
+    one, other = people_of(db, 2)
+    first = votes.claim(db, one, made.project.id)
+    second = votes.claim(db, other, made.project.id)
+    votes.cast(db, other, second.pair_id, second.lease, "left")
+    later = now() + timedelta(hours=2)
+    for module in ("core.annotation.together", "core.annotation.votes"):
+        monkeypatch.setattr(f"{module}.now", lambda: later)
+    assert votes.claim(db, other, made.project.id).pair_id == first.pair_id
+
+
+def test_claimed_ahead_is_never_the_same_pair_twice(db, alone):
+    made = make_world(db, pairs=2, votes=3)
+    (who,) = people_of(db, 1)
+    held = votes.claim_some(db, who, made.project.id, 2)
+    assert {claim.pair_id for claim in held} == set(made.pairs) and not alone
+    assert [claim.lease for claim in votes.claim_some(db, who, made.project.id, 5)] == [
+        claim.lease for claim in held
+    ]
+
+
 def test_a_change_that_went_unnoticed_costs_nobody_a_vote(db):
     """Written past `Database.write`, so that the snapshot is stale: the guards must see it."""
     made = make_world(db, pairs=6, votes=1)
