@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.annotation import qualification
+from core.annotation.probe_figures import share_over
 from core.annotation.probing import Probing
 from core.annotation.qualification import Standing
 from core.services import database
@@ -31,6 +32,11 @@ SAME = "Hidden repeats, with the sides swapped, answered as the first time. Inte
 
 def rate(part: int, n: int) -> str:
     return percent(part / n, *wilson(part, n), n) if n else "—"
+
+
+def together(counts: list[tuple[int, int]]) -> str:
+    found = share_over("all", counts)
+    return percent(found["all_share"], found["all_low"], found["all_high"], found["all_n"])
 
 
 def training_of(item: Standing) -> str:
@@ -63,8 +69,6 @@ def show_people(project: Project, settings: Probing, people: list[Standing], man
     if not people:
         st.write("Nobody has opened the annotate page of this project yet.")
         return
-    gold = sum(item.tally.gold for item in people), sum(item.tally.gold_right for item in people)
-    same = sum(item.tally.repeats for item in people), sum(item.tally.repeats_same for item in people)
     table = table_of(people)
     event = st.dataframe(
         table.dropna(axis="columns", how="all"),
@@ -81,7 +85,9 @@ def show_people(project: Project, settings: Probing, people: list[Standing], man
         },
     )
     st.caption(
-        f"All together: gold checks right {rate(gold[1], gold[0])}; same on hidden repeats {rate(same[1], same[0])}."
+        f"All together: gold checks right {together([(one.tally.gold_right, one.tally.gold) for one in people])}; "
+        f"same on hidden repeats {together([(one.tally.repeats_same, one.tally.repeats) for one in people])}. "
+        "The interval goes over people."
     )
     chosen = event["selection"]["rows"] if event else []
     if chosen and chosen[0] < len(people):

@@ -150,7 +150,7 @@ def show_figures(found: dict[str, Any]) -> None:
             ("Gold checks right", "gold", GOLD),
             ("Same on hidden repeats", "repeat", SAME),
         )
-        if found[f"{key}_n"]
+        if found["gold_n"] or found["repeat_n"]
     ]
     for row in filter(None, (cards[:4], cards[4:], checks)):
         for column, (name, value, caption, help_text) in zip(st.columns(4), row, strict=False):

@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from storage.project_documents import document_body
+from storage.scan import scanned
 from storage.tables import Annotator, Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 
 HIDDEN = ("gold", "repeat")  # what an annotator must not tell from an ordinary pair
@@ -175,30 +176,23 @@ def checks_for(session: Session, project_id: str, annotator_id: str) -> list[Gol
     return list(session.exec(query.order_by(col(Gold.id)).limit(_MOST_CHOICES)))
 
 
-def repeats_for(session: Session, project_id: str, annotator_id: str, after: int) -> list[Vote]:
-    """Votes of this annotator, cast on a claim at least `after` votes ago, whose pair was not
-    given again yet: the newest of them."""
+def repeats_for(session: Session, annotator_id: str, after: int) -> list[str]:
+    """Ids of votes of this annotator, cast on a claim at least `after` votes ago, whose pair
+    was not given again yet: the newest of them."""
     given = select(Probe.pair_id).where(Probe.annotator_id == annotator_id)
-    ranked = (
-        sa_select(
-            col(Vote.id).label("id"),
-            func.row_number().over(order_by=(col(Vote.created_at).desc(), col(Vote.id).desc())).label("back"),
-        )
+    query = (
+        sa_select(col(Vote.id))
         .where(
-            col(Vote.project_id) == project_id,
             col(Vote.annotator_id) == annotator_id,
             col(Vote.slot_id).is_not(None),
+            col(Vote.left).is_not(None),
+            col(Vote.pair_id).not_in(given),
         )
-        .subquery()
-    )
-    query = (
-        select(Vote)
-        .join(ranked, ranked.c.id == col(Vote.id))
-        .where(ranked.c.back > after, col(Vote.left).is_not(None), col(Vote.pair_id).not_in(given))
-        .order_by(ranked.c.back)
+        .order_by(col(Vote.created_at).desc(), col(Vote.id).desc())
+        .offset(after)
         .limit(_MOST_CHOICES)
     )
-    return list(session.exec(query))
+    return list(session.scalars(query))
 
 
 def training_pool(session: Session, project_id: str, annotator_id: str) -> list[tuple[Gold, int]]:
@@ -388,7 +382,7 @@ def voted_before(session: Session, annotator_id: str, moment: datetime) -> bool:
 
 def voters_before(session: Session, project_id: str, moment: datetime) -> set[str]:
     query = sa_select(col(Vote.annotator_id)).where(
-        col(Vote.project_id) == project_id, col(Vote.created_at) < moment
+        scanned(col(Vote.project_id)) == project_id, col(Vote.created_at) < moment
     )
     return set(session.scalars(query.distinct()))
 

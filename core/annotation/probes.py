@@ -341,12 +341,12 @@ def _check(session: Session, annotator: Annotator, until: datetime) -> Probe | N
 
 
 def _repeat(session: Session, probing: Probing, annotator: Annotator, until: datetime) -> Probe | None:
-    found = stored.repeats_for(session, annotator.project_id, annotator.id, probing.repeat_after)
+    found = stored.repeats_for(session, annotator.id, probing.repeat_after)
     if not found:
         return None
-    vote = pick(found)
-    pair = session.get(Pair, vote.pair_id)
-    if pair is None:
+    vote = session.get(Vote, pick(found))
+    pair = session.get(Pair, vote.pair_id) if vote else None
+    if vote is None or pair is None:
         return None
     swapped = vote.left != pair.response_a
     return _new(annotator, "repeat", pair.id, swapped, until, vote.outcome, vote.winner)

@@ -334,7 +334,7 @@ def test_a_training_pair_stands_as_its_explanation_says(db):
 
 def test_gold_checks_come_at_their_rate_and_never_become_votes(any_db):
     made, lead, who = (
-        make_world(any_db, pairs=30, votes=1),
+        make_world(any_db, pairs=22, votes=1),
         make_person(any_db, "l", "lead"),
         make_person(any_db),
     )
@@ -342,24 +342,24 @@ def test_gold_checks_come_at_their_rate_and_never_become_votes(any_db):
     probing.set_probing(any_db, lead, made.project.id, gold_rate=0.25)
     seen = work_off(any_db, who, made)
     given = [claim.pair_id for claim in seen if claim.pair_id in checks]
-    # One in every block of four, as far as blocks go: 20 ordinary pairs.
-    assert 6 <= len(given) <= 7 and len(set(given)) == len(given)
+    # One in every block of four, as far as blocks go: 12 ordinary pairs.
+    assert 3 <= len(given) <= 4 and len(set(given)) == len(given)
     assert all(claim.training is None for claim in seen)
     assert {vote.pair_id for vote in everything(any_db, Vote)} == set(made.pairs) - set(checks)
     probes = everything(any_db, Probe)
     assert len(probes) == len(given) and all(probe.passed and probe.kind == "gold" for probe in probes)
-    assert quality(any_db, lead, made.project.id)["votes"] == 20
+    assert quality(any_db, lead, made.project.id)["votes"] == 12
     # With nothing left but gold, there is nothing left.
     assert votes.claim(any_db, who, made.project.id) is None
 
 
 def test_a_repeat_shows_the_sides_swapped_after_enough_votes(any_db):
     made, lead, who = (
-        make_world(any_db, pairs=30, votes=1),
+        make_world(any_db, pairs=16, votes=1),
         make_person(any_db, "l", "lead"),
         make_person(any_db),
     )
-    probing.set_probing(any_db, lead, made.project.id, repeat_rate=0.5, repeat_after=5)
+    probing.set_probing(any_db, lead, made.project.id, repeat_rate=0.5, repeat_after=3)
     seen = work_off(any_db, who, made)
     first = {}
     repeated = []
@@ -368,14 +368,14 @@ def test_a_repeat_shows_the_sides_swapped_after_enough_votes(any_db):
             before, at = first[claim.pair_id]
             assert (claim.left, claim.right) == (before.right, before.left)
             judged_since = {c.pair_id for c in seen[at + 1 : place]} - set(repeated)
-            assert len(judged_since) >= 5 - 1
+            assert len(judged_since) >= 3 - 1
             repeated.append(claim.pair_id)
         else:
             first[claim.pair_id] = (claim, place)
-    assert len(repeated) == len(set(repeated)) and len(repeated) >= 10
+    assert len(repeated) == len(set(repeated)) and len(repeated) >= 4
     probes = everything(any_db, Probe)
     assert len(probes) == len(repeated) and all(probe.passed for probe in probes)
-    assert len(everything(any_db, Vote)) == 30
+    assert len(everything(any_db, Vote)) == 16
 
 
 def probe_of(db, made, who, **values):
