@@ -8,7 +8,7 @@ Chosen, and why:
   out; so are analytics and the look for a newer version, which would leave the machine.
 - Each person has an account and an API token (the static kind, checked by one look-up).
 - `sampling`: "Sequential sampling" is its default. "Uniform sampling" lets people meet less often
-  at the same task, and does more at 32 people than its default.
+  at the same task.
 - The cap is its setting for annotations per task; without a cap that is the number of annotators.
 - The labelling configuration is its template for pairwise classification, with the question added.
 """

@@ -9,8 +9,8 @@ Chosen, and why:
   the page, which most of its time goes to: what a program could do that annotates through it,
   though no browser does.
 - Assignment in the order of the file, one pair at a time (no quota per person). Its default quota,
-  all pairs, would give the first annotator every pair; its random order walks all pairs at each
-  claim and is slower.
+  all pairs, would give the first annotator every pair; its random order would walk all pairs
+  at each claim.
 - The cap is `num_annotators_per_item`; without a cap it is left out.
 - People register with a password; it keeps them signed in by a cookie.
 """
