@@ -8,7 +8,7 @@ import streamlit as st
 from core.annotation import annotators
 from core.annotation.judge.figures import JudgeState, judges, leans
 from core.annotation.judge.prompt import DEFAULT_TEMPLATE
-from core.annotation.judge.runs import DEFAULT_LIMIT, MOST_PAIRS, Estimate, estimate
+from core.annotation.judge.runs import DEFAULT_LIMIT, MOST_PAIRS, Estimate, estimate, usual_pairs
 from core.errors import Invalid
 from core.llm import registry
 from core.runs import service
@@ -77,7 +77,7 @@ def _config(project: Project, hosts: list[Host]) -> dict[str, Any]:
         "one behind a URL writes its answer.",
         key=f"judge_host_{project.id}",
     )
-    usual = estimate(database(), me(), project.id, {"limit": 1}).which
+    usual = usual_pairs(database(), me(), project.id)
     pairs = middle.selectbox(
         "Pairs",
         list(PAIRS),

@@ -131,6 +131,13 @@ def default_pairs(session: Session, project_id: str) -> str:
     return "voted" if people_voted(session, project_id) else "all"
 
 
+def usual_pairs(db: Database, who: Principal, project_id: str) -> str:
+    """What a run judges that names no pairs."""
+    require(who, "run.view")
+    with db.read() as session:
+        return default_pairs(session, find_project(session, project_id).id)
+
+
 def _none_left(pairs: str) -> str:
     which = {"voted": "that people have voted on", "unvoted": "without a vote", "all": "of this project"}
     return f"pairs: this judge has judged every pair {which[pairs]}, or there is none."
@@ -202,7 +209,6 @@ class Estimate:
     seconds: float
     measured: bool
     cost: float
-    which: str  # of the pairs: voted, unvoted, all
 
 
 def estimate(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> Estimate:
@@ -229,7 +235,6 @@ def estimate(db: Database, who: Principal, project_id: str, config: dict[str, An
         seconds=2 * pairs * each + (4 if spec.kind == "local" and pairs else 0),
         measured=before is not None,
         cost=2 * pairs * (tokens * spec.price_in + 4 * spec.price_out) / 1e6,
-        which=asked.pairs,
     )
 
 
