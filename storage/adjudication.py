@@ -6,7 +6,8 @@ ADJUDICATOR is opened. Its id follows from the pair, so that there are never two
 Everything is counted in the database.
 """
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from storage.bulk import chunks, insert_many
 from storage.counting import by_people, counted
 from storage.groups import ADJUDICATOR
 from storage.ids import id_of
+from storage.probes import gold_among
 from storage.scan import scanned
-from storage.tables import Gold, Pair, Slot, Vote
+from storage.tables import Annotator, Gold, Pair, Slot, Vote
 
 FIRST = -1_000_000.0  # adjudicators get disputed pairs before all others
 _WAITING = ("open", "leased")
@@ -76,20 +78,16 @@ class Said:
     reason: str
 
 
-def _tallies(project_id: str, pair_ids: Collection[str] | None = None) -> Any:
+def _tallies(project_id: str, which: ColumnElement[bool]) -> Any:
     """pair_id, a, b (decisive votes), strong_a, strong_b, of pairs with people's votes that
-    count and are independent. Without pairs of known answer: nobody needs to decide them."""
+    count and are independent, and `which` says. Without pairs of known answer: nobody needs to
+    decide them."""
     wins_a = col(Vote.winner) == col(Pair.response_a)
     wins_b = col(Vote.winner) == col(Pair.response_b)
     strong = col(Vote.strength) == "significantly"
     gold = sa_select(col(Gold.pair_id)).where(
         col(Gold.project_id) == project_id, col(Gold.retired_at).is_(None)
     )
-    which: list[Any] = [by_people(project_id), independent(), col(Vote.pair_id).not_in(gold)]
-    if pair_ids is None:
-        which.append(scanned(col(Vote.project_id)) == project_id)
-    else:
-        which.append(col(Vote.pair_id).in_(pair_ids))
     return (
         sa_select(
             col(Vote.pair_id).label("pair_id"),
@@ -100,7 +98,7 @@ def _tallies(project_id: str, pair_ids: Collection[str] | None = None) -> Any:
         )
         .select_from(Vote)
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
-        .where(*which)
+        .where(which, by_people(project_id), independent(), col(Vote.pair_id).not_in(gold))
         .group_by(col(Vote.pair_id))
         .subquery()
     )
@@ -122,59 +120,105 @@ _ORDINARY = col(Slot.audience).is_distinct_from(ADJUDICATOR)
 _ADJUDICATORS = col(Slot.audience) == ADJUDICATOR
 
 
-def open_disputed(
-    session: Session, project_id: str, measure: Measure, pair_ids: Collection[str] | None = None
-) -> int:
-    """Open an adjudicators' slot for every disputed pair (or of these) that waits for no
-    other vote, has none open and was not decided; answers how many were opened."""
-    of_these: list[Any] = []
-    if pair_ids is not None:
-        # Most votes complete no pair: that is seen in a few slots, before votes are searched.
-        of_these = [col(Slot.pair_id).in_(pair_ids)]
-        waiting = sa_select(col(Slot.pair_id)).where(col(Slot.status).in_(_WAITING), *of_these)
-        pair_ids = set(pair_ids) - set(session.scalars(waiting))
-        if not pair_ids:
-            return 0
-    tally = _tallies(project_id, pair_ids)
-    waits = _pairs_with(project_id, col(Slot.status).in_(_WAITING), *of_these)
-    before = (
-        sa_select(col(Slot.pair_id).label("pair_id"), func.count().label("n"))
-        .where(
-            scanned(col(Slot.project_id)) == project_id, _ADJUDICATORS, col(Slot.status) == "voted", *of_these
-        )
-        .group_by(col(Slot.pair_id))
-        .subquery()
+def to_send(session: Session, project_id: str, measure: Measure) -> list[str]:
+    """Ids of the disputed pairs that wait for no vote, have no adjudicators' slot open, and
+    were not decided."""
+    tally = _tallies(project_id, scanned(col(Vote.project_id)) == project_id)
+    waits = _pairs_with(project_id, col(Slot.status).in_(_WAITING))
+    query = sa_select(tally.c.pair_id).where(
+        _disputed(tally, measure),
+        tally.c.pair_id.not_in(waits),
+        tally.c.pair_id.not_in(_adjudicated(project_id)),
     )
-    found = session.execute(
-        sa_select(tally.c.pair_id, func.coalesce(before.c.n, 0))
-        .outerjoin(before, before.c.pair_id == tally.c.pair_id)
-        .where(
-            _disputed(tally, measure),
-            tally.c.pair_id.not_in(waits),
-            tally.c.pair_id.not_in(_adjudicated(project_id)),
+    return list(session.scalars(query.order_by(tally.c.pair_id)))
+
+
+def open_disputed(session: Session, project_id: str, measure: Measure, pair_ids: Collection[str]) -> int:
+    """Open an adjudicators' slot for those of these pairs that are to be sent (`to_send`);
+    answers how many. Beside a vote this takes a few look-ups: most votes complete no pair, and
+    of the others' votes are found by the leases of its slots."""
+    slots: dict[str, list[Slot]] = defaultdict(list)
+    for slot in session.exec(select(Slot).where(col(Slot.pair_id).in_(pair_ids))):
+        slots[slot.pair_id].append(slot)
+    complete = [
+        pair_id for pair_id in pair_ids if not any(slot.status in _WAITING for slot in slots[pair_id])
+    ]
+    if not complete:
+        return 0
+    imported = set(
+        session.exec(select(Pair.id).where(col(Pair.id).in_(complete), col(Pair.source) == "import"))
+    )
+    # Votes that were imported fill no slot: they stand on imported pairs, or on closed slots.
+    loose = [
+        pair_id
+        for pair_id in complete
+        if pair_id in imported
+        or any(slot.status != "voted" and slot.audience != ADJUDICATOR for slot in slots[pair_id])
+    ]
+    leases = [slot.lease for pair_id in set(complete) - set(loose) for slot in slots[pair_id] if slot.lease]
+    votes = list(session.exec(select(Vote).where(col(Vote.lease).in_(leases))))
+    if loose:
+        votes += session.exec(select(Vote).where(col(Vote.pair_id).in_(loose)))
+    found = _disputed_among(session, project_id, measure, votes)
+    if not found:
+        return 0
+    found -= set(session.scalars(_adjudicated(project_id)))
+    again: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    for pair_id in sorted(found):
+        theirs = [slot for slot in slots[pair_id] if slot.audience == ADJUDICATOR]
+        closed = next((slot.id for slot in theirs if slot.status == "closed"), None)
+        if closed is not None:
+            again.add(closed)
+            continue
+        # After a decision that was left out, the pair gets another slot.
+        slot_id = id_of("slot", pair_id, ADJUDICATION, str(len(theirs)))
+        position = FIRST + int(slot_id[-4:], 16) / 65_536
+        rows.append(
+            {
+                "id": slot_id, "project_id": project_id, "pair_id": pair_id, "audience": ADJUDICATOR,
+                "position": position, "front": -1.0,
+            }
+        )  # fmt: skip
+    return _set_status(session, again, "closed", "open") + insert_many(session, Slot, rows)
+
+
+def _disputed_among(session: Session, project_id: str, measure: Measure, votes: Sequence[Vote]) -> set[str]:
+    """The pairs of these few votes that are disputed: as `_tallies` and `_disputed` have it,
+    without a join, for which DuckDB would read every pair there is."""
+    pair_ids = {vote.pair_id for vote in votes}
+    in_vain = set(
+        session.exec(
+            select(Annotator.id).where(
+                Annotator.project_id == project_id,
+                or_(col(Annotator.excluded_at).is_not(None), col(Annotator.machine).is_(True)),
+            )
         )
-    ).all()
-    # After a decision that was left out, the pair gets another slot.
-    new = {id_of("slot", pair_id, ADJUDICATION, str(voted)): pair_id for pair_id, voted in found}
-    closed: set[str] = set()
-    for part in chunks(new):
-        closed |= set(session.scalars(sa_select(col(Slot.id)).where(col(Slot.id).in_(part))))
-    _set_status(session, closed, "closed", "open")
-    rows = [
-        {
-            "id": slot_id, "project_id": project_id, "pair_id": pair_id, "audience": ADJUDICATOR,
-            "position": FIRST + int(slot_id[-4:], 16) / 65_536, "front": -1.0,
-        }
-        for slot_id, pair_id in new.items()
-        if slot_id not in closed
-    ]  # fmt: skip
-    return len(closed) + insert_many(session, Slot, rows)
+    )
+    known = gold_among(session, sorted(pair_ids))
+    said: dict[str, dict[str, list[bool]]] = defaultdict(
+        lambda: defaultdict(list)
+    )  # pair -> winner -> strong
+    for vote in votes:
+        counts = not vote.simulated and vote.source != ADJUDICATION and vote.annotator_id not in in_vain
+        if counts and vote.winner is not None and vote.pair_id not in known:
+            said[vote.pair_id][vote.winner].append(vote.strength == "significantly")
+    return {pair_id for pair_id, sides in said.items() if _is_disputed(list(sides.values()), measure)}
+
+
+def _is_disputed(sides: list[list[bool]], measure: Measure) -> bool:
+    """`sides`: for each response that was chosen, whether "significantly", of each vote."""
+    if len(sides) < 2:
+        return False
+    n = sum(map(len, sides))
+    split = n >= measure.at_least and min(map(len, sides)) >= measure.minority * n - 1e-9
+    return split or (measure.opposite and all(map(any, sides)))
 
 
 def close_undisputed(session: Session, project_id: str, measure: Measure) -> int:
     """Close the adjudicators' open slots of pairs that are not disputed (any more), or that
     were decided."""
-    tally = _tallies(project_id)
+    tally = _tallies(project_id, scanned(col(Vote.project_id)) == project_id)
     disputed = sa_select(tally.c.pair_id).where(_disputed(tally, measure))
     found = session.scalars(
         sa_select(col(Slot.id)).where(
@@ -201,7 +245,7 @@ def _set_status(session: Session, slots: Collection[str], before: str, after: st
 def splits(session: Session, project_id: str) -> list[Split]:
     """Pairs by how their decisive votes are split, the most even first; pairs with one
     decisive vote or none have nothing to split."""
-    tally = _tallies(project_id)
+    tally = _tallies(project_id, scanned(col(Vote.project_id)) == project_id)
     c = tally.c
     waits = _pairs_with(project_id, _ORDINARY, col(Slot.status).in_(_WAITING))
     queued = _pairs_with(project_id, _ADJUDICATORS, col(Slot.status).in_(_WAITING))
@@ -245,7 +289,7 @@ def _adjudicated(project_id: str) -> Any:
 
 
 def outcomes(session: Session, project_id: str) -> Outcomes:
-    tally = _tallies(project_id)
+    tally = _tallies(project_id, scanned(col(Vote.project_id)) == project_id)
     decisions = (
         sa_select(
             col(Vote.pair_id).label("pair_id"),

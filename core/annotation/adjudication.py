@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -27,12 +28,14 @@ from core.stats import wilson
 from storage import adjudication as stored
 from storage.adjudicated import ADJUDICATION
 from storage.adjudication import Measure, Outcomes, Split
+from storage.bulk import chunks
 from storage.database import Database
 from storage.groups import ADJUDICATOR, Standing, beyond_reach, standing
 from storage.project_documents import document_body, save_document
 from storage.tables import Pair, Vote
 
 _FRESH_S = 2.0
+AT_ONCE = 2_000  # pairs sent in one unit of work
 
 
 class Adjudication(BaseModel):
@@ -172,21 +175,34 @@ def set_adjudication(db: Database, who: Principal, project_id: str, **values: An
 
 def send(db: Database, who: Principal, project_id: str) -> Sent:
     """Send every pair that is disputed now and waits for no vote; and take those back out of
-    the queue that are not (any more) and that nobody has claimed. Again is the same as once."""
+    the queue that are not (any more) and that nobody has claimed. Again is the same as once.
+    Done in parts, between which others can vote."""
     require(who, "annotator.manage")
-
-    def work(session: Session) -> Sent:
+    with db.read() as session:
         project = find_project(session, project_id)
         measure = settings_in(session, project.id).measure
-        closed = stored.close_undisputed(session, project.id, measure)
-        sent = Sent(stored.open_disputed(session, project.id, measure), closed)
-        audit.record(
-            session, who, "project.adjudicate", "project", project.id, project.id,
-            opened=sent.opened, closed=sent.closed,
-        )  # fmt: skip
-        return sent
+        pair_ids = stored.to_send(session, project.id, measure)
+    closed = db.write(lambda session: stored.close_undisputed(session, project_id, measure))
+    opened = 0
+    for part in chunks(pair_ids, AT_ONCE):
+        opened += db.write(
+            partial(stored.open_disputed, project_id=project_id, measure=measure, pair_ids=part)
+        )
 
-    return db.write(work)
+    def log(session: Session) -> None:
+        audit.record(
+            session,
+            who,
+            "project.adjudicate",
+            "project",
+            project_id,
+            project_id,
+            opened=opened,
+            closed=closed,
+        )
+
+    db.write(log)
+    return Sent(opened, closed)
 
 
 # --- beside the votes -----------------------------------------------------------------------
@@ -214,7 +230,8 @@ def follow(session: Session, project_id: str) -> None:
     if settings.automatic:
         session.flush()
         stored.close_undisputed(session, project_id, settings.measure)
-        stored.open_disputed(session, project_id, settings.measure)
+        for part in chunks(stored.to_send(session, project_id, settings.measure), AT_ONCE):
+            stored.open_disputed(session, project_id, settings.measure, part)
 
 
 def reasons_for(session: Session, pair: Pair, a_left: bool) -> list[Reason]:

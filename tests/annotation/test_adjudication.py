@@ -1,5 +1,7 @@
 """Disputed pairs go to an adjudicator, whose vote decides them."""
 
+import random
+
 import pytest
 from sqlmodel import select
 
@@ -12,7 +14,7 @@ from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import quality
 from core.errors import Forbidden, Invalid
 from core.reward.data import voted_pairs
-from storage.adjudication import Split
+from storage.adjudication import Measure, Split, open_disputed, to_send
 from storage.database import Database
 from storage.exporting import Order, account, export_rows
 from storage.tables import Example, Pair, Response, Slot, Vote
@@ -273,3 +275,37 @@ def test_over_http(db, api):
     assert api(carl).post(f"/pairs/{claim['pair_id']}/votes", json=lease).status_code == 201
     assert client.get(base).json()["outcomes"]["neither"] == 1
     assert api(anna).get(base).status_code == 403 and api(anna).post(f"{base}/send").status_code == 403
+
+
+def test_beside_a_vote_and_all_at_once_the_same_is_disputed(any_db):
+    """Votes drawn by lot: what SQL counts for everything is what is found beside each vote."""
+    rng = random.Random(3)
+    voters = people(any_db, "p", "q", "r", "s")
+    made = make_world(any_db, pairs=24, votes=4, prompts=3)
+    for who in voters:
+        said = {
+            f"Input {i}": (rng.choice("aab"), rng.choice(["significantly", "barely", None]))
+            for i in range(24)
+        }
+        say(any_db, who, made, said)
+    for measure in (
+        Measure(2, 0.4, True),
+        Measure(4, 0.25, False),
+        Measure(5, 0.1, True),
+        Measure(2, 0.5, False),
+    ):
+        with any_db.read() as session:
+            expected = to_send(session, made.project.id, measure)
+        assert 0 < len(expected) < 24
+
+        def opened(session, measure=measure):
+            number = open_disputed(session, made.project.id, measure, made.pairs)
+            theirs = session.exec(
+                select(Slot).where(Slot.audience == "adjudicator", Slot.status == "open")
+            ).all()
+            for slot in theirs:
+                slot.status = "closed"
+                session.add(slot)
+            return number, sorted(slot.pair_id for slot in theirs)
+
+        assert any_db.write(opened) == (len(expected), expected)
