@@ -21,6 +21,14 @@ USES_HELP = (
 RIGHT = "Answers as expected, of those given to it as a probe. A low share may mean that the pair is hard, or the answer wrong."
 EXAMPLE = '{"input": "2 + 2?", "response_a": "4", "response_b": "5", "choice": "a", "explanation": "Sums."}'
 MOST_FOUND = 50
+PREVIEW = {
+    "use": "Use",
+    "expected": "Expected",
+    "input": "Input",
+    "response_a": "Response A",
+    "response_b": "Response B",
+    "explanation": "Why",
+}
 LONG = ("Input", "Response A", "Response B")
 
 
@@ -209,6 +217,15 @@ def _show_import(project: Project) -> None:
         tried = gold.import_gold(database(), me(), project.id, table.rows, use, dry_run=True)
         left_out = [(table.numbers[row], reason) for row, reason in tried.skipped] + list(table.broken)
         st.write(f"**{tried.imported:,}** gold pairs can be taken; {len(left_out):,} rows cannot.")
+        if tried.preview:
+            preview = pd.DataFrame(tried.preview).rename(columns=PREVIEW)
+            preview["Use"], preview["Expected"] = preview["Use"].map(USES), preview["Expected"].map(CHOICES)
+            st.dataframe(
+                preview,
+                hide_index=True,
+                width="stretch",
+                column_config={name: st.column_config.TextColumn(width="medium") for name in LONG},
+            )
         if left_out:
             st.dataframe(
                 pd.DataFrame(sorted(left_out), columns=[table.unit.capitalize(), "Why not"]),

@@ -16,6 +16,7 @@ from core import audit
 from core.access import Principal, require
 from core.annotation.probing import Probing, check_pool, probing_in
 from core.errors import Invalid, NotFound
+from core.mapping import guess_mapping
 from core.projects import find_project
 from core.stats import wilson
 from storage import importing
@@ -32,9 +33,11 @@ from storage.tables import Gold, Pair, Project, Vote
 Use = Literal["training", "check"]
 USES: tuple[Use, ...] = get_args(Use)
 MAX_EXPLANATION = 4_000
+MOST_PREVIEW = 5
 SOURCE = "gold"  # of a pair that was imported as gold
 _CHOICE = ("choice", "golden", "gold", "expected", "answer", "winner", "label")
 _EXPLANATION = ("explanation", "reason", "rationale", "why", "comment")
+_PAIR = ("input", "response_a", "response_b", "prompt_a", "prompt_b")
 _MEANS = {"left": "a", "x": "a", "1": "a", "right": "b", "y": "b", "2": "b", "both bad": "both_bad"}
 
 
@@ -78,6 +81,7 @@ class Imported:
     duplicates: int = 0
     closed: int = 0
     skipped: list[importing.Skipped] = field(default_factory=list)
+    preview: list[dict[str, str]] = field(default_factory=list)  # the first, as they are read
 
 
 def list_gold(db: Database, who: Principal, project_id: str, *, retired: bool = False) -> list[GoldPair]:
@@ -206,14 +210,14 @@ def import_gold(
     *,
     dry_run: bool = False,
 ) -> Imported:
-    """Add gold pairs: canonical comparison rows (`storage.rows`), each with `choice` (a, b,
-    tie or both_bad; left and right are read as a and b) and, optionally, `explanation` and
-    `use`. All that can be taken, in one transaction. With `dry_run` nothing is written."""
+    """Add gold pairs: canonical comparison rows (`storage.rows`; other names of the pair's
+    columns are guessed), each with `choice` (a, b, tie or both_bad; left and right are read as a
+    and b) and, optionally, `explanation` and `use`. All that can be taken, in one transaction. With `dry_run` nothing is written."""
     require(who, "annotator.manage")
     _use(use)
     report = Imported()
     read: list[tuple[int, ComparisonRow, str, str, Use]] = []
-    for index, value in enumerate(rows):
+    for index, value in enumerate(_renamed(rows)):
         try:
             read.append((index, *gold_row(value, use)))
         except (RowProblem, Invalid) as problem:
@@ -238,6 +242,17 @@ def import_gold(
             taken.append((pair_id, {"a": first, "b": second}.get(choice), choice, explanation, row_use))
         done.skipped.sort()
         if dry_run:
+            done.preview = [
+                {
+                    "use": row_use,
+                    "expected": choice,
+                    "input": row.input.text,
+                    "response_a": row.response_a,
+                    "response_b": row.response_b,
+                    "explanation": explanation,
+                }
+                for _, row, choice, explanation, row_use in read[:MOST_PREVIEW]
+            ]
             done.imported = len({item[0] for item in taken})
             return done
         plan.write()
@@ -268,6 +283,29 @@ def import_gold(
         with db.read() as session:
             return work(session)
     return db.write(work)
+
+
+def _renamed(rows: Sequence[Any]) -> list[Any]:
+    """Rows whose pair has the canonical names, as far as other names tell what they are
+    (`core.mapping`); the rest of a row stays. A column of numbers is an id, not a text."""
+    columns = list(
+        dict.fromkeys(
+            name
+            for row in rows
+            if isinstance(row, dict)
+            for name, value in row.items()
+            if isinstance(name, str) and isinstance(value, str | dict | list)
+        )
+    )
+    found = guess_mapping("comparisons", columns)
+    wanted = {name: found[name] for name in _PAIR if found[name] and name not in columns}
+    taken = {column for chosen in wanted.values() for column in chosen}
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        new = {name: row.get(chosen[0]) for name, chosen in wanted.items()}
+        return {**{name: value for name, value in row.items() if name not in taken}, **new}
+
+    return [one(row) if isinstance(row, dict) else row for row in rows] if wanted else list(rows)
 
 
 def gold_row(value: Any, use: str) -> tuple[ComparisonRow, str, str, Use]:

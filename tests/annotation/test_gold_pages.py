@@ -280,15 +280,13 @@ def test_the_desk_counts_and_takes_back_a_hidden_check_like_a_vote(db):
 def test_the_training_pairs_of_llmfao_are_taken_with_their_reasons(db):
     made, lead = make_world(db, pairs=0), make_person(db, "l", "lead")
     rows = [json.loads(line) for line in TRAINING_FILE.read_text(encoding="utf-8").splitlines()]
-    sent = [
-        {"input": row["text"], "response_a": row["result_x"], "response_b": row["result_y"],
-         "golden": row["golden"], "reason": row["reason"]}
-        for row in rows
-    ]  # fmt: skip
-    assert gold.import_gold(db, lead, made.project.id, sent, "training").imported == 7
+    tried = gold.import_gold(db, lead, made.project.id, rows, "training", dry_run=True)
+    assert [item["input"] for item in tried.preview] == [row["text"] for row in rows[:5]]
+    assert gold.import_gold(db, lead, made.project.id, rows, "training").imported == 7
     found = {item.explanation: item for item in gold.list_gold(db, lead, made.project.id)}
     for row in rows:
         item = found[row["reason"]]
+        assert item.input == row["text"]
         assert (item.response_a, item.response_b) == (row["result_x"], row["result_y"])
         assert item.choice == {"left": "a", "right": "b", "tie": "tie"}[row["golden"]]
     probing.set_probing(db, lead, made.project.id, qualify=True, asked=7)

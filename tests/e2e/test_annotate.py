@@ -377,3 +377,37 @@ def test_the_desk_is_for_the_signed_in_and_for_pages_of_ours(ada, server, api):
         {**here, "Origin": "https://evil.example"},
     ):
         assert httpx.post(url, json={}, headers=elsewhere, cookies=cookies).status_code == 403
+
+
+def test_a_training_pair_stays_until_its_answer_is_read_and_then_real_pairs_come(ada, api, server):
+    project = fill(api, "Training", 2)
+    rows = [
+        {"input": f"Known {i}", "response_a": f"good {i}", "response_b": f"bad {i}", "choice": "a",
+         "explanation": f"**Good** is better than bad, {i}."}
+        for i in range(2)
+    ]  # fmt: skip
+    body = {"rows": rows, "use": "training"}
+    assert api.post(f"/projects/{project}/gold/import", json=body).json()["imported"] == 2
+    assert api.put(
+        f"/projects/{project}/probes", json={"qualify": True, "asked": 2, "pass_mark": 0.5}
+    ).is_success
+    page = desk(ada, server, project)
+    expect(page.get_by_text("Training pair 1 of 2")).to_be_visible()
+    press(page, "3")
+    expect(page.get_by_text("You said: B is better. Expected: A is better.")).to_be_visible()
+    expect(page.locator(".training strong", has_text=re.compile("^Good$"))).to_be_visible()
+    shown = question(page)
+    press(page, "1", "u")  # nothing to choose while it is read, and it stands
+    expect(page.get_by_text("The right answer has been shown")).to_be_visible()
+    assert question(page) == shown
+    press(page, "Enter")
+    expect(page.get_by_text("Training pair 2 of 2")).to_be_visible()
+    press(page, "1")
+    expect(page.get_by_text("1 of 2 right: you have passed. Real pairs come now.")).to_be_visible()
+    press(page, "Enter")
+    expect(page.get_by_text("of Training")).to_be_visible()
+    expect(page.locator(".training")).to_be_hidden()
+    assert cast(api, project) == []
+    press(page, "1")
+    expect(page.get_by_text("1 done by you")).to_be_visible()
+    page.close()
