@@ -5,7 +5,7 @@ what was read true until it is written."""
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -123,7 +123,11 @@ def lease(session: Session, leases: Sequence[Lease], at: datetime, until: dateti
             "annotator_id": [item.annotator_id for item in leases],
             "lease": [item.lease for item in leases],
             "a_left": [item.a_left for item in leases],
-            "leased_at": pa.array([at] * len(leases), pa.timestamp("us", tz="UTC")),
+            # One after the other, so that they are shown in the order they were given.
+            "leased_at": pa.array(
+                [at + timedelta(microseconds=place) for place in range(len(leases))],
+                pa.timestamp("us", tz="UTC"),
+            ),
             "expires_at": pa.array([until] * len(leases), pa.timestamp("us", tz="UTC")),
         }
     )

@@ -37,6 +37,9 @@ def test_five_with_plenty_and_two_at_the_end(any_db):
     who = make_person(any_db)
     held = sitting.pairs(any_db, who, world.project.id)
     assert len(held) == MOST and len({item["pair_id"] for item in held}) == MOST
+    # After a reload they stand in the same order: the pair on the screen stays there.
+    again = sitting.pairs(any_db, who, world.project.id)
+    assert [item["lease"] for item in again] == [item["lease"] for item in held]
     counts = []
     while held:
         votes.cast(any_db, who, held[0]["pair_id"], held[0]["lease"], "left")
