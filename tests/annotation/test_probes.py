@@ -2,6 +2,7 @@
 annotator meets them."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 
@@ -486,6 +487,22 @@ def test_switching_checks_off_takes_back_what_is_open(db):
     probing.set_probing(db, lead, made.project.id, gold_rate=0)
     assert everything(db, Probe) == []
     assert votes.claim(db, who, made.project.id).pair_id not in made.pairs[:2]
+
+
+def test_many_at_once_get_checks_and_pairs_and_none_too_many(any_db):
+    made, lead = make_world(any_db, pairs=14, votes=2), make_person(any_db, "l", "lead")
+    checks = set(mark_some(any_db, lead, made, 4))
+    probing.set_probing(any_db, lead, made.project.id, gold_rate=0.3, repeat_rate=0.2, repeat_after=2)
+    people = [make_person(any_db, f"p{i}") for i in range(6)]
+    with ThreadPoolExecutor(len(people)) as pool:
+        seen = list(pool.map(lambda who: work_off(any_db, who, made, wanted="tie"), people))
+    found, probes = everything(any_db, Vote), everything(any_db, Probe)
+    assert Counter(vote.pair_id for vote in found) == dict.fromkeys(set(made.pairs) - checks, 2)
+    assert sum(map(len, seen)) == len(found) + sum(probe.outcome is not None for probe in probes)
+    given = [(probe.pair_id, probe.annotator_id) for probe in probes]
+    assert probes and len(set(given)) == len(given)
+    assert all((probe.pair_id in checks) == (probe.kind == "gold") for probe in probes)
+    assert {probe.passed for probe in probes if probe.kind == "repeat"} <= {True}
 
 
 # --- what follows -----------------------------------------------------------------------------
