@@ -9,7 +9,7 @@ wrong. So there is one place that decides, and this one only saves time.
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,6 +22,7 @@ from sqlmodel import Session
 
 from core import audit, webhooks
 from core.annotation import probes, room
+from core.annotation.alone import cast_alone, claims_alone
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.marks import checked_marks
@@ -40,8 +41,6 @@ from storage.ids import now
 from storage.tables import Annotator, AuditEntry, Vote
 
 Asked = PairsAsked | VoteSent
-ClaimsAlone = Callable[[Database, PairsAsked], list[Claim]]
-CastAlone = Callable[[Database, VoteSent], Vote]
 
 
 class _Alone:
@@ -55,9 +54,8 @@ Result = list[Claim] | Vote | PrefloopError | _Alone
 class Together:
     """One for each database."""
 
-    def __init__(self, db: Database, claims_alone: ClaimsAlone, cast_alone: CastAlone) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = ref(db)  # `together` keeps this as long as the database is there
-        self._alone = (claims_alone, cast_alone)
         self._commits: GroupCommit[Asked, Any] = GroupCommit(self._work, "claims-and-votes")
         self._snapshots = Snapshots()
         self._seen = -1  # the database's commits after our last unit of work
@@ -75,7 +73,6 @@ class Together:
         for one, result in zip(asked, self._together(db, asked), strict=True):
             if isinstance(result, _Alone):
                 try:
-                    claims_alone, cast_alone = self._alone
                     answers.append(
                         claims_alone(db, one) if isinstance(one, PairsAsked) else cast_alone(db, one)
                     )
@@ -112,11 +109,11 @@ _made: WeakKeyDictionary[Database, Together] = WeakKeyDictionary()
 _making = threading.Lock()
 
 
-def together(db: Database, claims_alone: ClaimsAlone, cast_alone: CastAlone) -> Together:
+def together(db: Database) -> Together:
     found = _made.get(db)
     if found is None:
         with _making:
-            found = _made.setdefault(db, Together(db, claims_alone, cast_alone))
+            found = _made.setdefault(db, Together(db))
     return found
 
 

@@ -7,43 +7,32 @@ from it, which response was shown left.
 """
 
 import asyncio
-import random
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 import anyio.to_thread
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
-from core import audit, webhooks
+from core import audit
 from core.access import Principal, require
-from core.annotation import adjudication, probes, room
-from core.annotation.annotators import check_not_paused
+from core.annotation import probes, room
+from core.annotation.alone import cast_alone, claims_alone, lost, pair_of, write
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
-from core.annotation.marks import MAX_REASON, check_same, check_vote, checked_marks, kept, said
-from core.annotation.pausing import check_open
+from core.annotation.marks import MAX_REASON, check_vote, checked_marks, kept, said
 from core.annotation.together import together
-from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
 from storage import claims
-from storage.adjudicated import ADJUDICATION
 from storage.database import Database
-from storage.groups import ADJUDICATOR
 from storage.ids import now
-from storage.pairs import annotator_of_user
-from storage.tables import Annotator, Pair, Project, Skip, Vote, VoteHistory
+from storage.tables import Annotator, Skip, Vote, VoteHistory
 
 MOST_HELD = 8
 LEAVE_S = 40.0
-_CLAIM_TRIES = 3
-_WRITE_TRIES = 5
-
-T = TypeVar("T")
 
 
 def claim(db: Database, who: Principal, project_id: str) -> Claim | None:
@@ -68,53 +57,24 @@ async def claim_async(db: Database, who: Principal, project_id: str) -> Claim | 
     asked = PairsAsked(who, project_id, one=True)
     require(who, "annotate")
     if db.is_duckdb:
-        found = await asyncio.wrap_future(together(db, _claims_alone, _cast_alone).claim(asked))
+        found = await asyncio.wrap_future(together(db).claim(asked))
     else:
-        found = await anyio.to_thread.run_sync(_claims_alone, db, asked)
+        found = await anyio.to_thread.run_sync(claims_alone, db, asked)
     return found[0] if found else None
 
 
 def _claims(db: Database, asked: PairsAsked) -> list[Claim]:
     require(asked.who, "annotate")
     if db.is_duckdb:
-        return together(db, _claims_alone, _cast_alone).claim(asked).result()
-    return _claims_alone(db, asked)
-
-
-def _claims_alone(db: Database, asked: PairsAsked) -> list[Claim]:
-    """One claim in a unit of work of its own."""
-
-    def work(session: Session) -> list[Claim]:
-        project = find_project(session, asked.project_id)
-        annotator = annotator_of_user(session, project.id, asked.who.user_id, asked.who.name)
-        check_not_paused(annotator)
-        check_open(session, annotator)
-        claims.one_at_a_time(session, annotator.id)
-        until = now() + timedelta(minutes=get_settings().lease_minutes)
-        mine = probes.held(session, project.id, annotator.id, until)
-        if asked.one:
-            first = claims.held(session, project.id, annotator.id, until)
-            held = probes.in_order(session, [] if first is None else [first], mine)[:1]
-        else:
-            claims.prolong(session, project.id, annotator.id, until)
-            held = probes.in_order(session, claims.all_held(session, project.id, annotator.id), mine)
-        while len(held) < asked.wanted:
-            drawn = probes.draw(session, project, annotator, until, holds=bool(held))
-            another = drawn.held or (
-                None if drawn.only else _claim_another(session, db, project, annotator, until)
-            )
-            if another is None:
-                break
-            held.append(another)
-        return [_shown(session, item) for item in held]
-
-    return _write(db, work)
+        return together(db).claim(asked).result()
+    return claims_alone(db, asked)
 
 
 def heartbeat(db: Database, who: Principal, project_id: str, leases: Sequence[str]) -> list[str]:
     """Keep leases alive while their pairs are on somebody's screen. Answers those that
     still hold their pair; the others went to somebody else, or were used."""
-    return _let_run(db, who, project_id, leases, 60 * get_settings().lease_minutes)
+    # Nobody gets a pair by it, or loses one.
+    return _let_run(db, who, project_id, leases, 60 * get_settings().lease_minutes, quiet=True)
 
 
 def leave(db: Database, who: Principal, project_id: str, leases: Sequence[str]) -> list[str]:
@@ -124,7 +84,7 @@ def leave(db: Database, who: Principal, project_id: str, leases: Sequence[str]) 
 
 
 def _let_run(
-    db: Database, who: Principal, project_id: str, leases: Sequence[str], seconds: float
+    db: Database, who: Principal, project_id: str, leases: Sequence[str], seconds: float, quiet: bool = False
 ) -> list[str]:
     require(who, "annotate")
     if len(leases) > 1_000:
@@ -139,29 +99,7 @@ def _let_run(
         held |= probes.prolong(session, project_id, annotator_id, until, leases)
         return [lease for lease in leases if lease in held]
 
-    return _write(db, work, quiet=True)
-
-
-def _claim_another(
-    session: Session, db: Database, project: Project, annotator: Annotator, until: datetime
-) -> claims.Held | None:
-    """A pair this annotator does not hold yet; None when there is none for them."""
-    for _ in range(_CLAIM_TRIES):
-        held = claims.claim_next(
-            session,
-            project.id,
-            annotator.id,
-            lease=secrets.token_urlsafe(18),
-            a_left=secrets.randbits(1) == 1,
-            at=now(),
-            until=until,
-            audiences=annotator.audiences or (),
-        )
-        # On PostgreSQL no row may also mean that others were taking the last free slots
-        # at this moment; DuckDB's writes never meet.
-        if held is not None or db.is_duckdb:
-            return held
-    return None
+    return write(db, work, quiet=quiet)
 
 
 def cast(
@@ -186,57 +124,16 @@ def cast(
     require(who, "annotate")
     sent = VoteSent(who, pair_id, lease, choice, strength, criteria, reason, duration_ms, source)
     if db.is_duckdb:
-        return together(db, _claims_alone, _cast_alone).cast(sent).result()
-    return _cast_alone(db, sent)
+        return together(db).cast(sent).result()
+    return cast_alone(db, sent)
 
 
 async def cast_async(db: Database, sent: VoteSent) -> Vote:
     """`cast`, for hundreds at once."""
     require(sent.who, "annotate")
     if db.is_duckdb:
-        return await asyncio.wrap_future(together(db, _claims_alone, _cast_alone).cast(sent))
-    return await anyio.to_thread.run_sync(_cast_alone, db, sent)
-
-
-def _cast_alone(db: Database, sent: VoteSent) -> Vote:
-    """One vote in a unit of work of its own."""
-
-    def work(session: Session) -> Vote:
-        pair, project, annotator_id = _pair(session, sent.who, sent.pair_id)
-        claims.one_at_a_time(session, annotator_id)
-        marks = checked_marks(project, desk_in(session, project.id), sent.criteria)
-        before = claims.vote_on(session, pair.id, annotator_id)
-        if before is not None and before.lease == sent.lease:
-            check_same(before, sent.choice, sent.strength, marks, sent.reason)
-            return before
-        slot = None
-        if before is None:
-            slot = claims.close_with_vote(session, pair.id, annotator_id, sent.lease)
-        if slot is None:
-            probed = probes.answer(session, project, pair, annotator_id, sent, marks)
-            if probed is not None:
-                return probed
-            if before is None:
-                raise _lost()
-            raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
-        vote = sent.as_vote(
-            project_id=project.id,
-            annotator_id=annotator_id,
-            slot_id=slot.slot_id,
-            left=pair.response_a if slot.a_left else pair.response_b,
-            right=pair.response_b if slot.a_left else pair.response_a,
-            marks=marks,
-        )
-        if slot.audience == ADJUDICATOR:
-            vote.source = ADJUDICATION
-        session.add(vote)
-        audit.record(session, sent.who, "vote.cast", "vote", vote.id, project.id, pair=pair.id)
-        session.flush()
-        room.after_votes(session, [vote])
-        webhooks.after_votes(session, [vote])
-        return vote
-
-    return _write(db, work)
+        return await asyncio.wrap_future(together(db).cast(sent))
+    return await anyio.to_thread.run_sync(cast_alone, db, sent)
 
 
 def undo(db: Database, who: Principal, vote_id: str) -> str:
@@ -271,7 +168,7 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
         audit.record(session, who, "vote.undo", "vote", vote.id, vote.project_id, pair=vote.pair_id)
         return vote.pair_id
 
-    return _write(db, work)
+    return write(db, work)
 
 
 def edit(
@@ -295,7 +192,7 @@ def edit(
         vote = session.get(Vote, vote_id)
         if vote is None:
             raise NotFound(f"There is no vote {vote_id}.")
-        pair, project, annotator_id = _pair(session, who, vote.pair_id)
+        pair, project, annotator_id = pair_of(session, who, vote.pair_id)
         if vote.annotator_id != annotator_id:
             raise Forbidden("This is somebody else's vote.", "You can change your own votes only.")
         claims.one_at_a_time(session, annotator_id)
@@ -317,7 +214,7 @@ def edit(
         room.after_votes(session, [vote])
         return vote
 
-    return _write(db, work)
+    return write(db, work)
 
 
 def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "") -> Skip:
@@ -329,7 +226,7 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         raise Invalid(f"reason: at most {MAX_REASON:,} characters.")
 
     def work(session: Session) -> Skip:
-        pair, project, annotator_id = _pair(session, who, pair_id)
+        pair, project, annotator_id = pair_of(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
         before = claims.skip_of(session, pair.id, annotator_id)
         if before is not None:
@@ -337,14 +234,14 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         if not claims.reopen(session, pair.id, annotator_id, lease):
             probed = probes.skip(session, who, pair, annotator_id, lease, reason)
             if probed is None:
-                raise _lost()
+                raise lost()
             return probed
         skipped = Skip(project_id=project.id, pair_id=pair.id, annotator_id=annotator_id, reason=reason)
         session.add(skipped)
         audit.record(session, who, "pair.skip", "pair", pair.id, project.id, reason=reason)
         return skipped
 
-    return _write(db, work)
+    return write(db, work)
 
 
 def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
@@ -353,12 +250,12 @@ def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
     require(who, "annotate")
 
     def work(session: Session) -> None:
-        pair, _, annotator_id = _pair(session, who, pair_id)
+        pair, _, annotator_id = pair_of(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
         if not claims.reopen(session, pair.id, annotator_id, lease):
             probes.release(session, pair, annotator_id, lease)
 
-    _write(db, work)
+    write(db, work)
 
 
 def forget_skips(db: Database, who: Principal, project_id: str) -> int:
@@ -373,7 +270,7 @@ def forget_skips(db: Database, who: Principal, project_id: str) -> int:
         audit.record(session, who, "pair.unskip", "project", project.id, project.id, pairs=forgotten)
         return forgotten
 
-    return _write(db, work)
+    return write(db, work)
 
 
 def my_progress(db: Database, who: Principal, project_id: str) -> claims.Progress:
@@ -392,59 +289,3 @@ def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:
     require(who, "annotate")
     with db.read() as session:
         return claims.last_vote(session, project_id, annotator_id_of(project_id, who))
-
-
-# --- parts --------------------------------------------------------------------------------
-
-
-def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
-    found = claims.shown(session, held.pair_id)
-    if found is None:
-        raise NotFound(f"The responses of the pair {held.pair_id} are gone.")
-    pair, example, a, b = found
-    reasons = None
-    if isinstance(held, claims.Held) and held.audience == ADJUDICATOR:
-        reasons = adjudication.reasons_for(session, pair, held.a_left)
-    return Claim(
-        pair_id=pair.id,
-        project_id=pair.project_id,
-        lease=held.lease,
-        expires_at=held.expires_at,
-        input=example.input,
-        messages=example.messages,
-        fields=example.fields,
-        left=a if held.a_left else b,
-        right=b if held.a_left else a,
-        training=held.training if isinstance(held, probes.Held) else None,
-        reasons=reasons,
-    )
-
-
-def _pair(session: Session, who: Principal, pair_id: str) -> tuple[Pair, Project, str]:
-    """The pair, its project, and the id of this person as an annotator there."""
-    found = claims.pair_and_project(session, pair_id)
-    if found is None:
-        raise NotFound(f"There is no pair {pair_id}.")
-    return *found, annotator_id_of(found[1].id, who)
-
-
-def _lost() -> Conflict:
-    return Conflict(
-        "This lease does not hold the pair any more: it ran out and the pair went to somebody else, "
-        "or it was given back.",
-        "Nothing was recorded. Claim the next pair.",
-    )
-
-
-def _write(db: Database, work: Callable[[Session], T], quiet: bool = False) -> T:
-    """`db.write`, tried again when a unique index refused: two first claims of one person
-    at once both make their annotator (PostgreSQL); a key deleted a moment ago is still in
-    the index while an older reader is open (DuckDB)."""
-    for attempt in range(1, _WRITE_TRIES + 1):
-        try:
-            return db.write(work, quiet=quiet)
-        except IntegrityError as error:
-            if attempt == _WRITE_TRIES:
-                raise Conflict("This was being changed at the same moment.", "Try again.") from error
-            time.sleep(random.uniform(0.005, 0.02 * 2**attempt))
-    raise AssertionError("unreachable")

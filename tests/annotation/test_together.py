@@ -60,14 +60,14 @@ def at_once(db):
 def alone(monkeypatch):
     """Which calls were done alone."""
     done = []
-    for name in ("_claims_alone", "_cast_alone"):
-        original = getattr(votes, name)
+    for name in ("claims_alone", "cast_alone"):
+        original = getattr(together, name)
 
         def noted(db, asked, original=original):
             done.append(asked)
             return original(db, asked)
 
-        monkeypatch.setattr(votes, name, noted)
+        monkeypatch.setattr(together, name, noted)
     return done
 
 
@@ -225,7 +225,7 @@ def test_a_lease_that_runs_out_goes_to_somebody_else_though_nothing_is_written(d
     votes.claim(db, other, made.project.id)  # both are known, and there is nothing
     assert votes.claim(db, other, made.project.id) is None
     later = now() + timedelta(hours=2)
-    for module in ("core.annotation.together", "core.annotation.votes"):
+    for module in ("core.annotation.together", "core.annotation.alone"):
         monkeypatch.setattr(f"{module}.now", lambda: later)
     taken = votes.claim(db, other, made.project.id)
     assert taken.pair_id == claim.pair_id and taken.lease != claim.lease
@@ -241,7 +241,7 @@ def test_what_ran_out_comes_before_what_is_further_back(db, monkeypatch):
     second = votes.claim(db, other, made.project.id)
     votes.cast(db, other, second.pair_id, second.lease, "left")
     later = now() + timedelta(hours=2)
-    for module in ("core.annotation.together", "core.annotation.votes"):
+    for module in ("core.annotation.together", "core.annotation.alone"):
         monkeypatch.setattr(f"{module}.now", lambda: later)
     assert votes.claim(db, other, made.project.id).pair_id == first.pair_id
 
