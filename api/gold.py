@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
 from core.annotation import gold, probing, qualification
+from core.annotation.gold_import import import_gold
 
 router = APIRouter(prefix="/projects/{project_id}", tags=["gold"])
 
@@ -165,7 +166,7 @@ def import_(
 ) -> GoldImported:
     """Add gold pairs: rows with input, response_a, response_b, choice (a, b, tie, both_bad)
     and, optionally, explanation and use."""
-    done = gold.import_gold(db, who, project_id, values.rows, values.use, dry_run=dry_run)
+    done = import_gold(db, who, project_id, values.rows, values.use, dry_run=dry_run)
     return GoldImported(
         imported=done.imported,
         duplicates=done.duplicates,

@@ -5,6 +5,7 @@ import streamlit as st
 
 from core.annotation import gold
 from core.annotation.gold import GoldPair
+from core.annotation.gold_import import import_gold
 from core.data import list_pairs, read_upload
 from core.services import database
 from pages.render import response_html
@@ -214,7 +215,7 @@ def _show_import(project: Project) -> None:
         return
     with problems():
         table = read_upload(file.name, file.getvalue())
-        tried = gold.import_gold(database(), me(), project.id, table.rows, use, dry_run=True)
+        tried = import_gold(database(), me(), project.id, table.rows, use, dry_run=True)
         left_out = [(table.numbers[row], reason) for row, reason in tried.skipped] + list(table.broken)
         st.write(f"**{tried.imported:,}** gold pairs can be taken; {len(left_out):,} rows cannot.")
         if tried.preview:
@@ -236,7 +237,7 @@ def _show_import(project: Project) -> None:
             f"Import {tried.imported:,} gold pairs", type="primary", icon=":material/upload:",
             disabled=not tried.imported,
         ):  # fmt: skip
-            done = gold.import_gold(database(), me(), project.id, table.rows, use)
+            done = import_gold(database(), me(), project.id, table.rows, use)
             st.session_state["gold_imports"] = times + 1
             _said(f"{done.imported:,} gold pairs imported; {done.duplicates:,} were there already.")
 

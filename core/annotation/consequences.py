@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from core import audit, webhooks
 from core.annotation import room
 from core.annotation.probing import Probing
-from storage import probes as stored
+from storage import probe_results
 from storage.ids import now
 from storage.tables import Annotator, AuditEntry, Message, Pair, Probe
 
@@ -30,7 +30,7 @@ def failed(session: Session, probing: Probing, probe: Probe, pair: Pair) -> None
     annotator = session.get(Annotator, probe.annotator_id)
     if annotator is None:
         return
-    recent = stored.last_checks(
+    recent = probe_results.last_checks(
         session, annotator.id, probe.project_id, _acted(session, annotator.id), probing.window
     )
     wrong = sum(not item.passed for item in recent)

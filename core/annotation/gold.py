@@ -5,10 +5,9 @@ A gold pair waits for no ordinary votes: its slots are closed, also one that lie
 somebody's desk. Votes that were cast on it stay, and count.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from sqlmodel import Session, select
 
@@ -16,29 +15,21 @@ from core import audit
 from core.access import Principal, require
 from core.annotation.probing import Probing, check_pool, probing_in
 from core.errors import Invalid, NotFound
-from core.mapping import guess_mapping
 from core.projects import find_project
 from core.stats import wilson
-from storage import importing
+from storage import probe_results
 from storage import probes as stored
 from storage.database import Database
 from storage.ids import now
-from storage.inputs import RowProblem
-from storage.plan import Plan
 from storage.project_documents import save_document
-from storage.rows import CHOICES, ComparisonRow, comparison_row
+from storage.rows import CHOICES
 from storage.slots import adjust_slots, wanted
 from storage.tables import Gold, Pair, Project, Vote
 
 Use = Literal["training", "check"]
 USES: tuple[Use, ...] = get_args(Use)
 MAX_EXPLANATION = 4_000
-MOST_PREVIEW = 5
 SOURCE = "gold"  # of a pair that was imported as gold
-_CHOICE = ("choice", "golden", "gold", "expected", "answer", "winner", "label")
-_EXPLANATION = ("explanation", "reason", "rationale", "why", "comment")
-_PAIR = ("input", "response_a", "response_b", "prompt_a", "prompt_b")
-_MEANS = {"left": "a", "x": "a", "1": "a", "right": "b", "y": "b", "2": "b", "both bad": "both_bad"}
 
 
 @dataclass(frozen=True)
@@ -72,18 +63,6 @@ class Marked:
     taken: int = 0
 
 
-@dataclass
-class Imported:
-    """What became of the rows: gold pairs made, those that were there already, and the rows
-    that were not taken, by their place from 0, with the reason."""
-
-    imported: int = 0
-    duplicates: int = 0
-    closed: int = 0
-    skipped: list[importing.Skipped] = field(default_factory=list)
-    preview: list[dict[str, str]] = field(default_factory=list)  # the first, as they are read
-
-
 def list_gold(db: Database, who: Principal, project_id: str, *, retired: bool = False) -> list[GoldPair]:
     """The gold pairs of a project, the newest first; also those that were retired, if asked."""
     require(who, "quality.view")
@@ -94,7 +73,7 @@ def list_gold(db: Database, who: Principal, project_id: str, *, retired: bool = 
 
 def stored_gold(session: Session, project_id: str, *, retired: bool) -> list[GoldPair]:
     rows = stored.gold_rows(session, project_id, retired=retired)
-    said = stored.of_gold(session, project_id)
+    said = probe_results.of_gold(session, project_id)
     swapped = stored.swapped_gold(session, project_id)
     return [
         _gold_pair(gold, pair, texts, said.get(pair.id, (0, 0)), pair.id in swapped)
@@ -120,8 +99,10 @@ def mark(
         pair = session.get(Pair, pair_id)
         if pair is None or pair.project_id != project.id:
             raise NotFound(f"There is no pair {pair_id} in this project.")
-        made = _mark(session, who, project, pair, _use(use), _expected(pair, choice), _said(explanation))
-        _keep_sides(session, who, project.id, set(), {pair.id})
+        made = mark_pair(
+            session, who, project, pair, checked_use(use), _expected(pair, choice), checked_words(explanation)
+        )
+        keep_sides(session, who, project.id, set(), {pair.id})
         audit.record(
             session, who, "gold.mark", "gold", made.id, project.id,
             pair=pair.id, use=use, choice=choice, slots_closed=made.closed, taken_back=made.taken,
@@ -150,7 +131,7 @@ def change(
         if pair is None:
             raise NotFound(f"The pair {gold.pair_id} is gone.")
         before = gold.model_dump()
-        if use is not None and _use(use) != gold.use:
+        if use is not None and checked_use(use) != gold.use:
             _may_leave_training(session, gold)
             stored.drop_open(
                 session, pair_ids=[pair.id], kind="training" if gold.use == "training" else "gold"
@@ -160,7 +141,7 @@ def change(
             swapped = pair.id in stored.swapped_gold(session, project_id)
             gold.outcome, gold.winner = _expected(pair, choice, swapped)
         if explanation is not None:
-            gold.explanation = _said(explanation)
+            gold.explanation = checked_words(explanation)
         after = gold.model_dump()
         changed = sorted(name for name in after if after[name] != before[name])
         if changed:
@@ -201,140 +182,10 @@ def retire(db: Database, who: Principal, project_id: str, gold_id: str) -> int:
     return db.write(work)
 
 
-def import_gold(
-    db: Database,
-    who: Principal,
-    project_id: str,
-    rows: Sequence[Any],
-    use: str = "check",
-    *,
-    dry_run: bool = False,
-) -> Imported:
-    """Add gold pairs: canonical comparison rows (`storage.rows`; other names of the pair's
-    columns are guessed), each with `choice` (a, b, tie or both_bad; left and right are read as a
-    and b) and, optionally, `explanation` and `use`. All that can be taken, in one transaction. With `dry_run` nothing is written."""
-    require(who, "annotator.manage")
-    _use(use)
-    report = Imported()
-    read: list[tuple[int, ComparisonRow, str, str, Use]] = []
-    for index, value in enumerate(_renamed(rows)):
-        try:
-            read.append((index, *gold_row(value, use)))
-        except (RowProblem, Invalid) as problem:
-            report.skipped.append(importing.Skipped(index, str(problem)))
-
-    def work(session: Session) -> Imported:
-        project = find_project(session, project_id)
-        done = Imported(skipped=list(report.skipped))
-        plan = Plan(session, project, [row for _, row, *_ in read])
-        taken = []
-        turned: set[str] = set()  # whose row's a is the pair's response_b
-        for index, row, choice, explanation, row_use in read:
-            reason = plan.take(row)
-            if reason:
-                done.skipped.append(importing.Skipped(index, reason))
-                continue
-            pair_id, first, second = plan.sides(row)
-            if pair_id in plan.pairs:
-                plan.pairs[pair_id] = replace(plan.pairs[pair_id], source=SOURCE)
-            if first > second:
-                turned.add(pair_id)
-            taken.append((pair_id, {"a": first, "b": second}.get(choice), choice, explanation, row_use))
-        done.skipped.sort()
-        if dry_run:
-            done.preview = [
-                {
-                    "use": row_use,
-                    "expected": choice,
-                    "input": row.input.text,
-                    "response_a": row.response_a,
-                    "response_b": row.response_b,
-                    "explanation": explanation,
-                }
-                for _, row, choice, explanation, row_use in read[:MOST_PREVIEW]
-            ]
-            done.imported = len({item[0] for item in taken})
-            return done
-        plan.write()
-        _keep_sides(session, who, project.id, turned, {item[0] for item in taken})
-        for pair_id, winner, choice, explanation, row_use in taken:
-            pair = session.get(Pair, pair_id)
-            assert pair is not None, "it was planned, and written"
-            before = session.exec(select(Gold).where(Gold.pair_id == pair_id)).first()
-            expected = ("win" if winner else choice, winner)
-            same = (row_use, *expected, explanation)
-            if (
-                before
-                and before.retired_at is None
-                and (before.use, before.outcome, before.winner, before.explanation) == same
-            ):
-                done.duplicates += 1
-                continue
-            made = _mark(session, who, project, pair, row_use, expected, explanation)
-            done.imported += 1
-            done.closed += made.closed
-        audit.record(
-            session, who, "gold.import", "project", project.id, project.id,
-            imported=done.imported, duplicates=done.duplicates, skipped=len(done.skipped),
-        )  # fmt: skip
-        return done
-
-    if dry_run:
-        with db.read() as session:
-            return work(session)
-    return db.write(work)
-
-
-def _renamed(rows: Sequence[Any]) -> list[Any]:
-    """Rows whose pair has the canonical names, as far as other names tell what they are
-    (`core.mapping`); the rest of a row stays. A column of numbers is an id, not a text."""
-    columns = list(
-        dict.fromkeys(
-            name
-            for row in rows
-            if isinstance(row, dict)
-            for name, value in row.items()
-            if isinstance(name, str) and isinstance(value, str | dict | list)
-        )
-    )
-    found = guess_mapping("comparisons", columns)
-    wanted = {name: found[name] for name in _PAIR if found[name] and name not in columns}
-    taken = {column for chosen in wanted.values() for column in chosen}
-
-    def one(row: dict[str, Any]) -> dict[str, Any]:
-        new = {name: row.get(chosen[0]) for name, chosen in wanted.items()}
-        return {**{name: value for name, value in row.items() if name not in taken}, **new}
-
-    return [one(row) if isinstance(row, dict) else row for row in rows] if wanted else list(rows)
-
-
-def gold_row(value: Any, use: str) -> tuple[ComparisonRow, str, str, Use]:
-    """(the pair, choice, explanation, use) of a row. Raises RowProblem or Invalid."""
-    if not isinstance(value, dict):
-        raise RowProblem("the row is not an object")
-    given = {str(name).strip().lower(): item for name, item in value.items()}
-    chosen = next((given[name] for name in _CHOICE if given.get(name) not in (None, "")), None)
-    if chosen is None:
-        raise RowProblem("choice: it is missing")
-    word = str(chosen).strip().lower()
-    choice = _MEANS.get(word, word.replace(" ", "_"))
-    if choice not in CHOICES:
-        raise RowProblem(f"choice: “{str(chosen)[:40]}” is none of {', '.join(CHOICES)}")
-    explanation = next((given[name] for name in _EXPLANATION if given.get(name)), "")
-    pair = {
-        name: item
-        for name, item in value.items()
-        if str(name).strip().lower() not in (*_CHOICE, *_EXPLANATION, "annotator", "use")
-    }
-    pair.setdefault("prompt_a", "Gold A")
-    pair.setdefault("prompt_b", "Gold B")
-    return comparison_row(pair), choice, _said(str(explanation)), _use(str(given.get("use") or use))
-
-
 # --- parts ----------------------------------------------------------------------------------
 
 
-def _mark(
+def mark_pair(
     session: Session,
     who: Principal,
     project: Project,
@@ -383,20 +234,20 @@ def _find(session: Session, project_id: str, gold_id: str) -> Gold:
     return gold
 
 
-def _use(value: str) -> Use:
+def checked_use(value: str) -> Use:
     if value not in USES:
         raise Invalid(f"use: “{value[:40]}” is none of {', '.join(USES)}.")
     return value  # type: ignore[return-value]
 
 
-def _said(explanation: str) -> str:
+def checked_words(explanation: str) -> str:
     explanation = explanation.strip()
     if len(explanation) > MAX_EXPLANATION:
         raise Invalid(f"explanation: at most {MAX_EXPLANATION:,} characters.")
     return explanation
 
 
-def _keep_sides(session: Session, who: Principal, project_id: str, turned: set[str], named: set[str]) -> None:
+def keep_sides(session: Session, who: Principal, project_id: str, turned: set[str], named: set[str]) -> None:
     before = stored.swapped_gold(session, project_id)
     after = (before - named) | turned
     if after != before:

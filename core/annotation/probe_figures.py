@@ -8,8 +8,8 @@ from typing import Any
 from sqlmodel import Session
 
 from core.stats import wilson
-from storage import probes as stored
-from storage.probes import Tally
+from storage import probe_results
+from storage.probe_results import Tally
 
 Z = 1.959964
 NAMES = ("gold", "repeat")
@@ -44,8 +44,8 @@ def share_over(name: str, counts: Iterable[tuple[int, int]]) -> dict[str, Any]:
 def with_probes(session: Session, project_id: str, found: dict[str, Any]) -> dict[str, Any]:
     """The quality report with gold_… (checks answered as expected) and repeat_… (hidden
     repeats answered as before): overall, of annotators whose votes count, and of each."""
-    each = stored.tallies(session, project_id)
-    counting = stored.counting_tallies(session, project_id)
+    each = probe_results.tallies(session, project_id)
+    counting = probe_results.counting_tallies(session, project_id)
     people = [{**item, **_both(each.get(item["id"], Tally()))} for item in found["per_annotator"]]
     return {
         **found,

@@ -20,10 +20,11 @@ from core.annotation.asked import Step
 from core.annotation.probing import Probing, probing_in, save
 from core.errors import Forbidden, NotFound
 from core.projects import find_project
+from storage import probe_results
 from storage import probes as stored
 from storage.database import Database
 from storage.ids import now
-from storage.probes import Attempt, Tally
+from storage.probe_results import Attempt, Tally
 from storage.tables import Annotator, Gold, Pair, Probe
 
 _lot = secrets.SystemRandom()
@@ -190,12 +191,12 @@ def people(db: Database, who: Principal, project_id: str) -> list[Standing]:
         )
         annotators = session.exec(query.order_by(col(Annotator.name))).all()
         by_person: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in stored.attempts(session, project_id):
+        for attempt in probe_results.attempts(session, project_id):
             by_person[attempt.annotator_id].append(attempt)
-        tallies = stored.tallies(session, project_id)
+        tallies = probe_results.tallies(session, project_id)
         veterans: set[str] = set()
         if probing.qualify and probing.since is not None and not probing.veterans:
-            veterans = stored.voters_before(session, project_id, probing.since)
+            veterans = probe_results.voters_before(session, project_id, probing.since)
         return [
             _standing(probing, item, by_person[item.id], tallies.get(item.id, Tally()), item.id in veterans)
             for item in annotators
@@ -293,7 +294,7 @@ def _tried(session: Session, probing: Probing, annotator: Annotator) -> list[Att
     since = probing.anew.get(annotator.id)
     return [
         attempt
-        for attempt in stored.attempts(session, annotator.project_id, annotator.id)
+        for attempt in probe_results.attempts(session, annotator.project_id, annotator.id)
         if attempt.over and (since is None or attempt.started > since)
     ]
 

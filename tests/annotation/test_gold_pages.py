@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from api.desk import create_desk
 from core.annotation import gold, messages, probing, qualification, votes
+from core.annotation.gold_import import import_gold
 from core.annotation.probe_figures import share_over
 from core.annotation.quality import quality
 from core.stats import wilson
@@ -280,9 +281,9 @@ def test_the_desk_counts_and_takes_back_a_hidden_check_like_a_vote(db):
 def test_the_training_pairs_of_llmfao_are_taken_with_their_reasons(db):
     made, lead = make_world(db, pairs=0), make_person(db, "l", "lead")
     rows = [json.loads(line) for line in TRAINING_FILE.read_text(encoding="utf-8").splitlines()]
-    tried = gold.import_gold(db, lead, made.project.id, rows, "training", dry_run=True)
+    tried = import_gold(db, lead, made.project.id, rows, "training", dry_run=True)
     assert [item["input"] for item in tried.preview] == [row["text"] for row in rows[:5]]
-    assert gold.import_gold(db, lead, made.project.id, rows, "training").imported == 7
+    assert import_gold(db, lead, made.project.id, rows, "training").imported == 7
     found = {item.explanation: item for item in gold.list_gold(db, lead, made.project.id)}
     for row in rows:
         item = found[row["reason"]]

@@ -10,6 +10,7 @@ import pytest
 from sqlmodel import select
 
 from core.annotation import gold, messages, mine, probing, qualification, votes
+from core.annotation.gold_import import import_gold
 from core.annotation.leaderboard import leaderboard
 from core.annotation.marks import said
 from core.annotation.quality import quality
@@ -134,7 +135,7 @@ def test_what_a_lead_says_of_gold_is_checked(db):
         with pytest.raises(Forbidden):
             gold.mark(db, person, project_id, pair_id, "check", "a")
         with pytest.raises(Forbidden):
-            gold.import_gold(db, person, project_id, [])
+            import_gold(db, person, project_id, [])
     with pytest.raises(Forbidden):
         gold.list_gold(db, who, project_id)
     with pytest.raises(NotFound):
@@ -152,9 +153,9 @@ def test_gold_rows_are_imported_with_their_reasons(db):
         {"input": "6 + 6?", "response_a": "10", "response_b": "11", "choice": "left or so"},
         "no row",
     ]
-    tried = gold.import_gold(db, lead, made.project.id, rows, dry_run=True)
+    tried = import_gold(db, lead, made.project.id, rows, dry_run=True)
     assert tried.imported == 3 and everything(db, Gold) == []
-    done = gold.import_gold(db, lead, made.project.id, rows)
+    done = import_gold(db, lead, made.project.id, rows)
     assert done.imported == 3 and [row for row, _ in done.skipped] == [3, 4, 5]
     assert done.skipped == tried.skipped and "choice" in done.skipped[0].reason
     found = {item.input: item for item in gold.list_gold(db, lead, made.project.id)}
@@ -167,7 +168,7 @@ def test_gold_rows_are_imported_with_their_reasons(db):
     [changed] = [item for item in gold.list_gold(db, lead, made.project.id) if item.id == last.id]
     assert (changed.response_a, changed.choice) == ("9", "a")
     gold.change(db, lead, made.project.id, last.id, choice="b")
-    again = gold.import_gold(db, lead, made.project.id, rows)
+    again = import_gold(db, lead, made.project.id, rows)
     assert (again.imported, again.duplicates) == (0, 3)
     assert not [slot for slot in everything(db, Slot) if slot.status != "closed"]
     # It was never meant for votes: retired, it waits for none.
@@ -316,7 +317,7 @@ def test_a_training_pair_stands_as_its_explanation_says(db):
         }
         for i in range(8)
     ]
-    assert gold.import_gold(db, lead, made.project.id, rows).imported == 8
+    assert import_gold(db, lead, made.project.id, rows).imported == 8
     with db.read() as session:  # which is the pair's own first follows from ids, so both ways occur
         firsts = {
             session.get(Response, pair.response_a).text.split()[0] for pair in session.exec(select(Pair))
