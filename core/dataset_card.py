@@ -41,6 +41,7 @@ _COLUMNS = {
     "source": "demonstration: written by a person; chosen: won a pair and lost none",
     "author": "who wrote the demonstration",
     "machine": "true where a language model cast the vote, as a judge",
+    "adjudication": "true where an adjudicator decided a disputed pair, having read what others said",
     "simulated": "true where the row rests on a vote that no person cast",
 }
 
@@ -123,7 +124,8 @@ def _words(
         )
         + (f" and {tally.simulated_annotators:,} simulated annotators" if tally.simulated_annotators else "")
         + f"; simulated: {tally.simulated_votes:,} ({100 * share:.1f} %)",
-        f"- pairs with one response preferred: {tally.decided:,}; without: {tally.even:,}; both bad: {tally.bad:,}",
+        f"- pairs with one response preferred: {tally.decided:,}; without: {tally.even:,}; both bad: {tally.bad:,}"
+        + (f"; decided by an adjudicator: {tally.adjudicated:,}" if tally.adjudicated else ""),
     ]
     if described.ties:
         ties = "both-kto" if described.family == "kto" and policy.ties == "both" else policy.ties

@@ -207,6 +207,8 @@ def _figures(order: Order, found: Account, counts: Counts) -> None:
         notes.append(f"{plural(counts.simulated_votes, 'simulated vote')} left out")
     if pairs.machine_votes:
         notes.append(f"{plural(pairs.machine_votes, 'vote')} of machine judges taken in")
+    if pairs.adjudicated and family != "comparisons":
+        notes.append(f"{plural(pairs.adjudicated, 'pair')} as an adjudicator decided")
     if pairs.unheard and family != "comparisons":
         notes.append(f"{plural(pairs.unheard, 'pair')} left out whose only votes do not count")
     if notes:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
+from storage.adjudicated import ADJUDICATION
 from storage.counting import counted, machines_left_out, machines_of
 from storage.formats import FORMATS, Format
 from storage.inputs import Input
@@ -156,6 +157,8 @@ def _comparisons(
             row["simulated"] = vote.simulated
         if vote.annotator_id in machines:
             row["machine"] = True
+        if vote.source == ADJUDICATION:
+            row["adjudication"] = True
         yield row
     waiting = joined(_waiting(sa.select(*texts), project_id, split))
     for found in session.exec(waiting.order_by(col(Pair.id)), execution_options=_STREAM):

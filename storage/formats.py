@@ -23,6 +23,7 @@ _COMPARISON = (
     ("external_id", TEXT),
     ("created_at", TEXT),
     ("machine", pa.bool_()),
+    ("adjudication", pa.bool_()),
 )
 
 

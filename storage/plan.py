@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col, func, select
 
+from storage.adjudicated import ADJUDICATION
 from storage.bulk import chunks, insert_many
 from storage.ids import id_of
 from storage.inputs import Input, split_of
@@ -105,14 +106,16 @@ class Plan:
             self.there |= set(self.session.exec(select(Pair.id).where(col(Pair.id).in_(part))))
         self.before: Counter[str] = Counter()  # votes of the pairs that are there
         self.given: dict[tuple[str, str], Judgement] = {}  # by pair and annotator's name
-        columns: list[Any] = [Vote.pair_id, Vote.annotator_id]
+        columns: list[Any] = [Vote.pair_id, Vote.annotator_id, Vote.source]
         columns += [getattr(Vote, name) for name in Judgement._fields]
         for part in chunks(self.there):
             # Columns, not instances: this may be every vote of a project.
             votes = self.session.exec(sa.select(*columns).where(col(Vote.pair_id).in_(part)))  # type: ignore[call-overload]
-            for pair_id, annotator_id, *judgement in votes:
-                # A machine's vote leaves room for the people's that a pair wants.
-                self.before[pair_id] += self.names[annotator_id] not in self.machines
+            for pair_id, annotator_id, source, *judgement in votes:
+                # A machine's vote leaves room for the people's that a pair wants, and so does an
+                # adjudicator's.
+                fills = self.names[annotator_id] not in self.machines and source != ADJUDICATION
+                self.before[pair_id] += fills
                 self.given[pair_id, self.names[annotator_id]] = Judgement(*judgement)
 
     def _wanted(self, row: ComparisonRow) -> Wanted:
@@ -197,7 +200,7 @@ class Plan:
         if before is not None:
             return _difference(name, before, judgement)
         self.given[pair_id, name] = judgement
-        self.added[pair_id] += not row.machine
+        self.added[pair_id] += not row.machine and not row.adjudication
         if name not in self.known_judges:
             self.judges[name] = row.simulated
             if row.machine:
@@ -207,7 +210,7 @@ class Plan:
             "project_id": self.project.id,
             "pair_id": pair_id,
             "duration_ms": row.duration_ms,
-            "source": "simulated" if row.simulated else "machine" if row.machine else "import",
+            "source": _source(row),
             "simulated": row.simulated,
             "external_id": row.external_id,
         }
@@ -272,6 +275,14 @@ class Plan:
                 if pair_id in self.there
             },
         )
+
+
+def _source(row: ComparisonRow) -> str:
+    if row.simulated:
+        return "simulated"
+    if row.machine:
+        return "machine"
+    return ADJUDICATION if row.adjudication else "import"
 
 
 def new_example(

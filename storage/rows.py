@@ -11,6 +11,7 @@ The canonical comparison row is what files, the API and exports share:
                             criterion's mark is a, b, same, or a rating
     simulated               true for a vote that no person cast (exports mark them so)
     machine                 true for a vote of a language model as a judge (marked likewise)
+    adjudication            true for the vote of an adjudicator, which decides its pair
 
 TRL's preference rows are read as canonical ones. What cannot be taken raises RowProblem,
 whose text names the field.
@@ -124,6 +125,7 @@ class ComparisonRow(BaseModel):
     external_id: OptionalName = None
     simulated: bool = False
     machine: bool = False
+    adjudication: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> "ComparisonRow":

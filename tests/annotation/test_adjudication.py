@@ -5,6 +5,7 @@ import random
 import pytest
 from sqlmodel import select
 
+from core import data
 from core.access import Principal
 from core.annotation import adjudication, annotators, votes
 from core.annotation.adjudication import Adjudication
@@ -13,6 +14,7 @@ from core.annotation.detail import detail
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import quality
 from core.errors import Forbidden, Invalid
+from core.projects import create_project
 from core.reward.data import voted_pairs
 from storage.adjudication import Measure, Split, open_disputed, to_send
 from storage.database import Database
@@ -309,3 +311,28 @@ def test_beside_a_vote_and_all_at_once_the_same_is_disputed(any_db):
             return number, sorted(slot.pair_id for slot in theirs)
 
         assert any_db.write(opened) == (len(expected), expected)
+
+
+def test_a_decision_survives_export_and_import(any_db):
+    made, (lead, _, _, carl) = disputed_world(any_db)
+    decide(any_db, lead, carl, made, {"Input 0": ("b",), "Input 2": ("tie",)})
+    with any_db.read() as session:
+        rows = list(export_rows(session, made.project.id, Order("comparisons")))
+        expected = account(session, made.project.id, Order("trl")).tally
+    assert [row.get("adjudication", False) for row in rows].count(True) == 2
+    # The examples of these tests have no fields, which is what is exported of an input.
+    rows = [{**row, "input": f"About {min(row['response_a'], row['response_b'])}"} for row in rows]
+    admin = make_person(any_db, "admin", "admin")
+    other = create_project(any_db, admin, name="Another", votes_per_pair=2)
+    report = data.import_comparisons(any_db, admin, other.id, rows)
+    assert not report.skipped
+    with any_db.read() as session:
+        tally = account(session, other.id, Order("trl")).tally
+        waiting = session.exec(select(Slot).where(Slot.project_id == other.id, Slot.status == "open")).all()
+    assert (tally.adjudicated, tally.decided, tally.even, tally.bad) == (
+        2,
+        expected.decided,
+        expected.even,
+        expected.bad,
+    )
+    assert not waiting  # the two independent votes of each pair are there
