@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import func, update
 from sqlalchemy import select as sa_select
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from storage.claims import COLUMNS, Held, free_at
 from storage.scan import scanned
@@ -115,8 +115,16 @@ def next_to_run_out(session: Session, project_id: str, at: datetime) -> datetime
     return session.execute(query).scalar()
 
 
+# A slot is looked at before it is changed, in a statement of its own: with another condition
+# beside the ids, DuckDB reads all slots instead of finding these by their index (17 ms for a
+# million slots, against 2 and 5 ms). Nobody else writes in between.
+
+
 def lease(session: Session, leases: Sequence[Lease], at: datetime, until: datetime) -> None:
     """free -> leased. Raises Stale when one of them is not free."""
+    for status, _, expires_at in _as_they_are(session, [item.slot_id for item in leases]):
+        if status != "open" and not (status == "leased" and expires_at is not None and expires_at < at):
+            raise Stale
     data = pa.table(
         {
             "id": [item.slot_id for item in leases],
@@ -135,16 +143,13 @@ def lease(session: Session, leases: Sequence[Lease], at: datetime, until: dateti
     raw: Any = connection.connection.driver_connection
     raw.register("leases_given", data)
     try:
-        changed = connection.exec_driver_sql(
+        connection.exec_driver_sql(
             "UPDATE slot SET status = 'leased', annotator_id = given.annotator_id, lease = given.lease, "
             "a_left = given.a_left, leased_at = given.leased_at, expires_at = given.expires_at "
-            "FROM leases_given AS given WHERE slot.id = given.id "
-            "AND (slot.status = 'open' OR (slot.status = 'leased' AND slot.expires_at < given.leased_at))"
-        ).scalar()
+            "FROM leases_given AS given WHERE slot.id = given.id"
+        )
     finally:
         raw.unregister("leases_given")
-    if changed != len(leases):
-        raise Stale
 
 
 def prolong(session: Session, held: Collection[Held], until: datetime) -> None:
@@ -158,21 +163,29 @@ def close(session: Session, held: Collection[Held]) -> None:
 
 
 def _set(session: Session, held: Collection[Held], **values: Any) -> None:
-    statement = update(Slot).where(
-        col(Slot.id).in_([item.slot_id for item in held]),
-        col(Slot.lease).in_([item.lease for item in held]),
-        col(Slot.status) == "leased",
-    )
-    done: Any = session.execute(statement.values(**values), execution_options={"synchronize_session": False})
-    if done.rowcount != len(held):
+    slots = {item.slot_id: item.lease for item in held}
+    found = {lease for status, lease, _ in _as_they_are(session, list(slots)) if status == "leased"}
+    if found != set(slots.values()):
         raise Stale
+    statement = update(Slot).where(col(Slot.id).in_(slots)).values(**values)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _as_they_are(session: Session, slots: Sequence[str]) -> list[tuple[str, str | None, datetime | None]]:
+    """Status, lease and end of each. Raises Stale when one is gone."""
+    query = sa_select(col(Slot.status), col(Slot.lease), col(Slot.expires_at)).where(col(Slot.id).in_(slots))
+    found = session.execute(query).tuples().all()
+    if len(found) != len(slots):
+        raise Stale
+    return list(found)
 
 
 def contents(session: Session, pairs: Collection[str]) -> dict[str, Content]:
     """What these pairs show; those whose example or responses are gone are left out."""
     # Three lookups by id: a join would read every response there is.
-    found = session.exec(select(Pair).where(col(Pair.id).in_(pairs))).all()
-    texts = dict(
+    columns: tuple[Any, ...] = (Pair.id, Pair.project_id, Pair.example_id, Pair.response_a, Pair.response_b)
+    found = session.execute(sa_select(*columns).where(col(Pair.id).in_(pairs))).all()
+    texts: dict[str, str] = dict(
         session.execute(
             sa_select(col(Response.id), col(Response.text)).where(
                 col(Response.id).in_({i for pair in found for i in (pair.response_a, pair.response_b)})
@@ -181,8 +194,11 @@ def contents(session: Session, pairs: Collection[str]) -> dict[str, Content]:
         .tuples()
         .all()
     )
+    of_example: tuple[Any, ...] = (Example.id, Example.input, Example.messages, Example.fields)
     wanted = {pair.example_id for pair in found}
-    examples = {item.id: item for item in session.exec(select(Example).where(col(Example.id).in_(wanted)))}
+    examples = {
+        row.id: row for row in session.execute(sa_select(*of_example).where(col(Example.id).in_(wanted)))
+    }
     shown = {}
     for pair in found:
         example = examples.get(pair.example_id)

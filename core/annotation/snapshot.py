@@ -9,6 +9,7 @@ the same is noticed, and costs nobody a vote.
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -22,7 +23,8 @@ from storage.pairs import annotator_of_user
 from storage.tables import Annotator, Project
 
 LINE = 1_000  # slots read ahead of the claims
-CONTENTS = 2_000  # pairs whose texts are kept
+CONTENTS = 3_000  # pairs whose texts are kept
+AHEAD = 300  # of them, looked up before they are claimed
 AT_MOST = timedelta(seconds=30)  # a line is read anew after this, come what may
 
 
@@ -144,9 +146,13 @@ class Snapshots:
         return found
 
     def contents(self, session: Session, pairs: Collection[str]) -> dict[str, bulk.Content]:
-        """What these pairs show; those whose responses are gone are left out."""
-        missing = [pair_id for pair_id in pairs if pair_id not in self._contents]
+        """What these pairs show; those whose responses are gone are left out. What has to be
+        looked up is looked up with what stands next in the lines, at little more cost."""
+        missing = {pair_id for pair_id in pairs if pair_id not in self._contents}
         if missing:
+            for snapshot in filter(None, self._projects.values()):
+                following = (slot.pair_id for slot in islice(snapshot.line.values(), AHEAD))
+                missing |= {pair_id for pair_id in following if pair_id not in self._contents}
             self._contents.update(bulk.contents(session, missing))
         shown = {pair_id: self._contents[pair_id] for pair_id in pairs if pair_id in self._contents}
         while len(self._contents) > CONTENTS:  # the oldest first
