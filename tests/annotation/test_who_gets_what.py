@@ -132,8 +132,8 @@ class Assigning(RuleBasedStateMachine):
                 slot.expires_at = now() - timedelta(seconds=1)
                 session.add(slot)
 
+        # Who held one of these and finds it free keeps it, by the same lease; for others it is new.
         self.db.write(work)
-        self.seen = set()  # whoever claims one of these does so anew
 
     def slot_of(self, lease: str) -> Slot:
         with self.db.read() as session:
