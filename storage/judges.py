@@ -8,6 +8,7 @@ from sqlalchemy import and_, case, exists, func, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from storage.adjudicated import independent
 from storage.bulk import chunks
 from storage.counting import by_machine, by_people
 from storage.ids import id_of, now
@@ -176,6 +177,7 @@ def compared(session: Session, project_id: str) -> list[Kind]:
         .where(
             scanned(col(Vote.project_id)) == project_id,
             by_people(project_id),
+            independent(),  # people among themselves are compared, too
             col(Vote.pair_id).in_(select(ours.c.pair_id)),
         )
         .group_by(col(Vote.pair_id))
