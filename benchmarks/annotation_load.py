@@ -8,7 +8,10 @@ Two parts:
 - The same work for Prefloop, Label Studio and Potato in turn, on the same machine in the same run:
   2,139 pairs that want one annotation each, 32 annotators, three rounds. Label Studio and Potato
   are installed into environments of their own; what cannot be installed is said and left out.
-  A round lasts `--seconds`, or until nothing is left.
+  Each server is left alone until it has nothing to do; then a round lasts `--seconds`, or until
+  nothing is left. Potato is measured as its page works, which is what an annotator has, and once
+  more with the next pair read as JSON instead of its page. Label Studio samples its tasks in order,
+  its default.
 
     python benchmarks/annotation_load.py [--votes 1000000] [--seconds 15] [--rounds 3]
         [--peers FOLDER] [--no-peers]
@@ -125,6 +128,7 @@ def same_work(folder: Path, peers: Path, rounds: int, seconds: float, with_peers
     if with_peers:
         for name, peer, keep_alive in (
             ("Potato", Potato(), True),
+            ("Potato, pairs read as JSON", Potato(page=False), True),
             ("Label Studio", LabelStudio(), True),
             ("Label Studio, a new connection each time", LabelStudio(), False),
         ):
@@ -160,6 +164,7 @@ def same_work(folder: Path, peers: Path, rounds: int, seconds: float, with_peers
 def ours(folder: Path, pairs: list[dict[str, str]], seconds: float) -> dict[str, Any]:
     load = UnderLoad(folder, AT_ONCE, fill_pairs(pairs)).start()
     try:
+        load.settle()
         sessions = load.sessions(AT_ONCE)
         measured = drive(sessions, seconds)
     finally:
@@ -174,6 +179,7 @@ def theirs(
 ) -> dict[str, Any]:
     try:
         peer.start(folder, pairs, AT_ONCE, 1)
+        peer.settle()
         measured: Measured = drive(peer.sessions(keep), seconds)
         per_pair = Counter(pair for _, pair in peer.results())
     finally:

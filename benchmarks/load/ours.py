@@ -3,17 +3,16 @@ what its database says afterwards."""
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from sqlalchemy import text
 from sqlmodel import Session
 
 from benchmarks.load.drive import Refused
 from benchmarks.load.lean_http import Client
+from benchmarks.load.peer import settled
 from core import tokens
 from core.access import Principal, Role
 from core.data import import_comparisons
@@ -98,10 +97,7 @@ class UnderLoad:
 
     def settle(self) -> None:
         """Until the server has nothing to do: after a start it counts large projects."""
-        time.sleep(8)
-        process, quiet = psutil.Process(self.server.process.pid), 0  # type: ignore[union-attr]
-        while quiet < 3:
-            quiet = quiet + 1 if process.cpu_percent(1.0) < 15 else 0
+        settled(self.server.process.pid)  # type: ignore[union-attr]
 
     def sessions(self, number: int) -> list["Annotator"]:
         return [Annotator(self.server.url, self.project, token) for token in self.tokens[:number]]

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import httpx
+import psutil
 
 from benchmarks.load import drive
 
@@ -100,6 +101,11 @@ class Peer(ABC):
     def results(self) -> list[tuple[str, str]]:
         """(annotator, pair id) of every annotation that the tool has stored."""
 
+    def settle(self) -> None:
+        """Until the server has nothing to do."""
+        if self._process is not None:
+            settled(self._process.pid)
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
@@ -134,6 +140,19 @@ class Peer(ABC):
 
     def _said(self) -> str:
         return self._log.read_text(errors="replace")[-600:]
+
+
+def settled(pid: int, after_s: float = 8.0) -> None:
+    """Until a process and its children have used little of a core for three seconds; at most a
+    minute, for some are never quiet."""
+    time.sleep(after_s)
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.cpu_percent()
+    quiet, end = 0, time.monotonic() + 60
+    while quiet < 3 and time.monotonic() < end:
+        time.sleep(1)
+        quiet = quiet + 1 if sum(process.cpu_percent() for process in family) < 15 else 0
 
 
 def annotator_names(annotators: int) -> list[str]:

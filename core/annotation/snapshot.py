@@ -40,6 +40,7 @@ class Snapshot:
         self.held: dict[str, list[Held]] = {}
         self.line: dict[str, bulk.Waiting] = {}
         self.judged: set[tuple[str, str]] = set()
+        self.whole = False  # nothing is free that is not in the line
         self.good_until: datetime | None = None
 
     def meet(self, session: Session, annotators: Collection[str]) -> None:
@@ -61,10 +62,12 @@ class Snapshot:
 
     def look(self, session: Session, wanted: int, at: datetime) -> None:
         """Have at least `wanted` slots in the line, when there are that many."""
-        if self.good_until is not None and at < self.good_until and len(self.line) >= wanted:
+        enough = self.whole or len(self.line) >= wanted
+        if enough and self.good_until is not None and at < self.good_until:
             return
         slots = bulk.waiting(session, self.project.id, at, LINE + wanted)
         self.line = {slot.slot_id: slot for slot in slots}
+        self.whole = len(slots) < LINE + wanted
         self.judged = bulk.judged(session, {slot.pair_id for slot in slots})
         # A slot whose lease had run out may be in the line and still be its holder's: both are so
         # until somebody takes it.

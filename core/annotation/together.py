@@ -189,8 +189,8 @@ class _Unit:
             self.fill([wish for wish in wishes if wish.snapshot.project.id == project_id], given)
         if given:
             bulk.lease(self.session, given, self.at, self.until)
-        # Who misses something still may find it further back; what was given to them is theirs.
-        wishes = [wish for wish in wishes if not wish.missing]
+        # Who misses something may still find it further back; what was given to them is theirs.
+        wishes = [wish for wish in wishes if not wish.missing or wish.snapshot.whole]
         pairs = {held.pair_id for wish in wishes for held in wish.held}
         shown = self.snapshots.contents(self.session, pairs)
         for wish in wishes:
