@@ -92,23 +92,38 @@ def slots_for(
 
 
 def annotator_of_user(session: Session, project_id: str, user_id: str, name: str) -> Annotator:
-    """The judge that a user is in a project, made when first needed. Its id follows from
-    the user, so that two requests at once make the same one."""
-    key = id_of("annotator", project_id, "user", user_id)
-    found = session.get(Annotator, key)
-    if found is None:
-        taken = session.exec(
-            select(Annotator.id).where(Annotator.project_id == project_id, Annotator.name == name)
-        ).first()
-        found = Annotator(
-            id=key,
-            project_id=project_id,
-            name=f"{name} ({user_id[-6:]})" if taken else name,
-            user_id=user_id,
+    """The judge that a user is in a project, made when first needed."""
+    found = session.get(Annotator, id_of("annotator", project_id, "user", user_id))
+    return found or annotators_of_users(session, project_id, {user_id: name})[user_id]
+
+
+def annotators_of_users(session: Session, project_id: str, names: dict[str, str]) -> dict[str, Annotator]:
+    """The judges that users (by id, with their names) are in a project, made when first
+    needed. Their ids follow from the users, so that two requests at once make the same ones."""
+    ids = {user_id: id_of("annotator", project_id, "user", user_id) for user_id in names}
+    there = {
+        item.id: item for item in session.exec(select(Annotator).where(col(Annotator.id).in_(ids.values())))
+    }
+    missing = [user_id for user_id, key in ids.items() if key not in there]
+    if missing:
+        wanted = [names[user_id] for user_id in missing]
+        query = select(Annotator.name).where(
+            Annotator.project_id == project_id, col(Annotator.name).in_(wanted)
         )
-        session.add(found)
+        taken = set(session.exec(query))
+        for user_id in missing:
+            name = names[user_id]
+            made = Annotator(
+                id=ids[user_id],
+                project_id=project_id,
+                name=f"{name} ({user_id[-6:]})" if name in taken else name,
+                user_id=user_id,
+            )
+            taken.add(name)
+            session.add(made)
+            there[made.id] = made
         session.flush()
-    return found
+    return {user_id: there[key] for user_id, key in ids.items()}
 
 
 def annotators_named(

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from core.access import Principal
 from core.annotation.asked import annotator_id_of
 from core.annotation.desk import Desk, desk_in
 from storage import claims_together as bulk
 from storage.claims import Held
-from storage.pairs import annotator_of_user
+from storage.pairs import annotators_of_users
 from storage.tables import Annotator, Project
 
 LINE = 1_000  # slots read ahead of the claims
@@ -43,22 +43,18 @@ class Snapshot:
         self.whole = False  # nothing is free that is not in the line
         self.good_until: datetime | None = None
 
-    def meet(self, session: Session, annotators: Collection[str]) -> None:
-        """Know these annotators and what they hold; who is not there stays unknown."""
-        new = [item for item in annotators if item not in self.annotators]
+    def meet(self, session: Session, people: Collection[Principal]) -> None:
+        """Know these people as annotators, and what they hold. Somebody's first claim here makes
+        them one."""
+        new = {
+            who.user_id: who.name for who in people if annotator_id_of(self.project.id, who) not in self.held
+        }
         if new:
-            found = session.exec(select(Annotator).where(col(Annotator.id).in_(new))).all()
-            held = bulk.held_by(session, new)
-            for annotator in found:
+            found = annotators_of_users(session, self.project.id, new)
+            held = bulk.held_by(session, [annotator.id for annotator in found.values()])
+            for annotator in found.values():
                 self.annotators[annotator.id] = annotator
                 self.held[annotator.id] = held.get(annotator.id, [])
-
-    def welcome(self, session: Session, who: Principal) -> Annotator:
-        """Somebody's first claim here makes them an annotator."""
-        annotator = annotator_of_user(session, self.project.id, who.user_id, who.name)
-        self.annotators[annotator.id] = annotator
-        self.held[annotator.id] = []
-        return annotator
 
     def look(self, session: Session, wanted: int, at: datetime) -> None:
         """Have at least `wanted` slots in the line, when there are that many."""

@@ -204,21 +204,17 @@ class _Unit:
             snapshot = self.snapshots.of(self.session, project_id)
             if snapshot is None:
                 continue
-            here = [
-                (place, one, annotator_id_of(project_id, one.who))
-                for place, one in asked
-                if one.project_id == project_id
-            ]
-            snapshot.meet(self.session, [annotator_id for *_, annotator_id in here])
-            for place, one, annotator_id in here:
-                annotator = snapshot.annotators.get(annotator_id) or snapshot.welcome(self.session, one.who)
+            here = [(place, one) for place, one in asked if one.project_id == project_id]
+            snapshot.meet(self.session, [one.who for _, one in here])
+            for place, one in here:
+                annotator = snapshot.annotators[annotator_id_of(project_id, one.who)]
                 try:
                     check_not_paused(annotator)
                     check_open(self.session, annotator)
                 except PrefloopError as problem:
                     results[place] = problem
                     continue
-                mine = snapshot.held[annotator_id]
+                mine = snapshot.held[annotator.id]
                 held = [replace(item, expires_at=self.until) for item in (mine[:1] if one.one else mine)]
                 for item in held:
                     snapshot.line.pop(item.slot_id, None)  # its lease had run out, and runs again
