@@ -5,7 +5,7 @@ and started again on the same data. A vote whose answer did not come is sent aga
 lease, as the annotate page does. In the end: every acknowledged vote is stored, none is stored
 twice, and no pair has a vote too many.
 
-    python benchmarks/kill_under_load.py [--kills 100] [--annotators 16] [--votes 20000]
+    python benchmarks/kill_under_load.py [--kills 100] [--annotators 16] [--votes 200000]
 
 Writes benchmarks/results/kill_under_load.json.
 """
@@ -105,7 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--annotators", type=int, default=16)
-    parser.add_argument("--votes", type=int, default=20_000)
+    parser.add_argument("--votes", type=int, default=200_000, help="stored before; one slot for 20 waits")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

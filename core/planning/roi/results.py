@@ -45,9 +45,9 @@ def _compute(body: str) -> Results:
 def percent(value: float, digits: int = 0) -> str:
     """`12 %`, never `100 %` nor `0 %` for what is only nearly so."""
     if digits == 0 and 0 < value < 0.01:
-        return "less than 1 %"
+        return "< 1 %"
     if digits == 0 and 0.99 < value < 1:
-        return "more than 99 %"
+        return "> 99 %"
     return f"{100 * value:.{digits}f} %"
 
 
