@@ -11,6 +11,7 @@ from core import audit
 from core.access import Principal, Role, Scope, require
 from core.errors import Conflict
 from core.invitations import first_admin_link
+from core.signin import validity
 from core.signin.openid import sign_in_by_openid
 from core.signin.people import check_email_is_free, clean_email, clean_name, clean_role
 from core.signin.resets import change_password, reset_link, reset_password, user_of_reset_link
@@ -24,7 +25,6 @@ from core.signin.sessions import (
     sign_out_everywhere,
     start_sign_in,
 )
-from core.signin import validity
 from core.tokens import PREFIX, add_token, new_token, principal_of_token
 from storage.database import Database
 from storage.tables import ApiToken, SignIn, User
