@@ -17,17 +17,19 @@ _FRESH_S = 2.0
 _known: dict[str, tuple[float, frozenset[str]]] = {}  # by project: until when it is good; who is left out
 
 
-def after_votes(session: Session, votes: Sequence[Vote]) -> None:
+def after_votes(session: Session, votes: Sequence[Vote]) -> int:
     """Within the unit of work of these votes, which are stored: whose votes do not count fills
-    no room, so that somebody else is asked; and pairs that are disputed now are sent."""
+    no room, so that somebody else is asked; and pairs that are disputed now are sent. Answers
+    how many slots were opened or closed by it."""
+    changed = 0
     in_vain: dict[str, set[str]] = defaultdict(set)
     for vote in votes:
         if vote.annotator_id in _left_out(session, vote.project_id):
             in_vain[vote.project_id].add(vote.pair_id)
     for project_id, pair_ids in in_vain.items():
         project = find_project(session, project_id)
-        refit_pairs(session, project_id, sorted(pair_ids), project.votes_per_pair)
-    adjudication.after_votes(session, votes)
+        changed += sum(refit_pairs(session, project_id, sorted(pair_ids), project.votes_per_pair))
+    return changed + adjudication.after_votes(session, votes)
 
 
 def after_change(session: Session, annotator: Annotator, was_out: datetime | None) -> tuple[int, int]:

@@ -177,7 +177,8 @@ class _Unit:
             insert_many(self.session, AuditEntry, entries, ignore_existing=False)
             for snapshot, annotator_id, held in closed:
                 snapshot.voted(annotator_id, held)
-            room.after_votes(self.session, votes)
+            if room.after_votes(self.session, votes):
+                self.snapshots.forget()  # slots were opened or closed
             webhooks.after_votes(self.session, votes)
 
     def claim(self, asked: Sequence[tuple[int, PairsAsked]], results: list[Result]) -> None:

@@ -256,6 +256,19 @@ def test_claimed_ahead_is_never_the_same_pair_twice(db, alone):
     ]
 
 
+def test_room_that_a_vote_itself_makes_is_seen_at_once(db, admin):
+    """A vote that does not count asks somebody else, within its own unit of work."""
+    made = make_world(db, pairs=1, votes=1)
+    one, other = people_of(db, 2)
+    claim = votes.claim(db, one, made.project.id)
+    with db.read() as session:
+        annotator = session.exec(select(Annotator).where(Annotator.user_id == one.user_id)).one()
+    annotators.leave_out(db, admin, made.project.id, annotator.id, "in vain")
+    assert votes.claim(db, other, made.project.id) is None
+    votes.cast(db, one, claim.pair_id, claim.lease, "left")
+    assert votes.claim(db, other, made.project.id).pair_id == claim.pair_id
+
+
 def test_a_change_that_went_unnoticed_costs_nobody_a_vote(db):
     """Written past `Database.write`, so that the snapshot is stale: the guards must see it."""
     made = make_world(db, pairs=6, votes=1)
