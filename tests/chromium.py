@@ -1,6 +1,8 @@
 """Chromium as the journeys, the key-press benchmark and the screenshots start it."""
 
-from playwright.sync_api import Page
+import time
+
+from playwright.sync_api import Page, expect
 
 from tests.server import Prefloop
 
@@ -26,3 +28,14 @@ def first_admin(page: Page, server: Prefloop) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button").click()
     page.get_by_role("heading", name="Overview").wait_for(timeout=60_000)
+
+
+def stored(page: Page, votes: int) -> None:
+    """The page says so many, and nothing waits in the browser any more."""
+    expect(page.get_by_text(f"{votes} done by you")).to_be_visible()
+    # Asked again and again from here: the page's own policy forbids `wait_for_function`.
+    kept = "Object.keys(localStorage).filter(key => /^prefloop\\.desk\\..*\\.deed\\./.test(key)).length"
+    until = time.monotonic() + 15
+    while page.evaluate(kept):
+        assert time.monotonic() < until, "something still waits in the browser"
+        page.wait_for_timeout(30)

@@ -2,14 +2,13 @@
 middle, the network gone and back, two people at once, and what responses may contain."""
 
 import re
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.chromium import PASSWORD, first_admin
+from tests.chromium import PASSWORD, first_admin, stored
 from tests.server import ROOT, Prefloop
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
@@ -75,17 +74,6 @@ def press(page: Page, *keys: str) -> None:
     page.wait_for_timeout(READ_MS)
     for key in keys:
         page.keyboard.press(key)
-
-
-def stored(page: Page, votes: int) -> None:
-    """The page says so many, and nothing waits in the browser any more."""
-    expect(page.get_by_text(f"{votes} done by you")).to_be_visible()
-    # Asked again and again from here: the page's own policy forbids `wait_for_function`.
-    kept = "Object.keys(localStorage).filter(key => /^prefloop\\.desk\\..*\\.deed\\./.test(key)).length"
-    until = time.monotonic() + 15
-    while page.evaluate(kept):
-        assert time.monotonic() < until, "something still waits in the browser"
-        page.wait_for_timeout(30)
 
 
 def test_a_session_of_twenty_pairs_from_the_keyboard_alone(ada, server, api):
