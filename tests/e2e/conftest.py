@@ -10,8 +10,10 @@ from tests.chromium import CHROMIUM, FLAGS, first_admin
 from tests.server import Prefloop
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while Playwright runs, no other test of this process can run an
+    event loop of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
