@@ -16,7 +16,7 @@ from storage.database import Database
 from storage.ids import now
 from storage.purge import delete_project
 from storage.slots import change_votes_per_pair
-from storage.tables import Project, RewardModel, Run
+from storage.tables import Project, RewardModel, Run, Snapshot
 
 MAX_VOTES_PER_PAIR = 100
 
@@ -129,9 +129,9 @@ def update_project(db: Database, who: Principal, project_id: str, **values: Any)
 
 
 def purge_project(db: Database, who: Principal, project_id: str) -> dict[str, int]:
-    """Delete every row of a project, its run folders and its models; answers how many rows
-    of each table went. Only the audit log keeps what was done. Raises Conflict while a run
-    of it is at work. For archived projects too."""
+    """Delete every row of a project, its run folders, its models and its snapshots; answers
+    how many rows of each table went. Only the audit log keeps what was done. Raises Conflict
+    while a run of it is at work. For archived projects too."""
     require(who, "project.delete")
     folders: list[Path] = []
 
@@ -145,7 +145,8 @@ def purge_project(db: Database, who: Principal, project_id: str) -> dict[str, in
         settings = get_settings()
         models = session.exec(select(RewardModel.folder).where(RewardModel.project_id == project_id)).all()
         folders[:] = [settings.runs_dir / run_id for run_id, _ in runs]
-        folders.extend(settings.data_dir / folder for folder in models)
+        snapshots = session.exec(select(Snapshot.folder).where(Snapshot.project_id == project_id)).all()
+        folders.extend(settings.data_dir / folder for folder in [*models, *snapshots])
         deleted = delete_project(session, project_id)
         audit.record(
             session, who, "project.purge", "project", project_id, project_id, name=project.name, rows=deleted

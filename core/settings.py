@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         return self.data_dir / "runs"
 
     @property
+    def snapshots_dir(self) -> Path:
+        return self.data_dir / "snapshots"
+
+    @property
     def models_dir(self) -> Path:
         return self.models or self.data_dir / "models"
 

@@ -461,6 +461,26 @@ class RunEvent(SQLModel, table=True):
     data: dict[str, Any] = _json(dict)
 
 
+class Snapshot(SQLModel, table=True):
+    """A preference data set: votes as they were when it was made, added up, split and
+    frozen in a folder. Only its archiving ever changes."""
+
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: str = _id()
+    project_id: str = Field(index=True)
+    name: str
+    folder: str  # relative to the data folder
+    filters: dict[str, Any] = _json(dict)  # which votes, and how they became labels
+    counts: dict[str, Any] = _json(dict)
+    checks: list[dict[str, Any]] = _json(list)  # leak checks, each with its verdict
+    content_hash: str  # of filters, pairs and votes: the same data, the same hash
+    automatic: bool = False  # made for a training that named none
+    created_by: str | None = None
+    created_at: datetime = _time()
+    archived_at: datetime | None = _time(optional=True)
+
+
 class RewardModel(SQLModel, table=True):
     __tablename__ = "reward_model"
 
@@ -474,6 +494,8 @@ class RewardModel(SQLModel, table=True):
     simulated_share: float = 0.0  # of the votes it was trained on
     created_at: datetime = _time()
     archived_at: datetime | None = _time(optional=True)
+    snapshot_id: str | None = None  # the preference data set it was trained on
+    card: str | None = None  # the model card as a person edited it; None: as generated
 
 
 class Candidate(SQLModel, table=True):

@@ -72,6 +72,7 @@ def fill(db, project):
     (folder / "artifacts").mkdir(parents=True)
     model = RewardModel(project_id=project.id, run_id=run.id, name="m", folder=f"models/{run.id}")
     (get_settings().data_dir / model.folder).mkdir(parents=True)
+    (get_settings().snapshots_dir / run.id).mkdir(parents=True)
     with db.read() as session:
         pair = session.exec(select(Pair.id).where(Pair.project_id == project.id)).first()
     filled = {
@@ -93,6 +94,7 @@ def fill(db, project):
         "message": {"annotator_id": "x", "text": "hello"},
         "webhook": {"url": "https://example.org", "secret": "s"},
         "delivery": {"webhook_id": new_id(), "event": "vote.cast", "entity_id": "v"},
+        "snapshot": {"name": "s", "folder": f"snapshots/{run.id}", "content_hash": "h"},
         "plan": {"kind": "scenario"},
         "plan_version": {"plan_id": new_id(), "number": 1},
     }
@@ -130,7 +132,9 @@ def test_purging_leaves_no_row_and_no_folder_but_the_audit_log(db, admin):
     assert rows_of(db) == before and deleted["vote"] == 1
     assert not (get_settings().runs_dir / run.id).exists()
     assert not (get_settings().data_dir / model.folder).exists()
+    assert not (get_settings().snapshots_dir / run.id).exists()
     assert len(list(get_settings().runs_dir.iterdir())) == 1
+    assert len(list(get_settings().snapshots_dir.iterdir())) == 1
     assert [project.name for project in projects.list_projects(db, admin)] == ["kept"]
     with db.read() as session:
         actions = session.exec(select(AuditEntry.action).where(AuditEntry.project_id == gone.id)).all()

@@ -5,6 +5,7 @@ import sys
 import threading
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
@@ -12,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, SQLModel, select
 
 from core.projects import create_project
-from storage.database import Database, DatabaseTooNew
+from storage.database import Database, DatabaseTooNew, alembic_config
 from storage.pairs import NewPair, add_pairs, annotator_of_user, annotators_named, pair_id_of
-from storage.tables import AuditEntry, Pair, Project, Slot, Vote
+from storage.tables import AuditEntry, Pair, Project, RewardModel, Slot, Vote
 
 
 def test_migrations_make_the_schema_that_the_tables_describe(any_db: Database):
@@ -30,6 +31,24 @@ def test_migrations_make_the_schema_that_the_tables_describe(any_db: Database):
 def test_migrating_again_changes_nothing(any_db: Database):
     any_db.migrate()
     assert any_db.ping()
+
+
+def test_a_registry_of_before_snapshots_keeps_its_models(any_db: Database):
+    """0008 adds columns to a table with rows and an index; and it can be taken back."""
+    model = RewardModel(project_id="p", run_id="r", name="m", folder="models/r")
+    any_db.write(lambda s: s.add(model))
+
+    def to(revision: str) -> None:
+        config = alembic_config(any_db.url)
+        with any_db.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            (command.downgrade if revision == "0007" else command.upgrade)(config, revision)
+
+    to("0007")
+    to("0008")
+    with any_db.read() as session:
+        kept = session.get(RewardModel, model.id)
+    assert kept is not None and (kept.name, kept.snapshot_id, kept.card) == ("m", None, None)
 
 
 def test_a_database_of_a_newer_version_is_refused(any_db: Database):
