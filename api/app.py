@@ -23,11 +23,12 @@ from api import (
     prompts,
     quality,
     reward_models,
+    reward_scores,
     runs,
     webhooks,
 )
 from api.docs import add_docs
-from core.errors import PrefloopError
+from core.errors import PrefloopError, Unavailable
 
 ROUTERS = (
     health,
@@ -47,6 +48,7 @@ ROUTERS = (
     runs,
     optimize,
     reward_models,
+    reward_scores,
     planning,
     webhooks,
 )
@@ -67,7 +69,9 @@ def create_api() -> FastAPI:
 
     @api.exception_handler(PrefloopError)
     async def refused(_request: Request, problem: PrefloopError) -> JSONResponse:
-        headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
+        headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+        if isinstance(problem, Unavailable):
+            headers["Retry-After"] = str(problem.retry_after)
         return JSONResponse({"detail": str(problem)}, problem.status, headers=headers)
 
     @api.exception_handler(RequestValidationError)

@@ -59,6 +59,8 @@ ACTIONS: dict[str, Action] = {
     "run.start": Action(frozenset({E, ADMIN})),
     "run.control": Action(frozenset({E, ADMIN})),
     "reward.activate": Action(frozenset({E, ADMIN})),
+    "reward.manage": Action(frozenset({E, ADMIN})),
+    "reward.score": Action(STAFF, Scope.READ),
     # planning
     "plan.view": Action(STAFF, Scope.READ),
     "plan.edit": Action(frozenset({L, ADMIN})),
@@ -139,6 +141,8 @@ PAGES: tuple[Page, ...] = (
          "Language models as judges: let one judge pairs, and see how far it agrees with people."),
     Page("reward_models.py", "Reward models", ":material/model_training:", "Learn", "run.view",
          "Train reward models from votes, compare them, choose the active one."),
+    Page("reward_scores.py", "Scores", ":material/monitoring:", "Learn", "run.view",
+         "What the active reward model gives every response; score a file, or from a program."),
     Page("optimize.py", "Optimise", ":material/auto_fix_high:", "Learn", "run.view",
          "Search for better prompts against a reward, and send them to the annotators."),
     Page("runs.py", "Runs", ":material/sync:", "Learn", "run.view",

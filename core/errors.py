@@ -32,3 +32,13 @@ class Conflict(PrefloopError):
 
 class Invalid(PrefloopError):
     status = 422
+
+
+class Unavailable(PrefloopError):
+    """Not now: the API says so with Retry-After, in seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, hint: str = "", retry_after: int = 2) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after

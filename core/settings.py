@@ -47,6 +47,11 @@ class Settings(BaseSettings):
         False, description="webhooks may go to this machine and to private networks"
     )
     max_upload_mb: int = Field(200, ge=1, description="largest file the import page takes")
+    max_model_mb: int = Field(2000, ge=1, description="largest reward model that can be uploaded, unpacked")
+    scorer_idle_minutes: float = Field(
+        10, gt=0, description="how long the scoring process keeps a reward model in memory unused"
+    )
+    scorer_timeout_s: float = Field(60, gt=0, description="how long a request to score may take")
 
     @field_validator("data_dir", "models")
     @classmethod

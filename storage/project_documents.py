@@ -6,13 +6,29 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from storage.ids import id_of
-from storage.tables import Plan, PlanVersion
+from storage.tables import Plan, PlanVersion, Project
 
 
 def document_body(session: Session, project_id: str, kind: str) -> dict[str, Any]:
     """The newest version's body; empty when nothing was ever set."""
     query = select(PlanVersion.body).where(PlanVersion.plan_id == _plan_id(project_id, kind))
     return dict(session.exec(query.order_by(col(PlanVersion.number).desc()).limit(1)).first() or {})
+
+
+def projects_with(session: Session, kind: str) -> list[str]:
+    """Projects, none of them archived, for which such a document was ever saved."""
+    query = (
+        select(Plan.project_id)
+        .join(Project, col(Project.id) == col(Plan.project_id))
+        .where(Plan.kind == kind, col(Project.archived_at).is_(None))
+    )
+    return list(session.exec(query.order_by(col(Plan.project_id))))
+
+
+def document_versions(session: Session, project_id: str, kind: str) -> list[PlanVersion]:
+    """Every version that was saved, newest first."""
+    query = select(PlanVersion).where(PlanVersion.plan_id == _plan_id(project_id, kind))
+    return list(session.exec(query.order_by(col(PlanVersion.number).desc())))
 
 
 def save_document(

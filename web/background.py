@@ -14,6 +14,8 @@ import anyio.to_thread
 import psutil
 
 from core.annotation.front import FrontRow
+from core.reward.client import stop_scorer
+from core.reward.keeping import ScoreKeeper
 from core.services import database
 from core.settings import get_settings
 from core.token import answer_requests
@@ -24,6 +26,7 @@ _log = logging.getLogger("prefloop")
 _GC_EVERY_S = 20.0
 _REQUESTS_EVERY_S = 0.5
 _SELECTION_EVERY_S = 5.0
+_SCORES_EVERY_S = 10.0
 _WARM_AFTER_S = 5.0  # the first page comes first
 
 
@@ -44,13 +47,14 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
             tasks.start_soon(_no_delay)
             tasks.start_soon(_later, _WARM_AFTER_S, lambda: warm(db))
             tasks.start_soon(_every, _SELECTION_EVERY_S, FrontRow(db).refresh)
+            tasks.start_soon(_every, _SCORES_EVERY_S, ScoreKeeper(db).refresh)
             tasks.start_soon(_every, _REQUESTS_EVERY_S, lambda: answer_requests(db, settings.data_dir))
             try:
                 yield {}
             finally:
                 tasks.cancel_scope.cancel()
     finally:
-        for stop in (sender.stop, supervisor.stop):
+        for stop in (sender.stop, stop_scorer, supervisor.stop):
             with suppress(Exception):
                 await anyio.to_thread.run_sync(stop)
         db.dispose()

@@ -1,28 +1,45 @@
-"""Scoring the responses of open pairs with reward models, web side: what a selection strategy
-that asks the reward model reads. The web process never imports torch, so this is a run of its
-own (kind `score`), started by itself when scores are missing or old, one at a time.
+"""Scoring responses with reward models, web side. The web process never imports torch, so this
+is a run of its own (kind `score`), of one of two scopes:
 
-config: models (ids; default: the active one), pairs (at most so many open pairs, those with
-the fewest votes first; default SCORED_PAIRS). Responses that the newest run has scored with a
-model are not scored with it again.
+open   the responses of open pairs, by the models that a selection strategy asks. Started by
+       itself when scores are missing or old, one at a time (`core.annotation.front`).
+all    every response of the project, by the active model: for the page Scores, the leaderboard
+       by reward and drift. Started by itself where a person switched that on
+       (`core.reward.keeping`).
+
+config: scope (open); models (ids; default: the active one); pairs (open: at most so many open
+pairs, those with the fewest votes first; default SCORED_PAIRS); most (all: score at most so many
+responses anew, the reference and then the newest first; default SCORED_RESPONSES). What the
+newest runs have scored with a model is not scored with it again. `core.reward.scores` reads.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
 from core.access import Principal, require
 from core.annotation.selection import STRATEGIES
 from core.errors import Invalid
 from core.projects import find_project
+from core.reward import reference
 from core.reward.registry import active_model
+from core.reward.scores import (
+    ALL,
+    KIND,
+    OPEN,
+    SCOPES,
+    Scores,
+    known_rows,
+    newest,
+    read_scores,
+    scope_of,
+    score_runs,
+    scores_path,
+)
 from core.reward.text import input_text
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
@@ -33,14 +50,16 @@ from storage.ids import now
 from storage.selection import OpenSlot, open_slots
 from storage.tables import Example, Project, Response, RewardModel, Run
 
-KIND = "score"
+__all__ = ["ALL", "KIND", "OPEN", "Scores", "newest", "read_scores", "scores_path"]
+
 SCORED_PAIRS = 2_000
+SCORED_RESPONSES = 20_000  # scored anew by one run of scope all; what is left, by the next
 MOST_MODELS = 5  # of an ensemble
 STALE_SHARE = 0.25  # of the open pairs looked at that have no score
 FEW = 20  # pairs without a score that are not worth a run
 PAUSE = timedelta(hours=1)  # after a scoring that failed or was cancelled
-_FIELDS = {"models", "pairs", "seed"}
-_FROZEN = {"model_names", "n_pairs", "n_responses", "known"}
+_FIELDS = {"scope", "models", "pairs", "most", "seed"}
+_FROZEN = {"model_names", "n_pairs", "n_responses", "known", "left"}
 _UNDER_WAY = ("queued", "running", "interrupted")
 
 
@@ -63,39 +82,90 @@ def _folder(model: RewardModel) -> Path:
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
-    """Freeze the responses of open pairs, the models, and what is known already."""
+    """Freeze the responses to score, the models, and what is known already."""
     for name in config:
         if name not in _FIELDS | _FROZEN:
             raise Invalid(f"{name}: a score run has no such field.", f"Fields: {', '.join(sorted(_FIELDS))}.")
+    scope = config.get("scope") or OPEN
+    if scope not in SCOPES:
+        raise Invalid(f"scope: there is no “{scope}”.", f"One of: {', '.join(SCOPES)}.")
     models = _models(session, project, config.get("models"))
-    most = config.get("pairs", SCORED_PAIRS)
-    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= 20_000:
-        raise Invalid("pairs: a whole number from 1 to 20,000.")
+    made = (_open if scope == OPEN else _all)(session, project, config, models)
+    made.config |= {
+        "scope": scope,
+        "models": [model.id for model in models],
+        "model_names": [model.name for model in models],
+    }
+    made.documents["models"] = [
+        {"id": model.id, "name": model.name, "folder": str(_folder(model))} for model in models
+    ]
+    return made
+
+
+def _open(session: Session, project: Project, config: dict[str, Any], models: list[RewardModel]) -> Prepared:
+    most = _whole(config, "pairs", SCORED_PAIRS, 20_000)
     slots = open_slots(session, project.id, most)
     if not slots:
         raise Invalid("pairs: no pair of this project waits for a vote.")
     wanted = sorted({key for slot in slots for key in (slot.response_a, slot.response_b)})
-    known = _known(session, project.id, {model.id for model in models}, set(wanted))
-    tables: dict[str, list[dict[str, Any]]] = {"responses": _texts(session, wanted)}
-    if known:
-        tables["known"] = known
+    known = known_rows(session, project.id, [model.id for model in models], set(wanted))
+    names = ", ".join(model.name for model in models)
+    return Prepared(
+        config={"pairs": most, "n_pairs": len(slots), "n_responses": len(wanted), "known": len(known)},
+        tables=_tables(session, wanted, known, len(models)),
+        name=f"Score {len(slots):,} open pairs with {names}",
+    )
+
+
+def _all(session: Session, project: Project, config: dict[str, Any], models: list[RewardModel]) -> Prepared:
+    most = _whole(config, "most", SCORED_RESPONSES, 1_000_000)
+    query = select(Response.id).where(Response.project_id == project.id)
+    ids = list(session.exec(query.order_by(col(Response.created_at).desc(), col(Response.id).desc())))
+    if not ids:
+        raise Invalid("scope: this project has no responses to score.", "Generate or import some.")
+    chosen = reference.choose(reference.kept(session, project.id), ids)
+    known = known_rows(session, project.id, [model.id for model in models], set(ids))
+    whole, there = _complete(known, len(models)), set(ids)
+    first = dict.fromkeys([*(key for key in chosen.ids if key in there), *ids])
+    missing = [key for key in first if key not in whole]
+    wanted = [*whole, *missing[:most]]
+    names = ", ".join(model.name for model in models)
     return Prepared(
         config={
-            "models": [model.id for model in models],
-            "model_names": [model.name for model in models],
-            "pairs": most,
-            "n_pairs": len(slots),
+            "most": most,
             "n_responses": len(wanted),
             "known": len(known),
+            "left": max(0, len(missing) - most),
         },
-        tables=tables,
-        documents={
-            "models": [
-                {"id": model.id, "name": model.name, "folder": str(_folder(model))} for model in models
-            ]
-        },
-        name=f"Score {len(slots):,} open pairs with {', '.join(model.name for model in models)}",
+        tables=_tables(session, wanted, known, len(models)),
+        documents={"reference": {"ids": list(chosen.ids), "version": chosen.version}},
+        name=f"Score all responses with {names}",
     )
+
+
+def _whole(config: dict[str, Any], name: str, default: int, most: int) -> int:
+    value = config.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise Invalid(f"{name}: a whole number from 1 to {most:,}.")
+    return value
+
+
+def _complete(known: list[dict[str, Any]], models: int) -> set[str]:
+    """Responses that every model has scored."""
+    count: dict[str, int] = {}
+    for row in known:
+        count[row["response_id"]] = count.get(row["response_id"], 0) + 1
+    return {key for key, number in count.items() if number == models}
+
+
+def _tables(
+    session: Session, wanted: Sequence[str], known: list[dict[str, Any]], models: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The texts of what is not known, and what is."""
+    whole = _complete(known, models)
+    texts = _texts(session, [key for key in wanted if key not in whole])
+    # A table without rows would have no columns.
+    return {"responses": texts, **({"known": known} if known else {})}
 
 
 def _models(session: Session, project: Project, asked: Any) -> list[RewardModel]:
@@ -121,89 +191,35 @@ def _models(session: Session, project: Project, asked: Any) -> list[RewardModel]
 
 def _texts(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
+    columns: list[Any] = [
+        Response.id, Response.prompt_id, Response.example_id, Response.text,
+        Example.split, Example.input, Example.messages,
+    ]  # fmt: skip
     for part in chunks(ids):
         query = (
-            select(Response.id, Response.text, Example.input, Example.messages)
+            select(*columns)
             .join(Example, col(Example.id) == col(Response.example_id))
             .where(col(Response.id).in_(part))
         )
-        for key, text, input_, earlier in session.exec(query):
-            rows[key] = {"response_id": key, "input": input_text(input_, earlier), "response": text}
+        for key, prompt_id, example_id, text, split, input_, earlier in session.exec(query):
+            rows[key] = {
+                "response_id": key,
+                "prompt_id": prompt_id,
+                "example_id": example_id,
+                "split": split,
+                "input": input_text(input_, earlier),
+                "response": text,
+            }
     return [rows[key] for key in ids if key in rows]
 
 
-def _known(session: Session, project_id: str, models: set[str], wanted: set[str]) -> list[dict[str, Any]]:
-    run = newest(session, project_id)
-    path = scores_path(run) if run is not None else None
-    if path is None:
-        return []
-    return [
-        row
-        for row in pq.read_table(path).to_pylist()
-        if row["model_id"] in models and row["response_id"] in wanted
-    ]
-
-
 def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
-    """Nothing to store: the front row reads the newest run's file."""
-
-
-# --- reading --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one run. `models`: their ids, the active one of then first; `logits` (R, M)
-    by response in the order of `place`; p(a beats b) = sigmoid(logit a - logit b)."""
-
-    run_id: str
-    models: tuple[str, ...]
-    names: tuple[str, ...]
-    place: dict[str, int]
-    logits: np.ndarray
-
-    def chances(self, a: Sequence[str], b: Sequence[str]) -> np.ndarray:
-        """(m, M) chance that a beats b by each model; nan where one of them has no score."""
-        rows = [np.array([self.place.get(key, -1) for key in side], dtype=int) for side in (a, b)]
-        padded = np.vstack([self.logits, np.full(len(self.models), np.nan)])
-        return 1 / (1 + np.exp(np.clip(padded[rows[1]] - padded[rows[0]], -30, 30)))
-
-
-def newest(session: Session, project_id: str) -> Run | None:
-    """The newest score run that ended well and whose file is there."""
-    query = (
-        select(Run)
-        .where(Run.project_id == project_id, Run.kind == KIND, Run.status == "succeeded")
-        .order_by(col(Run.id).desc())
-        .limit(1)
-    )
-    run = session.exec(query).first()
-    return run if run is not None and scores_path(run) is not None else None
-
-
-def scores_path(run: Run) -> Path | None:
-    path = get_settings().runs_dir / run.id / "artifacts" / "scores.parquet"
-    return path if path.is_file() else None
-
-
-def read_scores(run: Run) -> Scores | None:
-    path = scores_path(run)
-    if path is None:
-        return None
-    return _read(str(path), run.id, tuple(run.config["models"]), tuple(run.config.get("model_names", ())))
-
-
-@lru_cache(maxsize=8)
-def _read(path: str, run_id: str, models: tuple[str, ...], names: tuple[str, ...]) -> Scores:
-    table = pq.read_table(path)
-    column = {key: i for i, key in enumerate(models)}
-    ids = table["response_id"].to_pylist()
-    place = {key: i for i, key in enumerate(dict.fromkeys(ids))}
-    logits = np.full((len(place), len(models)), np.nan)
-    rows = [place[key] for key in ids]
-    columns = [column[key] for key in table["model_id"].to_pylist()]
-    logits[rows, columns] = table["logit"].to_numpy()
-    return Scores(run_id, models, names, place, logits)
+    """Keep the reference responses that a run of scope all has chosen; the scores are read from
+    the newest run's file."""
+    path = folder.inputs / "reference.json"
+    if path.exists():
+        ids = json.loads(path.read_text(encoding="utf-8"))["ids"]
+        reference.keep(session, run.project_id, reference.Reference(tuple(ids)))
 
 
 # --- when -----------------------------------------------------------------------------------
@@ -218,22 +234,19 @@ def wanted_models(session: Session, project: Project, least: int) -> list[str]:
     return [model.id for model in found] if len(found) >= least else []
 
 
-def may_start(session: Session, project_id: str, models: list[str]) -> bool:
-    """Not while a scoring is under way, and not soon after one with these models that failed
-    or was cancelled."""
-    last = session.exec(
-        select(Run)
-        .where(Run.project_id == project_id, Run.kind == KIND)
-        .order_by(col(Run.id).desc())
-        .limit(1)
-    ).first()
-    if last is None:
-        return True
-    if last.status in _UNDER_WAY:
-        return False
-    ended = last.finished_at or last.created_at
-    unlucky = last.status in ("failed", "cancelled") and last.config.get("models") == models
-    return not (unlucky and now() - ended < PAUSE)
+def may_start(session: Session, project_id: str, models: list[str], scope: str = OPEN) -> bool:
+    """Not while a scoring is under way, and not soon after one of this scope with these models
+    that failed or was cancelled."""
+    for place, last in enumerate(score_runs(session, project_id)):
+        if last.status in _UNDER_WAY:
+            return False
+        if scope_of(last) == scope:
+            ended = last.finished_at or last.created_at
+            unlucky = last.status in ("failed", "cancelled") and last.config.get("models") == models
+            return not (unlucky and now() - ended < PAUSE)
+        if place >= 50:  # of the other scope alone
+            return True
+    return True
 
 
 def too_many_unscored(scores: Scores | None, slots: Sequence[OpenSlot]) -> bool:
@@ -242,6 +255,12 @@ def too_many_unscored(scores: Scores | None, slots: Sequence[OpenSlot]) -> bool:
         return bool(slots)
     unscored = sum(not {slot.response_a, slot.response_b} <= scores.place.keys() for slot in slots)
     return unscored >= FEW and unscored > STALE_SHARE * len(slots)
+
+
+def under_way(session: Session, project_id: str, scope: str) -> Run | None:
+    """The score run of this scope that waits, runs or was interrupted."""
+    query = select(Run).where(Run.project_id == project_id, Run.kind == KIND, col(Run.status).in_(_UNDER_WAY))
+    return next((run for run in session.exec(query) if scope_of(run) == scope), None)
 
 
 # --- what the settings page says --------------------------------------------------------------
@@ -255,9 +274,7 @@ def state_in_words(session: Session, project: Project, least: int) -> str:
         what = "an active reward model" if least == 1 else "an active reward model and one more"
         return f"It needs {what}, which this project does not have yet. {until}"
     run = newest(session, project.id)
-    busy = session.exec(
-        select(Run.id).where(Run.project_id == project.id, Run.kind == KIND, col(Run.status).in_(_UNDER_WAY))
-    ).first()
+    busy = under_way(session, project.id, OPEN)
     if run is None or len(run.config["models"]) < least:
         doing = (
             "Open pairs are being scored." if busy else "There are no scores yet; scoring starts by itself."

@@ -23,6 +23,14 @@ _SAME_BIRTH_S = 2.0  # the kernel tells births by a clock that may be set
 _KEPT_BACK = ("PREFLOOP_DATABASE_URL", "PREFLOOP_OIDC_CLIENT_SECRET")
 
 
+def child_environment() -> dict[str, str]:
+    """The environment of a process that works for us, without what it must not know."""
+    environment = {key: value for key, value in os.environ.items() if key not in _KEPT_BACK}
+    environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
 @dataclass(frozen=True)
 class Handle:
     """A worker as the run's row remembers it: its process id, and when it was born, so
@@ -69,10 +77,8 @@ class LocalExecutor:
 
     def start(self, folder: RunFolder, slot: int) -> Handle:
         self._reap()
-        environment = {key: value for key, value in os.environ.items() if key not in _KEPT_BACK}
+        environment = child_environment()
         environment["PREFLOOP_SLOT"] = str(slot)
-        environment.setdefault("TOKENIZERS_PARALLELISM", "false")
-        environment["PYTHONUNBUFFERED"] = "1"
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         with (folder.path / "worker.log").open("ab") as log:

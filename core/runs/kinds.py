@@ -48,7 +48,7 @@ KINDS: dict[str, Kind] = {
     "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
-    "score": Kind("Score open pairs", "core.reward.scoring", "core.reward.score_work", seed=0),
+    "score": Kind("Score responses", "core.reward.scoring", "core.reward.score_work", seed=0),
 }
 
 
