@@ -58,6 +58,7 @@ ACTIONS: dict[str, Action] = {
     "host.edit": Action(frozenset({E, ADMIN})),
     "run.start": Action(frozenset({E, ADMIN})),
     "run.control": Action(frozenset({E, ADMIN})),
+    "snapshot.make": Action(STAFF),
     "reward.activate": Action(frozenset({E, ADMIN})),
     "reward.manage": Action(frozenset({E, ADMIN})),
     "reward.score": Action(STAFF, Scope.READ),

@@ -1,4 +1,5 @@
-"""What a project's votes add up to: preferences to train on, by split.
+"""What a project's votes add up to right now, pair by pair. What a model is trained on is a
+frozen data set (`core.reward.snapshots`), which also keeps near-duplicates in one split.
 
 A pair's soft label q is, by majority, the share of its votes for response a, a tie counting
 half (a vote "both bad" says nothing about which is better, and is left out); the lead may
@@ -15,9 +16,9 @@ from sqlalchemy import case, func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from core.access import Principal, require
+from core.access import Principal
 from core.annotation.aggregation import MAJORITY, method_of, soft_labels
-from core.projects import find_project
+from core.reward.snapshots.quick import preview_both
 from core.reward.text import input_text
 from storage.adjudicated import decides, independent
 from storage.counting import by_machine, counted
@@ -248,11 +249,25 @@ def training_row(pair: VotedPair, votes: Votes) -> dict[str, Any]:
     }
 
 
+def summary_of(counts: dict[str, Any], characters: float) -> Summary:
+    """Of a data set's counts (`core.reward.snapshots.counts`)."""
+    return Summary(
+        {
+            split: Counts(
+                of["pairs"], of["decided"], of["ties"], of["votes"], of["simulated_votes"],
+                of["machine_votes"], of["left_out"]["both_bad"], of["left_out"]["identical"],
+            )
+            for split, of in counts["splits"].items()
+        },
+        characters,
+    )  # fmt: skip
+
+
 def summary(db: Database, who: Principal, project_id: str) -> dict[str, Summary]:
-    """What there is to train on: `exclude` with people's votes only, `include` with
-    simulated ones where nobody else voted."""
-    require(who, "run.view")
-    with db.read() as session:
-        find_project(session, project_id)
-        pairs = list(voted_pairs(session, project_id, with_text=False))
-    return {"exclude": summarise(pairs, False), "include": summarise(pairs, True)}
+    """What a training that names no data set would learn from: `exclude` with people's votes
+    only, `include` with simulated ones where nobody else voted."""
+    people, everything = preview_both(db, who, project_id)
+    return {
+        "exclude": summary_of(people.counts, people.characters),
+        "include": summary_of(everything.counts, everything.characters),
+    }

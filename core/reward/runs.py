@@ -7,10 +7,10 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from core import audit
-from core.annotation.aggregation import method_of
 from core.errors import Invalid
-from core.reward.data import Summary, VotedPair, summarise, training_row, voted_pairs
+from core.reward.data import Summary, summary_of
 from core.reward.presets import DEFAULT, Preset, choose_length, preset_named
+from core.reward.snapshots.quick import enough, snapshot_for
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
 from core.settings import get_settings
@@ -19,10 +19,8 @@ from storage.tables import Project, RewardModel, Run
 
 MIN_TRAIN = 20  # decided pairs: with fewer there is nothing to learn from
 MIN_TEST = 5  # with fewer, the accuracy's interval is wider than 60 points
-# So many decided pairs of people's own make simulated votes unwelcome by default.
-ENOUGH_TRAIN, ENOUGH_TEST = 100, 20
 
-_FIELDS = {"preset", "seed", "simulated", "backbone"}
+_FIELDS = {"preset", "seed", "simulated", "backbone", "snapshot", "allow_leaks"}
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
@@ -35,27 +33,26 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
     backbone = config.get("backbone") or get_settings().reward_backbone
     if not isinstance(backbone, str):
         raise Invalid("backbone: “embedded”, a folder or a hub id.")
-    asked = config.get("simulated")
-    if asked not in (None, "exclude", "include"):
-        raise Invalid(f"simulated: there is no “{asked}”.", "One of: exclude, include.")
-
-    pairs = list(voted_pairs(session, project.id, with_text=True))
-    people, everything = summarise(pairs, False), summarise(pairs, True)
-    simulated = asked or default_simulated(people, everything)
-    used = everything if simulated == "include" else people
-    check_enough(used, everything if simulated == "exclude" else None)
+    chosen = snapshot_for(session, project, config, seed)
+    used = summary_of(chosen.counts, chosen.characters)
+    more = summary_of(chosen.with_simulated, 0.0) if chosen.with_simulated else None
+    check_enough(used, more)
     return Prepared(
         config={
             "preset": preset.name,
-            "simulated": simulated,
-            "simulated_by_default": asked is None,
-            "aggregation": method_of(project),
+            "snapshot": chosen.snapshot_id,
+            "simulated": chosen.filters.simulated,
+            "simulated_by_default": chosen.simulated_by_default,
+            "aggregation": chosen.filters.method,
+            "allow_leaks": bool(config.get("allow_leaks", False)),
+            "leaks": [check["check"] for check in chosen.leaks],
             "backbone": backbone,
             "max_length": length_for(preset, used),
         },
-        tables={"pairs": _rows(pairs, simulated == "include")},
+        tables={"pairs": chosen.pairs, "votes": chosen.votes},
         documents={"preset": preset.as_dict()},
         name=f"Reward model, {preset.name}",
+        store=chosen.store,
     )
 
 
@@ -64,18 +61,10 @@ def length_for(preset: Preset, used: Summary) -> int:
     return choose_length(preset, used.splits["train"].pairs, held_out, used.characters)
 
 
-def _rows(pairs: list[VotedPair], include_simulated: bool) -> list[dict[str, Any]]:
-    return [
-        training_row(pair, votes) for pair in pairs if (votes := pair.votes(include_simulated)) is not None
-    ]
-
-
 def default_simulated(people: Summary, everything: Summary) -> str:
     """Without a word from the person: people's votes alone where they suffice."""
-    enough = (
-        people.splits["train"].decided >= ENOUGH_TRAIN and people.splits["test"].decided >= ENOUGH_TEST
-    ) or everything.decided == people.decided
-    return "exclude" if enough else "include"
+    train, test = people.splits["train"].decided, people.splits["test"].decided
+    return "exclude" if enough(train, test, people.decided, everything.decided) else "include"
 
 
 def check_enough(used: Summary, with_simulated: Summary | None = None) -> None:
@@ -119,6 +108,10 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
     # A run that was cancelled, resumed and now ends again has its row already.
     model.metrics = dict(result)
     model.simulated_share = float(result.get("simulated_share", 0.0))
+    model.snapshot_id = run.config.get("snapshot")
+    # A leak check that failed and was overridden by name stays with the model.
+    if leaks := run.config.get("leaks"):
+        model.metrics["leaks"] = leaks
     session.add(model)
     if project.reward_model_id is None and not result.get("partial"):
         project.reward_model_id = model_id

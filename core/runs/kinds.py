@@ -21,12 +21,14 @@ from core.errors import Invalid
 @dataclass
 class Prepared:
     """What a run is frozen with. `tables` become inputs/<name>.parquet (lists of flat
-    dicts), `documents` inputs/<name>.json."""
+    dicts), `documents` inputs/<name>.json. `store` is called in the unit of work that stores
+    the run, for what must be there with it; it may be called again after a conflict."""
 
     config: dict[str, Any]
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    store: Callable[[Any], None] | None = None  # a session; the worker knows no database
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ def start_run(db: Database, who: Principal, project_id: str, kind: str, config: 
 
     def work(session: Session) -> Run:
         find_project(session, project_id)
+        if prepared.store is not None:
+            prepared.store(session)
         session.add(run)
         audit.record(session, who, "run.start", "run", run.id, project_id, kind=kind, name=run.name)
         return run

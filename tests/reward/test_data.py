@@ -1,5 +1,7 @@
 """From votes to what a training is frozen with."""
 
+import uuid
+
 import pyarrow.parquet as pq
 import pytest
 from sqlmodel import select
@@ -9,7 +11,6 @@ from core.reward import data, registry, runs
 from core.reward.text import input_text
 from core.runs.folder import RunFolder
 from core.settings import get_settings
-from storage.ids import new_id
 from storage.pairs import NewPair, add_pairs, annotators_named, pair_id_of
 from storage.tables import AuditEntry, Example, Project, Prompt, Response, RewardModel, Run, Vote
 
@@ -24,7 +25,8 @@ class Made:
 
     def pairs(self, count, split, votes, *, simulated=False, texts=("yes, of course", "no"), messages=None):
         """Each pair gets `votes`: a list of (outcome, which, strength), `which` 0 for the
-        first text. The voter sees the first text left."""
+        first text. The voter sees the first text left, in every second pair right. Each input is
+        about something else, and which response is a is drawn."""
 
         def work(session):
             project = session.get(Project, self.project.id)
@@ -36,18 +38,19 @@ class Made:
             )
             examples, found = [], []
             for _ in range(count):
-                key = new_id()
+                key = str(uuid.uuid4())
                 examples.append(
                     Example(
                         project_id=project.id,
                         content_hash=key,
-                        input="Is it so?",
+                        input=f"Is it so, {key[:8]}?",
                         split=split,
                         messages=messages,
                     )
                 )
                 both = [
                     Response(
+                        id=str(uuid.uuid4()),
                         project_id=project.id,
                         example_id=examples[-1].id,
                         prompt_id=prompt.id,
@@ -62,13 +65,13 @@ class Made:
             session.flush()
             pairs = [NewPair(example.id, *ids) for example, ids in zip(examples, found, strict=True)]
             add_pairs(session, project, pairs)
-            for ids in found:
-                self.vote(session, pair_id_of(*ids), ids, votes, judges, simulated)
+            for place, ids in enumerate(found):
+                self.vote(session, pair_id_of(*ids), ids, votes, judges, simulated, ids[place % 2])
             return [(pair_id_of(*ids), ids) for ids in found]
 
         return self.db.write(work)
 
-    def vote(self, session, pair_id, responses, votes, judges, simulated):
+    def vote(self, session, pair_id, responses, votes, judges, simulated, left):
         for judge, (outcome, which, strength) in zip(judges.values(), votes, strict=True):
             session.add(
                 Vote(
@@ -77,7 +80,7 @@ class Made:
                     annotator_id=judge.id,
                     outcome=outcome,
                     winner=responses[which] if outcome == "win" else None,
-                    left=responses[0],
+                    left=left,
                     strength=strength,
                     simulated=simulated,
                     source="simulated" if simulated else "page",
@@ -114,7 +117,7 @@ def test_a_pairs_votes_add_up_to_its_row(db, project, made):
     assert (row["left_known"], row["left_won"]) == (3, 2)
     assert row["response_a"] == ("yes, of course" if first_is_a else "no")
     assert row["prompt_a"] == ("one v1" if first_is_a else "two v1")
-    assert row["input"] == "Is it so?" and row["split"] == "train"
+    assert row["input"].startswith("Is it so, ") and row["split"] == "train"
     # The view that everybody else reads says the same.
     from sqlalchemy import text
 
@@ -171,7 +174,7 @@ def test_where_people_voted_simulated_votes_do_not_count(db, project, made):
 
     def disagree(session):
         judges = annotators_named(session, project.id, {"somebody"})
-        made.vote(session, pair_id, responses, [("win", 1, None)], judges, False)
+        made.vote(session, pair_id, responses, [("win", 1, None)], judges, False, responses[0])
 
     db.write(disagree)
     rows = {row["pair_id"]: row for row in prepared(db, project).tables["pairs"]}
@@ -197,10 +200,11 @@ def test_earlier_turns_are_part_of_the_input(db, project, made):
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello, how can I help?"}]
     made.pairs(25, "train", FIRST, messages=turns)
     made.pairs(8, "test", FIRST)
-    expected = "User: Hello\n\nAssistant: Hello, how can I help?\n\nUser: Is it so?"
-    assert input_text("Is it so?", turns) == expected
-    inputs = {row["input"] for row in prepared(db, project).tables["pairs"]}
-    assert inputs == {expected, "Is it so?"}
+    earlier = "User: Hello\n\nAssistant: Hello, how can I help?\n\nUser: "
+    assert input_text("Is it so?", turns) == earlier + "Is it so?"
+    inputs = [row["input"] for row in prepared(db, project).tables["pairs"]]
+    assert sum(text.startswith(f"{earlier}Is it so, ") for text in inputs) == 25
+    assert sum(text.startswith("Is it so, ") for text in inputs) == 8
 
 
 def test_a_run_is_frozen_with_its_pairs(db, admin, project, made):
