@@ -7,10 +7,71 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from api.deps import CurrentUser, DatabaseDep
+from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
-from core.optimize.view import candidates_of
+from core.optimize.view import candidates_of, offered
 
-router = APIRouter(prefix="/runs", tags=["optimise"])
+router = APIRouter(tags=["optimise"])
+
+
+class OptionPublic(BaseModel):
+    name: str
+    label: str
+    default: bool | int | float | str
+    help: str
+    low: float | None
+    high: float | None
+    choices: list[str]
+
+
+class MethodPublic(BaseModel):
+    """`unavailable`: why the host that was asked about cannot serve it, or null."""
+
+    name: str
+    title: str
+    sentence: str
+    source: str
+    baseline: bool
+    asks: bool
+    needs: list[str]
+    options: list[OptionPublic]
+    unavailable: str | None
+
+
+@router.get("/optimizers")
+def optimizers(db: DatabaseDep, who: CurrentUser, host: str | None = None) -> list[MethodPublic]:
+    """The methods with their options, and whether a host (default: the embedded one) can
+    serve them."""
+    reasons = offered(db, who, host)
+    return [
+        MethodPublic(
+            name=name,
+            title=method.title,
+            sentence=method.sentence,
+            source=method.source,
+            baseline=method.baseline,
+            asks=method.asks,
+            needs=sorted(method.needs),
+            options=[
+                OptionPublic(
+                    name=option.name,
+                    label=option.label,
+                    default=option.default,
+                    help=option.help,
+                    low=option.low if _is_number(option.default) else None,
+                    high=option.high if _is_number(option.default) else None,
+                    choices=list(option.choices),
+                )
+                for option in method.options
+            ],
+            unavailable=reasons[name],
+        )
+        for name, method in METHODS.items()
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class CandidatePublic(BaseModel):
@@ -36,7 +97,7 @@ class Promoted(BaseModel):
     run_id: str
 
 
-@router.get("/{run_id}/candidates")
+@router.get("/runs/{run_id}/candidates")
 def candidates(
     run_id: str,
     db: DatabaseDep,
@@ -49,7 +110,7 @@ def candidates(
     return [CandidatePublic.model_validate(item, from_attributes=True) for item in found]
 
 
-@router.post("/{run_id}/promote-candidates", status_code=202)
+@router.post("/runs/{run_id}/promote-candidates", status_code=202)
 def promote(run_id: str, db: DatabaseDep, who: CurrentUser, wanted: Promote | None = None) -> Promoted:
     """Make prompt versions of candidates, generate their responses, and queue blind pairs
     against the champion. Again answers the same."""

@@ -1,26 +1,16 @@
 """Search for a better prompt against a reward, watch it, and send what it found to the
 annotators."""
 
-from typing import Any
-
 import streamlit as st
 
 from core.errors import PrefloopError
-from core.llm.registry import list_hosts
-from core.optimize.phrases import GRANULARITIES
-from core.optimize.runs import DEFAULT_CALLS, METHODS, REWARDS
 from core.optimize.view import Preview, Readiness, preview, readiness
 from core.runs.service import list_runs, start_run
 from core.services import database
+from pages.optimize_form import search_form
 from pages.optimize_run import show_run
-from pages.shared import ago, duration, empty, header, may, me, percent, problems
+from pages.shared import ago, duration, empty, header, may, me, problems
 from storage.tables import Project, Run
-
-BUDGETS = {
-    "reward_model": {"Quick": 150, "Standard": DEFAULT_CALLS["reward_model"], "Thorough": 2_000},
-    "labels": {"Quick": 500, "Standard": DEFAULT_CALLS["labels"], "Thorough": 6_000},
-}
-GENERAL = "general"
 
 
 def page() -> None:
@@ -94,7 +84,7 @@ def new_search(project: Project, ready: Readiness) -> None:
         return
     with st.container(border=True):
         st.subheader("New search", anchor=False)
-        config = _form(ready)
+        config = search_form(ready)
         try:
             laid: Preview | None = preview(database(), me(), project.id, config)
         except PrefloopError as problem:
@@ -115,144 +105,6 @@ def new_search(project: Project, ready: Readiness) -> None:
                 st.rerun()
 
 
-def _form(ready: Readiness) -> dict[str, Any]:
-    left, right = st.columns(2)
-    with left:
-        method = st.selectbox(
-            "Method", list(METHODS), format_func=lambda name: METHODS[name].title, key="optimize_method"
-        )
-        st.caption(METHODS[method].sentence)
-    with right:
-        default = "reward_model" if ready.reward_model is not None else "labels"
-        reward = st.segmented_control(
-            "Reward",
-            list(REWARDS),
-            format_func=lambda name: REWARDS[name].title,
-            default=default,
-            required=True,
-            key="optimize_reward",
-        )
-        _about_reward(reward, ready)
-    left, right = st.columns(2)
-    with left:
-        prompt = _start_prompt(reward, ready)
-    with right:
-        hosts = {host.name: host for host in list_hosts(database(), me())}
-        names = list(hosts) if "embedded" in hosts else ["embedded", *hosts]
-        host = st.selectbox("Host", names, key="optimize_host", help="Where the language model runs.")
-    calls = _budget(reward)
-    config: dict[str, Any] = {"method": method, "reward": reward, "budget": {"calls": calls}, "host": host}
-    if prompt:
-        config["prompt"] = prompt
-    with st.expander("More settings", icon=":material/tune:"):
-        config |= _more(reward, ready)
-    return config
-
-
-def _about_reward(reward: str, ready: Readiness) -> None:
-    model = ready.reward_model
-    if reward == "labels":
-        n = sum(ready.with_reference.values())
-        st.caption(f"{REWARDS[reward].sentence} {n:,} examples have a reference.")
-    elif model is None:
-        st.caption("No reward model is active.")
-        st.page_link("reward_models.py", label="Train a reward model", icon=":material/arrow_forward:")
-    else:
-        metrics = model.metrics
-        said = percent(
-            metrics.get("accuracy"),
-            metrics.get("accuracy_low"),
-            metrics.get("accuracy_high"),
-            metrics.get("n_test"),
-        )
-        simulated = (
-            f" {100 * model.simulated_share:.0f} % of its votes are simulated."
-            if model.simulated_share
-            else ""
-        )
-        st.caption(f"{model.name}, held-out accuracy {said}.{simulated}")
-
-
-def _start_prompt(reward: str, ready: Readiness) -> str | None:
-    names = {prompt.id: f"{prompt.name} v{prompt.version}" for prompt in ready.prompts}
-    if ready.champion_id in names:
-        names[str(ready.champion_id)] += " (champion)"
-    if not names and reward == "labels":
-        names = {GENERAL: "A general instruction for the labels"}
-    if not names:
-        st.selectbox("Start prompt", ["none"], disabled=True, key="optimize_no_prompt")
-        st.page_link("prompts.py", label="Write a prompt", icon=":material/arrow_forward:")
-        return None
-    chosen = st.selectbox(
-        "Start prompt",
-        list(names),
-        format_func=names.__getitem__,
-        key=f"optimize_prompt_{'-'.join(names)[:40]}",
-    )
-    return None if chosen == GENERAL else chosen
-
-
-def _budget(reward: str) -> int:
-    presets = BUDGETS[reward]
-    left, right = st.columns(2, vertical_alignment="bottom")
-    with left:
-        preset = st.pills(  # they wrap where the page is narrow
-            "Budget",
-            [*presets, "Own"],
-            format_func=lambda name: f"{name} · {presets[name]:,}" if name in presets else name,
-            default="Quick" if reward == "reward_model" else "Standard",
-            required=True,
-            key=f"optimize_preset_{reward}",
-            help="Calls of the language model, all together. It is never overrun.",
-        )
-    if preset in presets:
-        return presets[preset]
-    with right:
-        return int(
-            st.number_input("Calls", 1, 1_000_000, presets["Standard"], 50, key=f"optimize_calls_{reward}")
-        )
-
-
-def _more(reward: str, ready: Readiness) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    a, b, c, d = st.columns(4)
-    config["granularity"] = a.selectbox(
-        "Edits on", GRANULARITIES, 1, format_func=lambda name: f"{name}s", key="optimize_granularity"
-    )
-    config["candidates"] = int(
-        b.number_input("Candidates an iteration", 1, 100, 5, key="optimize_m", help="m in the paper")
-    )
-    config["iterations"] = int(c.number_input("Iterations at most", 1, 1_000, 10, key="optimize_iterations"))
-    config["patience"] = int(
-        d.number_input(
-            "Patience", 1, 100, 2, key="optimize_patience", help="Fruitless iterations until it stops"
-        )
-    )
-    a, b, c, d = st.columns(4)
-    there = ready.examples if reward == "reward_model" else ready.with_reference
-    sizes: dict[str, int | None] = {}
-    for column, split in ((a, "train"), (b, "dev"), (c, "test")):
-        sizes[split] = column.number_input(
-            f"{split.capitalize()} examples", 2, max(2, there[split]), None, key=f"optimize_{split}_{reward}",
-            placeholder="automatic", help=f"{there[split]:,} there. Automatic: as many as the budget carries.",
-        )  # fmt: skip
-    chosen = {split: int(value) for split, value in sizes.items() if value}
-    if chosen:
-        config["examples"] = chosen
-    seed = d.number_input("Seed", 0, 2**31 - 1, None, key="optimize_seed", placeholder="drawn")
-    if seed is not None:
-        config["seed"] = int(seed)
-    if reward == "reward_model":
-        config["max_new_tokens"] = int(
-            a.number_input("Tokens a response", 1, 4_096, 64, key="optimize_tokens")
-        )
-    config["annealing"] = st.checkbox(
-        "Simulated annealing: now and then accept a worse one, to get out of a dead end",
-        key="optimize_annealing",
-    )
-    return config
-
-
 def _show_plan(laid: Preview) -> None:
     """What the budget buys, before anything is spent."""
     plan = laid.config["plan"]
@@ -260,7 +112,12 @@ def _show_plan(laid: Preview) -> None:
     st.caption(f"The instruction of {laid.start_name}, which is edited:")
     st.code(laid.instruction, language=None, wrap_lines=True)
     a, b, c = st.columns(3)
-    a.metric("Candidates", f"up to {plan['candidates']:,}", help="Each is scored on all its train examples.")
+    a.metric(
+        "Candidates",
+        f"up to {plan['candidates']:,}",
+        help="Each scored on all train examples. A method that scores on mini-batches, as APE and GEPA do, "
+        "tries more; calls of the model that proposes come out of the same budget.",
+    )
     b.metric(
         "Calls set aside", f"{plan['reserve']:,}",
         help=f"For choosing among the best {plan['finalists']} on dev, and for one report on test.",

@@ -104,6 +104,8 @@ def _result(run: Run, candidates: list[Candidate]) -> None:
                 b.caption("Accuracy " + _accuracy(best["test"]))
         elif start.get("test"):
             _score(st, "Start, on test", start["test"], _scale(run))
+        for figure in result.get("figures", []):
+            st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
         if result["improved"]:
             _diff("The found instruction, against the start", start["text"], best["text"])
         _send(run, candidates)
@@ -195,14 +197,17 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
         train = candidate.scores.get("train")
         if not train:
             continue
-        if best is None or train["score"] > best["score"]:
+        whole = train["n"] >= candidates[0].scores["train"]["n"]
+        if best is None or (whole and train["score"] > best["score"]):
             best = train
         rows.append(
             {
                 "calls": candidate.calls, "candidate": candidate.number, "edit": candidate.operation,
                 "score": train["score"], "low": train["low"], "high": train["high"],
                 "best": best["score"], "best_low": best["low"], "best_high": best["high"],
-                "kind": "start" if not candidate.number else "accepted" if candidate.accepted else "not accepted",
+                "n": train["n"],
+                "kind": "start" if not candidate.number else "accepted" if candidate.accepted
+                else "not accepted" if whole else "scored in part",
             }
         )  # fmt: skip
     data = pd.DataFrame(rows)
@@ -219,10 +224,10 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
     dots = base.mark_point(filled=True, size=60, opacity=0.9).encode(
         x,
         alt.Y("score:Q"),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted"]),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted", "scored in part"]),
                         legend=alt.Legend(orient="top")),
         tooltip=["candidate:Q", "edit:N", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
-                 alt.Tooltip("high:Q", format=".3f"), "calls:Q"],
+                 alt.Tooltip("high:Q", format=".3f"), "n:Q", "calls:Q"],
     )  # fmt: skip
     st.altair_chart((band + line + start + dots).properties(height=280), width="stretch")
     n = candidates[0].scores.get("train", {}).get("n", 0)
@@ -248,7 +253,10 @@ def _candidates(run: Run, candidates: list[Candidate]) -> None:
             "Edit": st.column_config.TextColumn(width=95),
             "Parent": st.column_config.TextColumn(width=60),
             "Train": st.column_config.NumberColumn(format="%.3f", width=75, help=_scale(run)),
-            "95 %": st.column_config.TextColumn(width=120, help="Interval of the train score"),
+            "95 %": st.column_config.TextColumn(
+                width=140,
+                help="Interval of the train score, and on how many examples: some methods score in parts",
+            ),
             "Dev": st.column_config.TextColumn(width=150, help="Only the start and the finalists see dev"),
             "Test": st.column_config.TextColumn(width=150, help="Only the start and the chosen one see test"),
             "Accepted": st.column_config.CheckboxColumn(width=75),
@@ -289,7 +297,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "Edit": candidate.operation,
         "Parent": "" if candidate.parent is None else str(candidate.parent),
         "Train": train.get("score"),
-        "95 %": f"{train['low']:.3g} to {train['high']:.3g}" if train else "",
+        "95 %": f"{train['low']:.3g} to {train['high']:.3g}, n {train['n']}" if train else "",
         "Dev": _cell(candidate.scores.get("dev")),
         "Test": _cell(candidate.scores.get("test")),
         "Accepted": candidate.accepted,
@@ -338,7 +346,7 @@ def _books(run: Run) -> None:
             pd.DataFrame(
                 [
                     {
-                        "Host": line.host, "For": {"target": "scoring prompts", "optimizer": "paraphrases"}.get(line.purpose, line.purpose),
+                        "Host": line.host, "For": {"target": "scoring prompts", "optimizer": "proposals"}.get(line.purpose, line.purpose),
                         "Calls": line.calls, "Tokens in": line.tokens_in, "Tokens out": line.tokens_out, "Cost": line.cost,
                     }
                     for line in lines

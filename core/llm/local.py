@@ -141,6 +141,7 @@ class LocalHost:
         requests: Sequence[Messages],
         sampling: Sampling,
         on_done: Callable[[int, Completion], None] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Completion]:
         """As the protocol says. `latency_ms` of an answer is that of its batch: all of a
         batch are handed over together. Raises Cancelled when `stop` says so. A request longer than the model's context is
@@ -162,8 +163,8 @@ class LocalHost:
                 fitting.append(i)
         for batch in self._batches(fitting, prompts, sampling.max_new_tokens):
             started = time.perf_counter()
-            seeds = [request_seed(requests[i], sampling.seed) for i in batch]
-            outputs = self._with_room([(prompts[i], s) for i, s in zip(batch, seeds, strict=True)], sampling)
+            own = [request_seed(requests[i], seeds[i] if seeds else sampling.seed) for i in batch]
+            outputs = self._with_room([(prompts[i], s) for i, s in zip(batch, own, strict=True)], sampling)
             latency = (time.perf_counter() - started) * 1000
             for i, out in zip(batch, outputs, strict=True):
                 done(i, self._completion(len(prompts[i]), out, latency))

@@ -65,9 +65,11 @@ class Host(Protocol):
         requests: Sequence[Messages],
         sampling: Sampling,
         on_done: Callable[[int, Completion], None] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Completion]:
         """Answer each request, in order. The seed of request i depends on its content
-        and `sampling.seed`, not on its place in the batch. `on_done(i, completion)` is
+        and `sampling.seed` (or `seeds[i]`, so that one request can be answered several
+        times in one batch), not on its place in the batch. `on_done(i, completion)` is
         called as each finishes, so that partial work can be kept."""
         ...
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class RemoteHost:
         requests: Sequence[Messages],
         sampling: Sampling,
         on_done: Callable[[int, Completion], None] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Completion]:
         """As the protocol says. `on_done` is called by one thread at a time. How far a
         server honours a seed is its own affair."""
@@ -57,7 +59,7 @@ class RemoteHost:
         def one(i: int) -> None:
             if stop.is_set():
                 return
-            answer = self._answer(requests[i], sampling)
+            answer = self._answer(requests[i], replace(sampling, seed=seeds[i]) if seeds else sampling)
             with self._lock:
                 if closed:
                     return

@@ -7,8 +7,8 @@ that were charged and never answered were lost with the process; they are known,
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,63 +16,89 @@ from core.llm.ledger import Ledger
 from core.optimize.objectives import Outcome
 from storage.ids import content_hash
 
+Said = tuple[str, dict[str, Any]]  # a text, and tokens_in, tokens_out and cost
+
+
+@dataclass(frozen=True)
+class Payer:
+    """A host's name in the books. `count_lost`: whether calls that were lost with a killed
+    process still cost something (a host behind a URL), and so count against the budget."""
+
+    host: str
+    count_lost: bool
+
 
 class Answers:
-    def __init__(self, path: Path, host: str, ledger: Ledger, *, count_lost: bool) -> None:
-        """Read what is there into the cache and the ledger. `count_lost`: whether calls
-        that were lost with a killed process still cost something (a host behind a URL),
-        and so count against the budget."""
-        self.host, self.ledger = host, ledger
+    def __init__(self, path: Path, ledger: Ledger, target: Payer, optimizer: Payer | None = None) -> None:
+        """Read what is there into the cache and the ledger. `target`: the host whose
+        prompt is worked on; `optimizer`: the host that proposes, if it is another."""
+        self.ledger = ledger
+        self.payers = {"target": target, "optimizer": optimizer or target}
         self.lost = 0
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
-        self._read(path, count_lost)
+        self._read(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
 
     def outcome(self, text: str, example: str) -> Outcome | None:
         return self._outcomes.get((content_hash(text), example))
 
+    def paid(self, text: str, examples: Iterable[str]) -> int:
+        """Calls the run had spent once a text was scored on all of these."""
+        key = content_hash(text)
+        return max(self._paid[key, example] for example in examples)
+
     def said(self, key: str) -> str | None:
         return self._said.get(key)
 
     def pay_for_outcomes(
-        self, text: str, examples: list[str], make: Callable[[], Iterable[Outcome]]
+        self, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Outcome]]
     ) -> list[Outcome]:
-        """Charge one call per example, make them, keep the answers."""
-        self._charge("target", len(examples))
+        """Charge one call per (text, example), make them, keep the answers."""
+        self._charge("target", len(asked))
         outcomes = list(make())
-        key = content_hash(text)
-        answers = [[example, asdict(outcome)] for example, outcome in zip(examples, outcomes, strict=True)]
-        self._write({"purpose": "target", "text": key, "answers": answers})
-        self._keep(key, answers)
+        answers = [
+            [content_hash(text), example, asdict(outcome)]
+            for (text, example), outcome in zip(asked, outcomes, strict=True)
+        ]
+        self._write({"purpose": "target", "answers": answers})
+        self._keep(answers)
         return outcomes
 
-    def pay_for_saying(self, key: str, make: Callable[[], tuple[str, dict[str, Any]]]) -> str:
-        """Charge one call of the optimiser's own, make it, keep what was said. `make`
-        answers the text, and tokens_in, tokens_out and cost."""
-        self._charge("optimizer", 1)
-        text, spent = make()
-        self._write({"purpose": "optimizer", "key": key, "said": text, "spent": spent})
-        self._said[key] = text
-        self.ledger.record(self.host, "optimizer", **spent)
-        return text
+    def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
+        """Charge one call of the optimiser's own per key, make them, keep what was said."""
+        self._charge("optimizer", len(keys))
+        said = [[key, text, spent] for key, (text, spent) in zip(keys, make(), strict=True)]
+        self._write({"purpose": "optimizer", "said": said})
+        self._keep_said(said)
+        return [self._said[key] for key in keys]
 
     def _charge(self, purpose: str, calls: int) -> None:
-        self.ledger.charge(self.host, purpose, calls)
+        self.ledger.charge(self.payers[purpose].host, purpose, calls)
         self._write({"purpose": purpose, "charged": calls})
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
 
-    def _keep(self, text: str, answers: list[Any]) -> None:
-        for example, values in answers:
+    def _keep(self, answers: list[Any]) -> None:
+        before = self.ledger.calls - len(answers)  # they were charged just now
+        for place, (text, example, values) in enumerate(answers, 1):
+            self._paid[text, example] = before + place
             outcome = Outcome(**values)
             self._outcomes[text, example] = outcome
-            self.ledger.record(self.host, "target", outcome.tokens_in, outcome.tokens_out, outcome.cost)
+            self.ledger.record(
+                self.payers["target"].host, "target", outcome.tokens_in, outcome.tokens_out, outcome.cost
+            )
 
-    def _read(self, path: Path, count_lost: bool) -> None:
+    def _keep_said(self, said: list[Any]) -> None:
+        for key, text, spent in said:
+            self._said[key] = text
+            self.ledger.record(self.payers["optimizer"].host, "optimizer", **spent)
+
+    def _read(self, path: Path) -> None:
         if not path.exists():
             return
         block = path.read_bytes()
@@ -84,26 +110,25 @@ class Answers:
         for raw in whole.splitlines():
             line = json.loads(raw)
             if "charged" in line:
-                self._settle(pending, answered=False, count_lost=count_lost)
+                self._settle(pending, answered=False)
                 pending = line["purpose"], line["charged"]
                 continue
-            self._settle(pending, answered=True, count_lost=count_lost)
+            self._settle(pending, answered=True)
             pending = None
             if "said" in line:
-                self._said[line["key"]] = line["said"]
-                self.ledger.record(self.host, "optimizer", **line["spent"])
+                self._keep_said(line["said"])
             else:
-                self._keep(line["text"], line["answers"])
-        self._settle(pending, answered=False, count_lost=count_lost)
+                self._keep(line["answers"])
+        self._settle(pending, answered=False)
 
-    def _settle(self, pending: tuple[str, int] | None, *, answered: bool, count_lost: bool) -> None:
+    def _settle(self, pending: tuple[str, int] | None, *, answered: bool) -> None:
         if pending is None:
             return
         purpose, calls = pending
         if not answered:
             self.lost += calls
-        if answered or count_lost:
-            self.ledger.charge(self.host, purpose, calls)
+        if answered or self.payers[purpose].count_lost:
+            self.ledger.charge(self.payers[purpose].host, purpose, calls)
 
     def close(self) -> None:
         self._file.close()

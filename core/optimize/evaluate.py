@@ -2,24 +2,26 @@
 
 Every call is charged to the ledger before it is made; the target's calls and the
 optimiser's own are kept apart. `reserve` calls are set aside for the end (choosing on
-dev, reporting on test), so a search can never eat them. A text is only started when it
+dev, reporting on test), so a search can never eat them. Texts are only started when they
 can be scored in full.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from core.llm.protocol import Host, Messages, Sampling
-from core.optimize.answers import Answers
+from core.llm.protocol import Completion, Host, Messages, Sampling
+from core.optimize.answers import Answers, Said
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
-from core.optimize.protocol import Evaluation, OutOfBudget, Scores
+from core.optimize.protocol import Evaluation, OutOfBudget, Scores, Shown
 from core.prompts.templates import messages
 from core.runs.context import WorkError
 
-Rows = dict[str, list[dict[str, Any]]]  # split -> rows: id, input, fields, messages, reference
+Row = Mapping[str, Any]  # id, input, fields, messages, reference
+Rows = dict[str, list[dict[str, Any]]]  # split -> rows
 
 
 class HostEvaluator:
@@ -31,12 +33,16 @@ class HostEvaluator:
         rows: Rows,
         answers: Answers,
         *,
+        optimizer_host: Host | None = None,
         reserve: int = 0,
         batch: int = 16,
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        """`between` is called before every batch; it may raise to stop (Cancelled)."""
+        """`optimizer_host` answers what the optimiser asks (default: `host`). `batch`: so
+        many requests a host gets at once. `between` is called before every batch; it may
+        raise to stop (Cancelled)."""
         self.host, self.objective, self.instruction, self.rows = host, objective, instruction, rows
+        self.optimizer_host = optimizer_host or host
         self.answers, self.ledger = answers, answers.ledger
         self.reserve, self.batch, self.between = reserve, batch, between
         self.failed = 0  # requests a host gave up on; each counted as an empty response
@@ -49,74 +55,102 @@ class HostEvaluator:
     def unit(self) -> float:
         return self.objective.unit
 
-    def cost(self, texts: Sequence[str], split: str = "train") -> int:
+    @cached_property
+    def shown(self) -> list[Shown]:
+        return [Shown(row["input"], self.objective.answer_of(row)) for row in self.rows["train"]]
+
+    def cost(self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None) -> int:
         """Calls that scoring these texts would take: what is known already is free."""
+        rows = self._chosen(split, examples)
         return sum(
-            self.answers.outcome(text, row["id"]) is None
-            for text in dict.fromkeys(texts)
-            for row in self.rows[split]
+            self.answers.outcome(text, row["id"]) is None for text in dict.fromkeys(texts) for row in rows
         )
 
     def fits(self, calls: int) -> bool:
         remaining = self.ledger.remaining
         return remaining is None or calls <= remaining - self.reserve
 
-    def evaluate(self, texts: Sequence[str], split: str = "train") -> Evaluation:
-        cost = self.cost(texts, split)
+    def evaluate(
+        self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None
+    ) -> Evaluation:
+        rows = self._chosen(split, examples)
+        cost = self.cost(texts, split, examples)
         if not self.fits(cost):
             raise OutOfBudget(f"{cost} calls for {split}, {self.ledger.remaining} left")
-        outcomes = [self._outcomes(text, split) for text in texts]
+        self._answer(list(dict.fromkeys(texts)), rows)
+        outcomes = [[self._known(text, row) for row in rows] for text in texts]
         return Evaluation(
             list(texts),
             split,
             np.array([[outcome.score for outcome in row] for row in outcomes]),
             [[outcome.output for outcome in row] for row in outcomes],
+            list(range(len(rows))) if examples is None else list(examples),
+            [self.answers.paid(text, [row["id"] for row in rows]) for text in texts],
         )
 
-    def _outcomes(self, text: str, split: str) -> list[Outcome]:
-        """Batches are cut at fixed places, and a batch is kept as a whole: one that was
-        lost with a killed process is asked again just as it was, so that padding to
-        another length cannot change an answer."""
+    def _chosen(self, split: str, examples: Sequence[int] | None) -> list[dict[str, Any]]:
         rows = self.rows[split]
-        system, user = self.instruction.with_text(text)
-        found: list[Outcome] = []
-        for start in range(0, len(rows), self.batch):
-            part = rows[start : start + self.batch]
-            known = [self.answers.outcome(text, row["id"]) for row in part]
-            missing = [row for row, outcome in zip(part, known, strict=True) if outcome is None]
-            if missing:
-                self.between()
-                new = iter(self._pay(text, system, user, missing))
-                known = [next(new) if outcome is None else outcome for outcome in known]
-            found += [outcome for outcome in known if outcome is not None]
-        return found
+        return rows if examples is None else [rows[i] for i in examples]
 
-    def _pay(self, text: str, system: str, user: str, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-        requests = [messages(system, user, row["fields"], row["messages"]) for row in rows]
+    def _known(self, text: str, row: Row) -> Outcome:
+        outcome = self.answers.outcome(text, row["id"])
+        assert outcome is not None  # it was just answered
+        return outcome
+
+    def _answer(self, texts: list[str], rows: list[dict[str, Any]]) -> None:
+        """Ask what is not known. Batches are cut at fixed places, across texts, and a
+        batch is kept as a whole: one that was lost with a killed process is asked again
+        just as it was, so that padding to another length cannot change an answer. A text's
+        examples stay together where they fit, because they share its beginning, which a
+        host then reads once."""
+        together = max(1, self.batch // max(1, len(rows)))
+        for first in range(0, len(texts), together):
+            pairs = [(text, row) for text in texts[first : first + together] for row in rows]
+            for start in range(0, len(pairs), self.batch):
+                part = pairs[start : start + self.batch]
+                missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
+                if missing:
+                    self.between()
+                    self._pay(missing)
+
+    def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
+        prompts = {text: self.instruction.with_text(text) for text, _ in asked}
+        requests = [messages(*prompts[text], row["fields"], row["messages"]) for text, row in asked]
 
         def make() -> list[Outcome]:
-            outcomes = self.objective.answer(self.host, requests, rows)
+            outcomes = self.objective.answer(self.host, requests, [row for _, row in asked])
             errors = [outcome.error for outcome in outcomes if outcome.error]
             self.failed += len(errors)
             if len(errors) == len(outcomes):  # not an answer: nothing to keep
-                raise WorkError(
-                    f"The host “{self.host.spec.name}” answered none of {len(outcomes)} requests: "
-                    f"{errors[0]}",
-                    "See to the host, then resume the run: what was answered is kept.",
-                )
+                raise silent(self.host, errors)
             return outcomes
 
-        return self.answers.pay_for_outcomes(text, [row["id"] for row in rows], make)
+        self.answers.pay_for_outcomes([(text, row["id"]) for text, row in asked], make)
+
+    # --- what the numbers say ------------------------------------------------------------
 
     def measure(self, evaluation: Evaluation, row: int = 0) -> Scores:
         return self.objective.measure(
-            evaluation.scores[row], evaluation.outputs[row], self.rows[evaluation.split]
+            evaluation.scores[row], evaluation.outputs[row], self._rows_of(evaluation)
         )
+
+    def percent(self, scores: Scores) -> float:
+        return self.objective.percent(scores)
+
+    def told(self, evaluation: Evaluation, row: int, place: int) -> tuple[str, str]:
+        return self.objective.told(
+            float(evaluation.scores[row, place]),
+            evaluation.outputs[row][place],
+            self._rows_of(evaluation)[place],
+        )
+
+    def _rows_of(self, evaluation: Evaluation) -> list[dict[str, Any]]:
+        return self._chosen(evaluation.split, evaluation.examples)
 
     def gain(self, evaluation: Evaluation, better: int = 1, base: int = 0) -> Scores:
         """By how much one text beats another on the same examples: a paired bootstrap,
         which resamples the examples and scores both texts on the same draw."""
-        rows = self.rows[evaluation.split]
+        rows = self._rows_of(evaluation)
         drawn = np.concatenate([np.arange(len(rows))[None, :], self.objective.draws(rows)])
         values = [
             self.objective.resampled(evaluation.scores[i], evaluation.outputs[i], rows, drawn)
@@ -126,20 +160,50 @@ class HostEvaluator:
         low, high = np.quantile(difference[1:], [0.025, 0.975])
         return {"score": float(difference[0]), "low": float(low), "high": float(high), "n": len(rows)}
 
+    # --- what the optimiser asks -----------------------------------------------------------
+
     def ask(self, key: str, messages: Messages, sampling: Sampling) -> str:
-        said = self.answers.said(key)
-        if said is not None:
-            return said
-        if not self.fits(1 + len(self.rows["train"])):
+        return self._ask([key], [messages], sampling)[0]
+
+    def ask_many(self, key: str, requests: Sequence[Messages], sampling: Sampling) -> list[str]:
+        return self._ask([f"{key}/{i}" for i in range(len(requests))], requests, sampling)
+
+    def _ask(self, keys: list[str], requests: Sequence[Messages], sampling: Sampling) -> list[str]:
+        """Batches are kept as a whole here, too."""
+        new = [i for i, key in enumerate(keys) if self.answers.said(key) is None]
+        if not self.fits(len(new) * (1 + len(self.rows["train"]))):
             raise OutOfBudget("an answer could not be scored any more")
-        self.between()
+        for start in range(0, len(keys), self.batch):
+            part = [i for i in new if start <= i < start + self.batch]
+            if part:
+                self.between()
+                self._pay_for_saying([keys[i] for i in part], [requests[i] for i in part], sampling, part)
+        return [self.answers.said(key) or "" for key in keys]
 
-        def make() -> tuple[str, dict[str, Any]]:
-            answer = self.host.generate([messages], sampling)[0]
-            if answer.error:
-                self.failed += 1
-            spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
-            cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
-            return answer.text + ("…" if cut else ""), spent
+    def _pay_for_saying(
+        self, keys: list[str], requests: list[Messages], sampling: Sampling, places: list[int]
+    ) -> None:
+        def make() -> list[Said]:
+            answers = self.optimizer_host.generate(
+                requests, sampling, seeds=[sampling.seed + place for place in places]
+            )
+            errors = [answer.error for answer in answers if answer.error]
+            self.failed += len(errors)
+            if len(errors) == len(answers) > 1:  # one alone may be odd, and counts as empty
+                raise silent(self.optimizer_host, errors)
+            return [said(answer) for answer in answers]
 
-        return self.answers.pay_for_saying(key, make)
+        self.answers.pay_for_saying(keys, make)
+
+
+def said(answer: Completion) -> Said:
+    cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
+    spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
+    return answer.text + ("…" if cut else ""), spent
+
+
+def silent(host: Host, errors: list[str]) -> WorkError:
+    return WorkError(
+        f"The host “{host.spec.name}” answered none of {len(errors)} requests: {errors[0]}",
+        "See to the host, then resume the run: what was answered is kept.",
+    )

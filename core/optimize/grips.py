@@ -36,7 +36,17 @@ from typing import Any
 from core.llm.protocol import Sampling
 from core.optimize import phrases
 from core.optimize.phrases import Phrases
-from core.optimize.protocol import Candidate, Dropped, Evaluator, Event, Iterated, OutOfBudget, Scored
+from core.optimize.protocol import (
+    Candidate,
+    Dropped,
+    Evaluator,
+    Event,
+    Figure,
+    Iterated,
+    OutOfBudget,
+    Scored,
+)
+from core.optimize.reading import same_text
 from core.prompts.templates import SLOT
 
 OPERATIONS = ("delete", "swap", "substitute", "add")
@@ -215,6 +225,9 @@ class Grips:
         done = self.iteration + len(self.pool) / self.m
         return min(1.0, max(done / self.iterations, self.fruitless / self.patience * 0.5))
 
+    def figures(self) -> list[Figure]:
+        return []
+
     def state_dict(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self._STATE}
         return {**state, "candidates": [candidate.as_dict() for candidate in self.candidates]}
@@ -240,10 +253,6 @@ def without(items: list[str], taken: list[str]) -> list[str]:
     for item in taken:
         rest.remove(item)
     return rest
-
-
-def same_text(a: str, b: str) -> bool:
-    return a.split() == b.split()
 
 
 # --- paraphrases ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import t as student
 
 from core.llm.protocol import Host, Messages, Sampling
@@ -57,6 +58,18 @@ class Objective(Protocol):
 
     def draws(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """(RESAMPLES, n) indices of a seeded bootstrap over the examples."""
+        ...
+
+    def percent(self, scores: Scores) -> float:
+        """A score between 0 and 100, for a language model to read."""
+        ...
+
+    def answer_of(self, row: Mapping[str, Any]) -> str:
+        """What an example shows as its right answer; empty where nothing is known."""
+        ...
+
+    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+        """An output, and how good it was on its example, both in words."""
         ...
 
 
@@ -127,6 +140,16 @@ class LabelScore:
             members = np.flatnonzero(truth == label)
             parts.append(members[rng.integers(0, len(members), (RESAMPLES, len(members)))])
         return np.concatenate(parts, axis=1)
+
+    def percent(self, scores: Scores) -> float:
+        return 100 * float(scores["accuracy"])
+
+    def answer_of(self, row: Mapping[str, Any]) -> str:
+        return self.words[self._index[row["reference"]]]
+
+    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+        said, right = self.words[self._index[output]], self.answer_of(row)
+        return said, f"Right: the answer is “{right}”." if score else f"Wrong: the right answer is “{right}”."
 
     def _codes(
         self, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
@@ -199,3 +222,14 @@ class RewardScore:
 
     def draws(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         return np.random.default_rng(0).integers(0, len(rows), (RESAMPLES, len(rows)))
+
+    def percent(self, scores: Scores) -> float:
+        return 100 * float(ndtr(scores["score"]))
+
+    def answer_of(self, row: Mapping[str, Any]) -> str:
+        return str(row.get("reference") or "")
+
+    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+        said = f"A reward model of people's preferences gives {score:+.2f}, where 0 is an average answer."
+        better = self.answer_of(row)
+        return output, f"{said} A good answer is: {better}" if better else said

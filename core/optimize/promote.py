@@ -117,12 +117,19 @@ def best_candidates(candidates: list[Candidate], count: int) -> list[Candidate]:
     better = [
         candidate
         for candidate in candidates
-        if candidate.number > 0 and score(candidate, "train") > score(start, "train")
+        if candidate.number > 0
+        and _examples(candidate) == _examples(start)  # some are scored in part only
+        and score(candidate, "train") > score(start, "train")
     ]
     if "dev" in start.scores:
         better = [candidate for candidate in better if score(candidate, "dev") >= score(start, "dev")]
     better.sort(key=lambda c: (score(c, "dev"), score(c, "train"), -c.number), reverse=True)
     return better[:count]
+
+
+def _examples(candidate: Candidate) -> int | None:
+    """On how many train examples it was scored."""
+    return candidate.scores.get("train", {}).get("n")
 
 
 def _generate_run(db: Database, who: Principal, run: Run, prompts: list[Prompt]) -> Run:

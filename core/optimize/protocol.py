@@ -2,8 +2,8 @@
 file that can be read beside its paper.
 
 An optimiser proposes texts; an evaluator scores them and keeps the books. The optimiser
-never sees a host, a budget or a file: it calls `evaluate` and `ask`, and either may
-raise `OutOfBudget` before anything is paid. A search (core/optimize/search.py) calls
+never sees a host or a file: it calls `evaluate` and `ask`, and either may raise
+`OutOfBudget` before anything is paid. A search (core/optimize/search.py) calls
 `step` until the optimiser has finished or a stop condition says so, and saves
 `state_dict` after every step; a killed search starts again from the last one, and what
 was paid for since comes out of the evaluator's cache.
@@ -27,8 +27,9 @@ class OutOfBudget(Exception):
 @dataclass
 class Candidate:
     """A text that was proposed and scored. `number` 0 is the start. `parent` and
-    `operation` say where it came from; `scores` maps a split to its score; `calls` is
-    what the run had spent when it was scored."""
+    `operation` say where it came from; `scores` maps a split to its score (its `n` says on
+    how many examples: a method may score in parts); `calls` is what the run had spent when
+    it was scored."""
 
     number: int
     text: str
@@ -44,29 +45,70 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores and outputs of some texts on the examples of one split, in their order.
-    `scores`: (texts, examples); `outputs[i][j]`: what text i gave on example j."""
+    """Scores and outputs of some texts on examples of one split. `scores`: (texts,
+    examples); `outputs[i][j]`: what text i gave on example j; `examples[j]`: its place
+    in the split; `spent[i]`: calls the run had spent once text i was scored."""
 
     texts: list[str]
     split: str
     scores: np.ndarray
     outputs: list[list[str]]
+    examples: list[int]
+    spent: list[int]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A train example as a method may show it to a language model: `answer` is the word
+    of its label, or its reference; empty where there is none."""
+
+    input: str
+    answer: str
 
 
 class Evaluator(Protocol):
-    def evaluate(self, texts: Sequence[str], split: str = "train") -> Evaluation:
-        """Score texts on a split. Each (text, example) is paid for once. Raises
-        OutOfBudget, before any call, when they cannot all be scored in full."""
+    def evaluate(
+        self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None
+    ) -> Evaluation:
+        """Score texts on a split, or on some of its examples (places in it). Each (text,
+        example) is paid for once. Raises OutOfBudget, before any call, when they cannot
+        all be scored in full."""
+        ...
+
+    def fits(self, calls: int) -> bool:
+        """Whether the search may still spend so many calls. For methods that score in
+        parts, and must keep enough for their last comparison."""
         ...
 
     def measure(self, evaluation: Evaluation, row: int = 0) -> Scores:
         """One text's score with its interval."""
         ...
 
+    def percent(self, scores: Scores) -> float:
+        """A score on the scale from 0 to 100 on which texts are shown to a language
+        model: accuracy, or the share of a standard normal below the reward."""
+        ...
+
+    @property
+    def shown(self) -> Sequence[Shown]:
+        """The train examples, in the order of the split."""
+        ...
+
+    def told(self, evaluation: Evaluation, row: int, place: int) -> tuple[str, str]:
+        """What text `row` gave on the example at `place` of the evaluation, and how good
+        that was, both in words."""
+        ...
+
     def ask(self, key: str, messages: Messages, sampling: Sampling) -> str:
-        """Ask the language model to help the optimiser: one call, answered from the
-        cache when the same `key` was asked before; an only line that was cut off ends
-        in “…”. Raises OutOfBudget when the answer could not be scored any more."""
+        """Ask the optimiser's language model: one call, answered from the cache when the
+        same `key` was asked before; an only line that was cut off ends in “…”. Raises
+        OutOfBudget when the answer could not be scored any more."""
+        ...
+
+    def ask_many(self, key: str, requests: Sequence[Messages], sampling: Sampling) -> list[str]:
+        """As `ask`, all in one batch: request i has the key `key/i` and the seed
+        `sampling.seed + i`. Raises OutOfBudget when not all of the answers could be
+        scored."""
         ...
 
     @property
@@ -112,6 +154,15 @@ class Iterated:
 Event = Scored | Dropped | Iterated
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A number of a method's own, with the sentence that defines it."""
+
+    label: str
+    value: float
+    help: str
+
+
 class Optimizer(Protocol):
     """`candidates` are all that were scored, the start first; `finished` is the
     method's own reason to stop (a key of FINISH_WORDS), else None; `dropped` counts
@@ -129,6 +180,10 @@ class Optimizer(Protocol):
 
     def fraction(self) -> float:
         """How far the method is by its own limits, 0 to 1."""
+        ...
+
+    def figures(self) -> list[Figure]:
+        """What the method has to say about its search, for the page."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -211,5 +266,7 @@ FINISH_WORDS = {
     "cancelled": "A person stopped it. The best so far was kept, without a score on dev and test.",
     "patience": "Several iterations in a row found nothing better (the method's patience).",
     "iterations": "The method's number of iterations was done.",
-    "exhausted": "There was no edit left that gives a new text.",
+    "exhausted": "There was nothing left to try that gives a new text.",
+    "unproductive": "The language model that proposes gave nothing that could be used, several times in "
+    "a row. Choose a stronger optimiser host.",
 }

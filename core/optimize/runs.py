@@ -2,9 +2,9 @@
 it. Never imports torch.
 
 config: method, reward, budget {calls}, seed; and, all with defaults: prompt, host,
-labels (or verbalizer), examples {train, dev, test}, finalists, max_new_tokens, the
-method's own options (candidates, edits, patience, iterations, granularity, annealing),
-and stop conditions (time_limit_s, target, no_improvement).
+optimizer_host, labels (or verbalizer), examples {train, dev, test}, finalists,
+max_new_tokens, the method's own options (core/optimize/methods.py), and stop conditions
+(time_limit_s, target, no_improvement).
 """
 
 from dataclasses import asdict, dataclass
@@ -24,7 +24,15 @@ from core.optimize.inputs import (
     sample,
     usable_examples,
 )
-from core.optimize.phrases import GRANULARITIES
+from core.optimize.methods import (
+    ACCESS,
+    ACCESS_WORDS,
+    Method,
+    checked_whole,
+    key_of,
+    lacking,
+    method_named,
+)
 from core.optimize.plan import SPLITS, plan
 from core.reward.registry import active_model
 from core.runs.folder import RunFolder
@@ -34,32 +42,6 @@ from storage.tables import Project, Run
 
 DEFAULT_CALLS = {"reward_model": 600, "labels": 2_000}
 MAX_CALLS = 10_000_000
-ACCESS = {"local": {"text", "label_logprobs", "gradients"}, "openai": {"text"}}
-ACCESS_WORDS = {
-    "text": "generated text",
-    "label_logprobs": "log-probabilities of labels",
-    "gradients": "gradients",
-}
-
-
-@dataclass(frozen=True)
-class Method:
-    """`needs`: what it needs from the host beyond what the reward needs."""
-
-    short: str
-    title: str
-    sentence: str
-    needs: frozenset[str] = frozenset({"text"})
-
-
-METHODS = {
-    "grips": Method(
-        "GrIPS",
-        "GrIPS: edit search",
-        "Deletes, swaps, paraphrases and puts back phrases of the instruction, and keeps an edit "
-        "that scores strictly better (Prasad et al. 2023).",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -85,15 +67,10 @@ REWARDS = {
     ),
 }  # fmt: skip
 
-_OPTIONS = {
-    "candidates": (5, 1, 100),
-    "edits": (1, 1, 10),
-    "patience": (2, 1, 1_000),
-    "iterations": (10, 1, 10_000),
-}
+# Of every method; each has options of its own besides (core/optimize/methods.py).
 _FIELDS = {
-    "method", "reward", "budget", "seed", "prompt", "host", "labels", "verbalizer", "examples", "finalists",
-    "max_new_tokens", "granularity", "annealing", "time_limit_s", "target", "no_improvement", *_OPTIONS,
+    "method", "reward", "budget", "seed", "prompt", "host", "optimizer_host", "labels", "verbalizer",
+    "examples", "finalists", "max_new_tokens", "time_limit_s", "target", "no_improvement",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
 _FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "sampling"}
@@ -102,15 +79,20 @@ _FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "samplin
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
     """Check the config and gather what is frozen. Raises Invalid naming the field that is
     wrong, or what is missing in the project."""
-    unknown = sorted(set(config) - _FIELDS - _FROZEN)
-    if unknown:
-        raise Invalid(f"{unknown[0]}: not a setting of this run.", f"Settings: {', '.join(sorted(_FIELDS))}.")
     method = method_named(config.get("method"))
+    fields = _FIELDS | {option.name for option in method.options}
+    unknown = sorted(set(config) - fields - _FROZEN)
+    if unknown:
+        raise Invalid(
+            f"{unknown[0]}: not a setting of a run with {method.short}.",
+            f"Settings: {', '.join(sorted(fields))}.",
+        )
     kind, task = reward_named(config.get("reward"))
-    options = options_of(config)
+    options = method.checked_options(config)
     spec = host_spec(session, config.get("host"))
     refuse_host(spec, method, kind)
-    documents: dict[str, Any] = {"host": spec.as_dict()}
+    proposer = proposer_spec(session, config, spec, method)
+    documents: dict[str, Any] = {"host": spec.as_dict(), "optimizer_host": proposer.as_dict()}
     frozen: dict[str, Any] = {}
 
     examples = usable_examples(session, project.id, with_reference=kind == "labels")
@@ -160,15 +142,16 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
         kind,
         wanted=sizes_of(config),
         finalists=whole(config, "finalists", None, 1, 20),
-        per_iteration=options["candidates"],
+        per_iteration=int(options[method.group]),
     )
     return Prepared(
         config={
             **{name: value for name, value in config.items() if name not in _FROZEN},
-            "method": config.get("method") or "grips",
+            "method": key_of(config.get("method")),
             "reward": kind,
             "budget": {"calls": laid.budget},
             "host": spec.name,
+            "optimizer_host": proposer.name,
             "prompt": start.prompt_id or config.get("prompt"),
             "examples": {split: getattr(laid, split) for split in SPLITS},
             "start": start.as_dict(),
@@ -191,13 +174,6 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
 # --- the config's fields ---------------------------------------------------------------------
 
 
-def method_named(name: Any) -> Method:
-    method = METHODS.get(str(name or "grips").strip().lower())
-    if method is None:
-        raise Invalid(f"method: there is no “{name}”.", f"Methods: {', '.join(METHODS)}.")
-    return method
-
-
 def reward_named(name: Any) -> tuple[str, str]:
     """(kind of reward, the name as it was given): `sst2` is a reward of the kind labels."""
     said = str(name or "").strip().lower().replace("-", "_")
@@ -211,17 +187,27 @@ def reward_named(name: Any) -> tuple[str, str]:
 
 def refuse_host(spec: HostSpec, method: Method, reward: str) -> None:
     """Raises Invalid when the host cannot give what the method or the reward needs."""
-    there = ACCESS.get(spec.kind, {"text"})
-    for need, what in (
-        (REWARDS[reward].needs, f"The reward “{reward}”"),
-        *((n, method.title) for n in method.needs),
-    ):
-        if need not in there:
-            raise Invalid(
-                f"host: {what} needs {ACCESS_WORDS[need]}, and “{spec.name}” gives only "
-                f"{' and '.join(ACCESS_WORDS[item] for item in sorted(there))}.",
-                "Choose an in-process host, or optimise against the reward model.",
-            )
+    needs = {REWARDS[reward].needs: f"The reward “{reward}”"} | dict.fromkeys(method.needs, method.title)
+    missing = lacking(spec, needs)
+    if missing:
+        there = " and ".join(ACCESS_WORDS[item] for item in sorted(ACCESS.get(spec.kind, {"text"})))
+        raise Invalid(
+            f"host: {missing[0]} needs {missing[1]}, and “{spec.name}” gives only {there}.",
+            "Choose an in-process host, or optimise against the reward model.",
+        )
+
+
+def proposer_spec(session: Session, config: dict[str, Any], target: HostSpec, method: Method) -> HostSpec:
+    """Where the optimiser's own language model runs: the target's host, unless another is
+    named."""
+    if not config.get("optimizer_host"):
+        return target
+    if not method.asks:
+        raise Invalid(f"optimizer_host: {method.title} asks no language model.", "Leave it out.")
+    try:
+        return host_spec(session, config["optimizer_host"])
+    except Invalid as problem:
+        raise Invalid(f"optimizer_{problem.message}", problem.hint) from problem
 
 
 def calls_of(config: dict[str, Any], reward: str) -> int:
@@ -246,17 +232,6 @@ def sizes_of(config: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def options_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The options of GrIPS."""
-    options: dict[str, Any] = {
-        name: whole(config, name, default, low, high) for name, (default, low, high) in _OPTIONS.items()
-    }
-    granularity = config.get("granularity") or "phrase"
-    if granularity not in GRANULARITIES:
-        raise Invalid(f"granularity: there is no “{granularity}”.", f"One of: {', '.join(GRANULARITIES)}.")
-    return {**options, "granularity": granularity, "annealing": bool(config.get("annealing", False))}
-
-
 def stops_of(config: dict[str, Any]) -> dict[str, Any]:
     seconds, target = config.get("time_limit_s"), config.get("target")
     for name, value in (("time_limit_s", seconds), ("target", target)):
@@ -274,12 +249,6 @@ def stops_of(config: dict[str, Any]) -> dict[str, Any]:
 def whole(config: dict[str, Any], name: str, default: int | None, low: int, high: int) -> Any:
     value = config.get(name)
     return default if value is None else checked_whole(name, value, low, high)
-
-
-def checked_whole(name: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Invalid(f"{name}: a whole number from {low:,} to {high:,}.")
-    return value
 
 
 def pick(rows: dict[str, list[dict[str, Any]]], laid: dict[str, Any], seed: int) -> list[dict[str, Any]]:

@@ -88,9 +88,13 @@ class Search:
         scored = self.optimizer.candidates
         best, best_at = float("-inf"), 0
         for place, candidate in enumerate(scored, 1):
-            if candidate.scores["train"]["score"] > best:
+            if self.full(candidate) and candidate.scores["train"]["score"] > best:
                 best, best_at = candidate.scores["train"]["score"], place
         return Standing(self.evaluator.calls, self.seconds, len(scored), best, best_at)
+
+    def full(self, candidate: Candidate) -> bool:
+        """Scored on all of train: a method may have stopped short of that."""
+        return bool(candidate.scores["train"]["n"] >= len(self.evaluator.rows["train"]))
 
     # --- the end, on dev and test ------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class Search:
         if not scored:
             raise WorkError("The budget did not score the start prompt.", "Start again with a larger budget.")
         start = scored[0]
-        ranked = sorted(scored[1:], key=lambda c: (-_train(c), c.number))
+        ranked = sorted(filter(self.full, scored[1:]), key=lambda c: (-_train(c), c.number))
         chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]
         if reason == "cancelled":
             return Outcome((chosen or [start])[0], start, [], reason, None)

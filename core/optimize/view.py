@@ -10,6 +10,7 @@ from core.access import Principal, require
 from core.errors import Invalid, NotFound
 from core.llm.registry import host_spec
 from core.optimize.instruction import instruction_of
+from core.optimize.methods import METHODS, why_not
 from core.optimize.runs import prepare
 from core.projects import find_project
 from core.reward.registry import active_model
@@ -108,6 +109,14 @@ def _editable_prompts(session: Session, project: Project) -> list[Prompt]:
             continue
         found.append(prompt)
     return sorted(found, key=lambda prompt: prompt.id != project.champion_prompt_id)
+
+
+def offered(db: Database, who: Principal, host: str | None = None) -> dict[str, str | None]:
+    """Every method, with the reason why this host cannot serve it, or None."""
+    require(who, "run.view")
+    with db.read() as session:
+        spec = host_spec(session, host)
+    return {name: why_not(method, spec) for name, method in METHODS.items()}
 
 
 def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> Preview:

@@ -1,7 +1,8 @@
 """The work of a run of kind `optimize`, from its folder alone.
 
 inputs/examples.parquet   id, split, input, fields (JSON), messages (JSON), reference
-inputs/host.json          a HostSpec
+inputs/host.json          a HostSpec: the model whose prompt is worked on
+inputs/optimizer_host.json  a HostSpec: the model that proposes; often the same
 inputs/reward.json        {"kind": "labels", "words": {reference: word}} or
                           {"kind": "reward_model", "folder": …, "sampling": {…}}
 state/search.json         the optimiser, after its last step
@@ -11,6 +12,7 @@ state/answers.jsonl       every answer paid for
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ import pyarrow.parquet as pq
 
 from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec, Sampling
-from core.optimize.answers import Answers
+from core.optimize.answers import Answers, Payer
 from core.optimize.evaluate import HostEvaluator, Rows
-from core.optimize.grips import Grips
 from core.optimize.instruction import Instruction
+from core.optimize.methods import method_named
 from core.optimize.objectives import LabelScore, Objective, RewardScore, Scorer
 from core.optimize.protocol import (
     FINISH_WORDS,
@@ -41,7 +43,10 @@ from core.optimize.protocol import (
 from core.optimize.search import Outcome, Search
 from core.runs.context import RunContext, WorkError
 
-BATCH = {"labels": 32, "reward_model": 16}  # requests a host gets at once
+# Requests a host gets at once. In process it sorts them by length and cuts batches that fit
+# its memory; behind a URL a batch is what a kill can lose.
+BATCH = {"labels": 128, "reward_model": 32}
+BATCH_REMOTE = 16
 
 
 def open_host(spec: HostSpec, models_dir: Path) -> Host:
@@ -66,14 +71,15 @@ def run(context: RunContext) -> dict[str, Any]:
     spec = HostSpec(**_read(context.inputs / "host.json"))
     context.progress(0.0, "Opening the language model")
     objective = open_objective(_read(context.inputs / "reward.json"))
-    host = open_host(spec, context.models_dir)
+    host = stoppable(open_host(spec, context.models_dir), context)
+    proposer = proposer_of(context, spec, host)
     if objective.needs not in host.access:
         raise WorkError(
             f"The host “{spec.name}” gives no {objective.needs}, which this reward needs.",
             "Choose an in-process host, or optimise against the reward model.",
         )
     ledger = Ledger(config["budget"]["calls"])
-    answers = Answers(context.state / "answers.jsonl", spec.name, ledger, count_lost=spec.kind != "local")
+    answers = Answers(context.state / "answers.jsonl", ledger, payer(spec), payer(proposer.spec))
     plan = config["plan"]
     evaluator = HostEvaluator(
         host,
@@ -81,8 +87,9 @@ def run(context: RunContext) -> dict[str, Any]:
         Instruction(**config["start"]),
         rows,
         answers,
+        optimizer_host=proposer,
         reserve=plan["reserve"],
-        batch=BATCH[objective.name],
+        batch=BATCH[objective.name] if spec.kind == "local" else BATCH_REMOTE,
         between=context.check_cancelled,
     )
     optimizer = make_optimizer(config, context.seed)
@@ -128,15 +135,15 @@ class Report:
                 f"Dropped a proposal ({event.operation}): {event.reason}. {event.detail}".strip()
             )
         elif isinstance(event, Iterated):
-            taken = f"candidate {event.accepted} is" if event.accepted is not None else "nobody is"
-            self.context.log(f"Iteration {event.iteration + 1}: {taken} the new base ({event.note}).")
+            taken = f"candidate {event.accepted} is accepted: " if event.accepted is not None else ""
+            self.context.log(f"Iteration {event.iteration + 1}: {taken}{event.note}.")
         self.ledger.emit(self.context)
         self.progress()
 
     def candidate(self, candidate: Candidate) -> None:
         self.context.emit("candidate", **candidate.as_dict())
-        score = candidate.scores["train"]["score"]
-        if not self.last_part:
+        score, full = candidate.scores["train"]["score"], candidate.scores["train"]["n"] >= self.plan["train"]
+        if full and not self.last_part:
             self.best = max(self.best, score)
             self.context.metric(candidate.number, calls=candidate.calls, score=score, best=self.best)
 
@@ -151,13 +158,36 @@ class Report:
         scored = len(self.optimizer.candidates)
         self.context.progress(
             share,
-            f"{scored} candidates scored, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
+            f"{scored} candidates tried, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
         )
 
 
 def make_optimizer(config: dict[str, Any], seed: int) -> Optimizer:
-    options = config["options"]
-    return Grips(Instruction(**config["start"]).text, seed, **options)
+    method = method_named(config["method"])
+    return method.make(Instruction(**config["start"]).text, seed, config["options"])
+
+
+def payer(spec: HostSpec) -> Payer:
+    return Payer(spec.name, count_lost=spec.kind != "local")
+
+
+def proposer_of(context: RunContext, target: HostSpec, host: Host) -> Host:
+    """The optimiser's host: opened only when it is another model than the target's."""
+    file = context.inputs / "optimizer_host.json"
+    if not file.exists():  # a run frozen before there was a choice
+        return host
+    spec = HostSpec(**_read(file))
+    if spec == target:
+        return host
+    context.progress(0.0, "Opening the language model that proposes")
+    return stoppable(open_host(spec, context.models_dir), context)
+
+
+def stoppable(host: Host, context: RunContext) -> Host:
+    """A model in process gives up the batch in hand when a person stops the search."""
+    if hasattr(host, "stop"):
+        host.stop = lambda: context.cancelled
+    return host
 
 
 def open_objective(reward: dict[str, Any]) -> Objective:
@@ -209,6 +239,7 @@ def summary(
         "candidates": len(optimizer.candidates),
         "accepted": sum(candidate.accepted for candidate in optimizer.candidates),
         "dropped": optimizer.dropped,
+        "figures": [asdict(figure) for figure in optimizer.figures()],
         "failed_calls": evaluator.failed,
         "lost_calls": evaluator.answers.lost,
         "tokens_in": total.tokens_in,

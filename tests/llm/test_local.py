@@ -181,3 +181,11 @@ def test_prices_make_costs(tiny):
     priced = HostSpec(**{**spec.as_dict(), "price_in": 1e6, "price_out": 2e6})
     answer = open_host(priced, tiny.parent).generate(asks("the cat"), Sampling(4, 0))[0]
     assert answer.cost == answer.tokens_in + 2 * answer.tokens_out
+
+
+def test_one_request_several_times_in_one_batch_by_seeds(host):
+    sampling = Sampling(12, 1.5, 1.0, 7)
+    asked = asks(TEXTS[0]) * 3
+    together = [a.text for a in host.generate(asked, sampling, seeds=[7, 8, 7])]
+    assert together[0] == together[2] != together[1]
+    assert together[0] == host.generate(asked[:1], sampling)[0].text

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.llm.protocol import Completion, HostSpec
+from core.optimize.methods import METHODS
 from core.runs.folder import RunFolder, write_json
 
 START = (
@@ -42,12 +44,19 @@ class FakeHost:
             raise Killed
         self.calls += calls
 
-    def generate(self, requests, sampling, on_done=None):
+    def generate(self, requests, sampling, on_done=None, seeds=None):
         self._count(len(requests))
-        return [self._answer(request, sampling) for request in requests]
+        seeds = seeds or [sampling.seed] * len(requests)
+        return [
+            self._answer(request, replace(sampling, seed=seed))
+            for request, seed in zip(requests, seeds, strict=True)
+        ]
 
     def _answer(self, request, sampling):
         last = request[-1]["content"]
+        proposal = proposed(last, sampling.seed)
+        if proposal is not None:
+            return Completion(proposal, 50, 20)
         if last.startswith("Say this in other words"):
             phrase = last.rsplit("\n\n", 1)[1]
             roll = chance(phrase, str(sampling.seed))
@@ -71,6 +80,27 @@ class FakeHost:
             )
             rows.append([0.0 if label == answer else -2.0 for label in labels])
         return np.array(rows)
+
+
+def proposed(request: str, seed: int) -> str | None:
+    """What the fake says to a method that wants a whole instruction: a shorter one, and now
+    and then something that is no use."""
+    forms = {
+        "Answer with the new instruction only": "{}",
+        "Answer with the instruction only": "Instruction: {}",
+        "between <INS> and </INS>": "Well: <INS>{}</INS>",
+        "between <prompt> and </prompt>": "1. …\n2. <prompt>{}</prompt>",
+        "Provide the new instructions within ```": "```\n{}\n```",
+    }
+    form = next((form for mark, form in forms.items() if mark in request), None)
+    if form is None:
+        return None
+    roll = chance(request, str(seed))
+    if roll < 0.15:
+        return "" if roll < 0.1 else "I cannot do that."
+    words = START.split()
+    kept = [word for word in words if chance(word, request, str(seed)) < 0.6]
+    return form.format(("Read: " if roll > 0.5 else "") + " ".join(kept))
 
 
 class FakeScorer:
@@ -103,13 +133,23 @@ WORDS = {"0": "negative", "1": "positive"}
 
 
 def make_folder(
-    path: Path, *, reward="labels", calls=400, seed=3, sizes=(12, 6, 8), finalists=3, host=None, **options
+    path: Path,
+    *,
+    method="grips",
+    reward="labels",
+    calls=400,
+    seed=3,
+    sizes=(12, 6, 8),
+    finalists=3,
+    host=None,
+    optimizer_host=None,
+    **options,
 ) -> RunFolder:
     """A frozen run, as `prepare` leaves it."""
     train, dev, test = sizes
     data = rows(train, dev, test)
     config = {
-        "method": "grips",
+        "method": method,
         "reward": reward,
         "budget": {"calls": calls},
         "start": {"system": START, "user": "{{input}}", "place": "system", "prompt_id": None, "name": "start"},
@@ -117,8 +157,7 @@ def make_folder(
             "budget": calls, "train": train, "dev": dev, "test": test, "finalists": finalists,
             "reserve": dev * (finalists + 1) + 2 * test,
         },
-        "options": {"candidates": 5, "edits": 1, "patience": 2, "iterations": 10, "granularity": "phrase",
-                    "annealing": False, **options},
+        "options": {**METHODS[method].checked_options({}), **options},
         "stop": {},
     }  # fmt: skip
     folder = RunFolder(path)
@@ -128,7 +167,9 @@ def make_folder(
     )  # fmt: skip
     flat = [{**row, "fields": json.dumps(row["fields"])} for split in data.values() for row in split]
     pq.write_table(pa.Table.from_pylist(flat), folder.inputs / "examples.parquet")
-    write_json(folder.inputs / "host.json", (host or HostSpec(name="fake")).as_dict())
+    target = host or HostSpec(name="fake")
+    write_json(folder.inputs / "host.json", target.as_dict())
+    write_json(folder.inputs / "optimizer_host.json", (optimizer_host or target).as_dict())
     document = (
         {"kind": "labels", "words": WORDS}
         if reward == "labels"

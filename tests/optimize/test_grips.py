@@ -4,50 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.optimize.grips import Grips, read_paraphrase, same_text
+from core.optimize.grips import Grips, read_paraphrase
 from core.optimize.phrases import split
-from core.optimize.protocol import Dropped, Evaluation, Iterated, OutOfBudget, Scored
+from core.optimize.protocol import Dropped, Iterated, Scored
+from core.optimize.reading import same_text
 from core.prompts.templates import SLOT
 from tests.optimize.fakes import START, chance
-
-
-class RuleEvaluator:
-    """Scores a text by `rule`; paraphrases with `answer`; knows `budget` calls."""
-
-    unit = 100.0
-
-    def __init__(self, rule, answer=lambda key, phrase: f"other {key}", budget=10_000):
-        self.rule, self.answer, self.budget = rule, answer, budget
-        self.calls = 0
-        self.asked: list[str] = []
-        self.texts: list[str] = []
-
-    def evaluate(self, texts, split="train"):
-        if self.calls + len(texts) > self.budget:
-            raise OutOfBudget
-        self.calls += len(texts)
-        self.texts += texts
-        return Evaluation(list(texts), split, None, [])
-
-    def measure(self, evaluation, row=0):
-        score = float(self.rule(evaluation.texts[row]))
-        return {"score": score, "low": score, "high": score, "n": 1}
-
-    def ask(self, key, messages, sampling):
-        if self.calls + 2 > self.budget:
-            raise OutOfBudget
-        self.calls += 1
-        self.asked.append(key)
-        return self.answer(key, messages[0]["content"].rsplit("\n\n", 1)[1])
-
-
-def run(grips, evaluator, steps=1_000):
-    events = []
-    for _ in range(steps):
-        if grips.finished:
-            break
-        events += grips.step(evaluator)
-    return events
+from tests.optimize.rules import RuleEvaluator, phrase_answer, run
 
 
 def shorter(text):
@@ -136,7 +99,7 @@ def test_an_instruction_of_one_phrase_cannot_be_deleted():
 
 def test_useless_paraphrases_are_counted_and_said():
     grips = Grips(START, 10, operations=("substitute",), iterations=1)
-    events = run(grips, RuleEvaluator(lambda text: 0, answer=lambda key, phrase: ""))
+    events = run(grips, RuleEvaluator(lambda text: 0, answer=phrase_answer(lambda key, phrase: "")))
     drops = [event for event in events if isinstance(event, Dropped)]
     assert grips.dropped == {"unparseable": len(drops)} and len(drops) == 5 * 6
     assert grips.finished == "exhausted"
@@ -173,12 +136,18 @@ def test_from_its_state_it_goes_on_as_if_nothing_had_happened(seed, cut, anneali
         return Grips(START, seed, annealing=annealing)
 
     whole = new()
-    run(whole, RuleEvaluator(lambda text: chance(text), lambda key, phrase: f"{key} {phrase}"))
+    run(whole, RuleEvaluator(lambda text: chance(text), phrase_answer(lambda key, phrase: f"{key} {phrase}")))
     first = new()
-    run(first, RuleEvaluator(lambda text: chance(text), lambda key, phrase: f"{key} {phrase}"), steps=cut)
+    run(
+        first,
+        RuleEvaluator(lambda text: chance(text), phrase_answer(lambda key, phrase: f"{key} {phrase}")),
+        steps=cut,
+    )
     second = new()
     second.load_state_dict(first.state_dict())
-    run(second, RuleEvaluator(lambda text: chance(text), lambda key, phrase: f"{key} {phrase}"))
+    run(
+        second, RuleEvaluator(lambda text: chance(text), phrase_answer(lambda key, phrase: f"{key} {phrase}"))
+    )
     assert [c.text for c in second.candidates] == [c.text for c in whole.candidates]
     assert (second.finished, second.dropped, second.base) == (whole.finished, whole.dropped, whole.base)
 
@@ -193,7 +162,8 @@ def test_slots_are_never_damaged(parts, seed, granularity):
     text = " ".join(parts)
     grips = Grips(text, seed, granularity=granularity, edits=2, iterations=4)
     evaluator = RuleEvaluator(
-        lambda text: chance(text), lambda key, phrase: "{{input}}" if "1" in key else "new words"
+        lambda text: chance(text),
+        phrase_answer(lambda key, phrase: "{{input}}" if "1" in key else "new words"),
     )
     run(grips, evaluator)
     for candidate in grips.candidates:

@@ -1,7 +1,11 @@
 """The page: empty states, the form, a running search, a finished one."""
 
+from dataclasses import replace
+
 import pytest
 
+from core.llm.registry import create_host
+from core.optimize.methods import METHODS
 from core.runs.service import get_run, list_runs
 from storage.tables import Run
 
@@ -80,3 +84,43 @@ def test_a_lead_looks_but_starts_nothing(person, project, open_page, examples, c
     search()
     at = open_page(lead, "optimize.py", project)
     assert not at.exception and not [b for b in at.button if b.key in ("optimize_new", "optimize_send")]
+
+
+def test_the_form_shows_a_method_s_own_settings(db, admin, project, open_page, examples, champion):
+    examples(train=30)
+    at = open_page(admin, "optimize.py", project)
+    assert any(box.key == "optimize_grips_granularity" for box in at.selectbox)
+    at.selectbox(key="optimize_method").set_value("opro").run()
+    assert not at.exception and "Yang et al. 2023" in texts(at)
+    assert not any(box.key == "optimize_grips_granularity" for box in at.selectbox)
+    at.number_input(key="optimize_opro_proposals").set_value(4).run()
+    at.button(key="optimize_start").click().run()
+    assert not at.exception
+    (run,) = list_runs(db, admin, project.id, kind="optimize")
+    assert run.config["method"] == "opro" and run.config["options"]["proposals"] == 4
+    assert run.config["optimizer_host"] == "embedded" and run.name.startswith("OPRO on Careful v1")
+
+
+def test_a_method_that_the_host_cannot_serve_says_why(db, admin, project, open_page, examples, monkeypatch):
+    examples()
+    create_host(db, admin, name="far", kind="openai", model="m", base_url="http://127.0.0.1:9/v1")
+    steep = replace(METHODS["random"], title="Steep", needs=frozenset({"gradients"}))
+    monkeypatch.setitem(METHODS, "steep", steep)
+    at = open_page(admin, "optimize.py", project)
+    at.selectbox(key="optimize_host").set_value("far").run()
+    assert "Steep (not on this host)" in at.selectbox(key="optimize_method").options
+    at.selectbox(key="optimize_method").set_value("steep").run()
+    assert "Steep needs gradients, and “far” gives only generated text." in texts(at)
+    assert at.button(key="optimize_start").disabled
+
+
+@pytest.mark.parametrize("method", ["ape", "gepa", "best_of_n"])
+def test_a_finished_search_of_another_method(admin, project, open_page, examples, champion, search, method):
+    examples(train=30)
+    run = search(method=method)
+    assert run.status == "succeeded", run.error
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception and run.result["finish_words"] in texts(at)
+    for figure in run.result["figures"]:
+        assert figure["label"] in [metric.label for metric in at.metric]
+    assert bool(run.result["figures"]) == (method != "ape")

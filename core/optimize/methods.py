@@ -1,0 +1,255 @@
+"""The methods, in one table: what each is, what it needs, and what can be set. The form,
+the API, the documentation's table and the worker read it; a method is added here, with a
+file of its own beside this one. Never imports torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from core.errors import Invalid
+from core.llm.protocol import HostSpec
+from core.optimize.phrases import GRANULARITIES
+from core.optimize.protocol import Optimizer
+
+ACCESS = {"local": {"text", "label_logprobs", "gradients"}, "openai": {"text"}}
+ACCESS_WORDS = {
+    "text": "generated text",
+    "label_logprobs": "log-probabilities of labels",
+    "gradients": "gradients",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of a method. `default` gives the type; a number has limits, a text
+    `choices`."""
+
+    name: str
+    label: str
+    default: bool | int | float | str
+    help: str = ""
+    low: float = 0
+    high: float = 0
+    choices: tuple[str, ...] = ()
+
+    def checked(self, value: Any) -> Any:
+        """The value, of the right type and within the limits. Raises Invalid naming it."""
+        if value is None:
+            return self.default
+        if isinstance(self.default, bool):
+            if not isinstance(value, bool):
+                raise Invalid(f"{self.name}: true or false.")
+            return value
+        if isinstance(self.default, str):
+            if value not in self.choices:
+                raise Invalid(f"{self.name}: there is no “{value}”.", f"One of: {', '.join(self.choices)}.")
+            return value
+        if isinstance(self.default, int):
+            return checked_whole(self.name, value, int(self.low), int(self.high))
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not self.low <= value <= self.high
+        ):
+            raise Invalid(f"{self.name}: a number from {self.low:g} to {self.high:g}.")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Method:
+    """`needs`: what it needs from the host beyond what the reward needs. `asks`: whether a
+    language model proposes (the optimiser's host). `group`: the option that says how many
+    candidates an iteration scores. `baseline`: it learns nothing; others have to beat it."""
+
+    short: str
+    title: str
+    sentence: str
+    source: str
+    maker: str  # module:class, imported by the worker
+    options: tuple[Option, ...]
+    group: str
+    needs: frozenset[str] = frozenset()
+    asks: bool = True
+    baseline: bool = False
+
+    def make(self, start: str, seed: int, options: Mapping[str, Any]) -> Optimizer:
+        module, name = self.maker.split(":")
+        made: Optimizer = getattr(import_module(module), name)(start, seed, **options)
+        return made
+
+    def checked_options(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {option.name: option.checked(config.get(option.name)) for option in self.options}
+
+
+def _whole(name: str, label: str, default: int, low: int, high: int, help: str = "") -> Option:
+    return Option(name, label, default, help, low, high)
+
+
+def _temperature(default: float) -> Option:
+    return Option("temperature", "Temperature", default, "Of the language model that proposes", 0.0, 2.0)
+
+
+_EVOLUTION = (
+    _whole("population", "Population", 10, 4, 100, "Texts that live at a time; 10 in the paper"),
+    _whole("generations", "Generations at most", 10, 1, 1_000, "10 in the paper"),
+    _temperature(0.5),
+)
+
+METHODS: dict[str, Method] = {
+    "grips": Method(
+        "GrIPS",
+        "GrIPS: edit search",
+        "Deletes, swaps, paraphrases and puts back phrases of the instruction, and keeps an edit that "
+        "scores strictly better.",
+        "Prasad et al. 2023, arXiv 2203.07281",
+        "core.optimize.grips:Grips",
+        (
+            Option("granularity", "Edits on", "phrase", "What is edited as one piece", choices=GRANULARITIES),
+            _whole("candidates", "Candidates an iteration", 5, 1, 100, "m in the paper"),
+            _whole("edits", "Edits a candidate", 1, 1, 10, "l in the paper"),
+            _whole("iterations", "Iterations at most", 10, 1, 10_000),
+            _whole("patience", "Patience", 2, 1, 1_000, "Fruitless iterations until it stops"),
+            Option("annealing", "Simulated annealing", False,
+                   "Now and then accept a worse one, to get out of a dead end"),
+        ),
+        group="candidates",
+    ),
+    "ape": Method(
+        "APE",
+        "APE: induce, then select",
+        "A language model is shown inputs with their outputs and says what the instruction was; a bandit "
+        "(UCB) spends mini-batches of examples on the proposals that look best.",
+        "Zhou et al. 2022, arXiv 2211.01910",
+        "core.optimize.ape:Ape",
+        (
+            _whole("subsets", "Draws of demonstrations", 5, 1, 1_000),
+            _whole("per_subset", "Proposals a draw", 10, 1, 100),
+            _whole("demonstrations", "Demonstrations", 5, 1, 100, "Input-output pairs in one request"),
+            _whole("batch", "Mini-batch", 5, 1, 1_000, "Examples a proposal is scored on in one round"),
+            _whole("arms", "Proposals a round", 10, 1, 1_000),
+            _whole("rounds", "Rounds at most", 20, 1, 10_000),
+            Option("exploration", "Exploration", 1.0, "c of the upper confidence bound", 0.0, 10.0),
+            _temperature(0.9),
+        ),
+        group="arms",
+    ),
+    "opro": Method(
+        "OPRO",
+        "OPRO: the model reads the scores",
+        "A language model reads the best instructions so far, in ascending order of score, and writes "
+        "better ones.",
+        "Yang et al. 2023, arXiv 2309.03409",
+        "core.optimize.opro:Opro",
+        (
+            _whole("proposals", "Proposals a step", 8, 1, 100, "8 in the paper"),
+            _whole("iterations", "Steps at most", 200, 1, 10_000),
+            _whole("exemplars", "Examples shown", 3, 0, 50, "Drawn anew each step; 3 in the paper"),
+            _whole("buckets", "Score buckets", 100, 2, 100, "Steps on the scale from 0 to 100"),
+            _whole("threshold", "Score threshold", 0, 0, 100, "Instructions below it are not shown"),
+            _temperature(1.0),
+        ),
+        group="proposals",
+    ),
+    "evoprompt_ga": Method(
+        "EvoPrompt GA",
+        "EvoPrompt: genetic algorithm",
+        "A population of instructions; a language model crosses two of them over and mutates the result; "
+        "the best live on.",
+        "Guo et al. 2023, arXiv 2309.08532",
+        "core.optimize.evoprompt:EvoPromptGA",
+        _EVOLUTION,
+        group="population",
+    ),
+    "evoprompt_de": Method(
+        "EvoPrompt DE",
+        "EvoPrompt: differential evolution",
+        "A population of instructions; a language model mutates what two of them differ in, and combines "
+        "it with the best and with the one whose place the child wants.",
+        "Guo et al. 2023, arXiv 2309.08532",
+        "core.optimize.evoprompt:EvoPromptDE",
+        _EVOLUTION,
+        group="population",
+    ),
+    "gepa": Method(
+        "GEPA",
+        "GEPA: reflect on what went wrong",
+        "A language model reads answers with feedback from a mini-batch and rewrites the instruction; "
+        "parents come from the instance-wise Pareto front.",
+        "Agrawal et al. 2025, arXiv 2507.19457, by the authors' package",
+        "core.optimize.gepa_search:Gepa",
+        (
+            _whole("minibatch", "Mini-batch", 3, 1, 100, "Examples one reflection reads; 3 in the paper"),
+            _whole("iterations", "Iterations at most", 100, 1, 10_000),
+            _whole("reflection_tokens", "Tokens a reflection", 400, 32, 8_192),
+            _temperature(1.0),
+        ),
+        group="minibatch",
+    ),
+    "random": Method(
+        "Random search",
+        "Random search (baseline)",
+        "Independent proposals, each scored on all train examples: what learns has to beat it at equal calls.",
+        "Bergstra and Bengio 2012",
+        "core.optimize.random_search:RandomSearch",
+        (
+            Option("source", "Proposals", "rewrites",
+                   "Rewrites by the language model, or random edits of phrases, which cost no calls",
+                   choices=("rewrites", "edits")),
+            _whole("batch", "Proposals a step", 8, 1, 100),
+            _whole("candidates", "Candidates at most", 200, 1, 100_000),
+            _temperature(1.0),
+        ),
+        group="batch",
+        baseline=True,
+    ),
+    "best_of_n": Method(
+        "Best of n",
+        "Best of n (baseline)",
+        "The best of n independent rewrites; how far that moves away from the language model is known: "
+        "KL = log n − (n − 1) / n.",
+        "Stiennon et al. 2020, arXiv 2009.01325; Gao et al. 2022, arXiv 2210.10760",
+        "core.optimize.random_search:BestOfN",
+        (
+            _whole("n", "n", 16, 1, 10_000, "Draws from the language model that proposes"),
+            _whole("batch", "Draws a step", 16, 1, 100),
+            _temperature(1.0),
+        ),
+        group="batch",
+        baseline=True,
+    ),
+}  # fmt: skip
+
+
+def method_named(name: Any) -> Method:
+    method = METHODS.get(key_of(name))
+    if method is None:
+        raise Invalid(f"method: there is no “{name}”.", f"Methods: {', '.join(METHODS)}.")
+    return method
+
+
+def key_of(name: Any) -> str:
+    return str(name or "grips").strip().lower().replace("-", "_")
+
+
+def lacking(spec: HostSpec, needs: Mapping[str, str]) -> tuple[str, str] | None:
+    """What a host cannot give: (what needs it, what it needs), or None. `needs`: item of
+    access -> who needs it."""
+    there = ACCESS.get(spec.kind, {"text"})
+    return next(((who, ACCESS_WORDS[need]) for need, who in needs.items() if need not in there), None)
+
+
+def why_not(method: Method, spec: HostSpec) -> str | None:
+    """Why a method cannot work on this host; None when it can."""
+    missing = lacking(spec, dict.fromkeys(sorted(method.needs), method.title))
+    if missing is None:
+        return None
+    gives = " and ".join(ACCESS_WORDS[item] for item in sorted(ACCESS.get(spec.kind, {"text"})))
+    return f"{missing[0]} needs {missing[1]}, and “{spec.name}” gives only {gives}."
+
+
+def checked_whole(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise Invalid(f"{name}: a whole number from {low:,} to {high:,}.")
+    return value

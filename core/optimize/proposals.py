@@ -1,0 +1,220 @@
+"""What methods that propose whole texts have in common: the start is scored first; what is
+proposed waits in a queue and is scored together; then the method settles who stays.
+
+A step is one of these three, and happens as a whole or not at all: a method writes
+`propose` and `settle`, reads beside its paper, and needs no thought of kills and budgets.
+Every random draw has a generator of its own, seeded by (seed, iteration, what for), so a
+search that goes on from its state draws what it would have drawn.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from core.llm.protocol import Messages, Sampling
+from core.optimize.protocol import (
+    Candidate,
+    Dropped,
+    Evaluation,
+    Evaluator,
+    Event,
+    Figure,
+    OutOfBudget,
+    Scored,
+)
+from core.optimize.reading import Unusable, same_text
+from core.prompts.templates import SLOT
+
+FRUITLESS = 3  # proposing so often in a row without one usable text ends a search
+LONGEST = 4_000  # characters of an instruction that is worth trying, where a paper names no limit
+
+
+class Proposals:
+    """`iteration` counts what `settle` closed. Subclasses name their own state in STATE,
+    JSON all of it."""
+
+    name = ""
+    STATE: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, start: str, seed: int) -> None:
+        self.start, self.seed = start, seed
+        self.candidates: list[Candidate] = []
+        self.finished: str | None = None
+        self.dropped: dict[str, int] = {}
+        self.iteration = 0
+        self.asked = 0  # times `propose` was called: what it asks has a key of its own
+        self.fruitless = 0
+        self.offered = 0  # in this step
+        self.queue: list[dict[str, Any]] = []  # text, parent, operation
+
+    # --- for a method to write ------------------------------------------------------------
+
+    def propose(self, evaluator: Evaluator) -> list[Event]:
+        """Put proposals into the queue (`offer`). Raises OutOfBudget like the evaluator."""
+        raise NotImplementedError
+
+    def settle(self, numbers: Sequence[int]) -> list[Event]:
+        """The proposals became candidates with these numbers; `iteration` is still theirs.
+        The start alone is settled first, as [0]."""
+        raise NotImplementedError
+
+    def fraction(self) -> float:
+        raise NotImplementedError
+
+    def figures(self) -> list[Figure]:
+        return []
+
+    # --- a step ----------------------------------------------------------------------------
+
+    def step(self, evaluator: Evaluator) -> list[Event]:
+        before = self.state_dict()
+        self.offered = 0
+        try:
+            if not self.candidates:
+                self.queue = [{"text": self.start, "parent": None, "operation": "start"}]
+                events = self._score_queue(evaluator)
+                self.candidates[0].accepted = True
+                return events
+            if self.queue:
+                return self._score_queue(evaluator)
+            self.asked += 1
+            events = self.propose(evaluator)
+        except OutOfBudget:
+            self.load_state_dict(before)
+            if not self.candidates:
+                raise
+            self.finished = "budget"
+            return []
+        except BaseException:  # cancelled, or the host failed: as if this step had not begun
+            self.load_state_dict(before)
+            raise
+        self.fruitless = 0 if self.offered else self.fruitless + 1
+        if self.fruitless >= FRUITLESS and not self.finished:
+            self.finished = "unproductive"
+        return events
+
+    def _score_queue(self, evaluator: Evaluator) -> list[Event]:
+        """Score what is in the queue, or as much of it as fits, and settle."""
+        evaluation, fitting = what_fits(evaluator, [proposal["text"] for proposal in self.queue])
+        events: list[Event] = []
+        numbers = []
+        for i, proposal in enumerate(self.queue[:fitting]):
+            candidate = Candidate(
+                len(self.candidates),
+                proposal["text"],
+                proposal["parent"],
+                proposal["operation"],
+                scores={"train": evaluator.measure(evaluation, i)},
+                calls=evaluation.spent[i],
+            )
+            self.candidates.append(candidate)
+            numbers.append(candidate.number)
+            events.append(Scored(candidate))
+        short = fitting < len(self.queue)
+        self.queue = []
+        events += self.settle(numbers)
+        if short:
+            self.finished = "budget"
+        return events
+
+    # --- what a method uses ------------------------------------------------------------------
+
+    def rng(self, what: str) -> random.Random:
+        return random.Random(f"{self.seed}/{self.asked}/{what}")
+
+    def ask(
+        self,
+        evaluator: Evaluator,
+        requests: Sequence[Messages],
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        top_p: float = 1.0,
+    ) -> list[str]:
+        """Ask all of the requests, or as many of the first as fit (at least one, else
+        OutOfBudget): a budget's end is used up, not wasted."""
+        sampling = Sampling(max_new_tokens, temperature, top_p, self.rng("sampling").getrandbits(31))
+        for count in range(len(requests), 0, -1):
+            try:
+                return evaluator.ask_many(f"{self.name}/{self.asked}", requests[:count], sampling)
+            except OutOfBudget:
+                if count == 1:
+                    raise
+        return []
+
+    def offer(
+        self, text: str, parent: int, operation: str, events: list[Event], longest: int = LONGEST
+    ) -> bool:
+        """Put a text into the queue, or drop it, counted, when it cannot be tried."""
+        problem = ""
+        if not any(letter.isalnum() for letter in text):
+            problem = "empty"
+        elif len(text) > longest:
+            problem = "too long"
+        elif sorted(SLOT.findall(text)) != sorted(SLOT.findall(self.start)):
+            problem = "slot damaged"
+        elif self.known(text):
+            problem = "duplicate"
+        if problem:
+            self.drop(events, operation, problem, text)
+            return False
+        self.queue.append({"text": text, "parent": parent, "operation": operation})
+        self.offered += 1
+        return True
+
+    def read(
+        self, answer: str, reader: Callable[[str], str], operation: str, events: list[Event]
+    ) -> str | None:
+        """What an answer holds, or None when it cannot be read (counted)."""
+        try:
+            return reader(answer)
+        except Unusable as problem:
+            self.drop(events, operation, str(problem), answer)
+            return None
+
+    def known(self, text: str) -> bool:
+        there = [*(candidate.text for candidate in self.candidates), *(entry["text"] for entry in self.queue)]
+        return any(same_text(text, other) for other in there)
+
+    def drop(self, events: list[Event], operation: str, reason: str, detail: str = "") -> None:
+        self.dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + 1}
+        events.append(Dropped(operation, reason, detail[:300]))
+
+    def train(self, number: int) -> float:
+        return float(self.candidates[number].scores["train"]["score"])
+
+    def best(self) -> int:
+        """The number of the best on train; the first of equals."""
+        return max(range(len(self.candidates)), key=lambda number: (self.train(number), -number))
+
+    # --- the state ---------------------------------------------------------------------------
+
+    _OWN = ("finished", "dropped", "iteration", "asked", "fruitless", "queue")
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {name: _copied(getattr(self, name)) for name in (*self._OWN, *self.STATE)}
+        return {**state, "candidates": [candidate.as_dict() for candidate in self.candidates]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in (*self._OWN, *self.STATE):
+            setattr(self, name, _copied(state[name]))
+        self.candidates = [Candidate(**values) for values in state["candidates"]]
+
+
+def what_fits(evaluator: Evaluator, texts: list[str]) -> tuple[Evaluation, int]:
+    """Score all of the texts, or as many of the first as fit. Raises OutOfBudget when not
+    even one does."""
+    for count in range(len(texts), 1, -1):
+        try:
+            return evaluator.evaluate(texts[:count]), count
+        except OutOfBudget:
+            continue
+    return evaluator.evaluate(texts[:1]), 1
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value
