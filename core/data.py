@@ -15,7 +15,7 @@ from core.projects import find_project
 from core.settings import get_settings
 from storage import importing, listing
 from storage.database import Database
-from storage.files import FileProblem, Table, read_table
+from storage.files import FileProblem, Table, named, read_table
 from storage.importing import Checked, ImportReport
 from storage.inputs import split_of
 from storage.tables import Example, Project
@@ -73,13 +73,12 @@ def import_foreign(
     require(who, "data.import")
     if tool != "auto" and tool not in foreign.TOOLS:
         raise Invalid(f"tool: “{tool}” is none.", f"One of auto, {', '.join(foreign.TOOLS)}.")
-    objects = [(place, record) for place, record in enumerate(records) if isinstance(record, dict)]
-    table = Table(
-        "JSON", "row", rows=[record for _, record in objects], numbers=[place for place, _ in objects]
-    )
-    table.broken = [
-        (place, "the row is not an object") for place, one in enumerate(records) if not isinstance(one, dict)
-    ]
+    table = Table("JSON", "row")
+    for place, record in enumerate(map(named, records)):
+        if isinstance(record, dict):
+            table.add(place, record)
+        else:
+            table.broken.append((place, "the row is not an object"))
     found = foreign.recognised(table) if tool == "auto" else foreign.TOOLS[tool]
     if found is None:
         raise Invalid(

@@ -146,12 +146,18 @@ def _json(name: str, text: str) -> Table:
 
 
 def _add(table: Table, number: int, row: Any) -> None:
-    if isinstance(row, str):
-        row = {"input": row}
+    row = {"input": row} if isinstance(row, str) else named(row)
     if isinstance(row, dict):
         table.add(number, row)
     else:
         table.broken.append((number, "it is not an object"))
+
+
+def named(row: Any) -> Any:
+    """A record that is a list of objects, as an object: its places, from "0", are the names."""
+    if isinstance(row, list) and row and all(isinstance(item, dict) for item in row):
+        return {str(place): item for place, item in enumerate(row)}
+    return row
 
 
 def _json_fault(problem: Exception) -> str:

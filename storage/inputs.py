@@ -89,11 +89,21 @@ def messages_of(value: list[Any], field: str) -> list[dict[str, str]]:
             raise RowProblem(f"{field}: a message needs a role (system, user or assistant) and content")
         content = item.get("content")
         if isinstance(content, list):
-            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+            content = "".join(_part(part, field) for part in content)
         if not isinstance(content, str):
             raise RowProblem(f"{field}: a message needs content that is text")
         turns.append({"role": item["role"], "content": content})
     return turns
+
+
+def _part(part: Any, field: str) -> str:
+    """The text of a part of a message. Whoever judged it saw the other kinds as well, so that a
+    message which has one is not taken."""
+    if isinstance(part, dict):
+        kind, text = str(part.get("type") or "text"), part.get("text") or ""
+        if kind in ("text", "input_text", "output_text") and not part.get("image") and isinstance(text, str):
+            return text
+    raise RowProblem(f"{field}: a message has a part that is no text")
 
 
 def as_text(value: Any) -> str:

@@ -1,15 +1,23 @@
 """LangSmith: examples with the runs of two experiments and the feedback on them.
 
-A record is `{id, inputs, outputs, runs: [{id, outputs, session_id, name, feedback: [{key,
-score, comment, feedback_source, …}] or feedback_stats: {key: {n, avg}}}, …]}`, as the API
-lists a comparison's examples with their runs. What `evaluate_comparative` answers, row by row,
-is `{example, evaluation_results: {runs: […], feedback.<key>: {key, scores: {run id: score},
-comment}}}`. The pairwise queue records a score on both runs for every item of its rubric: the
-higher wins, equal ones are a tie. Scores of one comparison share a `feedback_group_id`: one that
-a run got beside some third run says nothing here. One item is the choice (`preference`,
-`overall`, … else the first of a comparison, else the first); the others mark criteria.
-(docs.langchain.com/langsmith/annotation-queues; schemas.py and evaluation/_runner.py of
-langchain-ai/langsmith-sdk)
+A record is `{id, inputs, outputs, runs: [{id, outputs, session_id or project_id, name, feedback:
+[{key, score, comment, feedback_source: {type, user_id, metadata}, feedback_group_id,
+comparative_experiment_id}] or feedback_stats: {key: {n, avg, comments}}}, …]}`, as the API lists a
+comparison's examples with their runs. What `evaluate_comparative` answers, row by row, is
+`{example, evaluation_results: {runs: […], feedback.<key>: {key, scores: {run id: score},
+comment}}}`.
+
+A pairwise annotation queue asks "A is better, B is better, Equal" for every item of its rubric
+and records a score on both runs: the higher wins, equal ones are a tie. Scores of one comparison
+share a `feedback_group_id`: one that a run got beside some third run says nothing here. One item
+is the choice (`preference`, `overall`, … else the first of a comparison, else the first); the
+others mark criteria.
+
+Who scored: people do it in the app. `evaluate_comparative` writes what its evaluators said with
+the source "api", the comparison's id, and where there is one the evaluator's own run: those are
+evaluators like the source "model", and their votes are simulated.
+(docs.langchain.com/langsmith/annotation-queues; schemas.py, client.py, evaluation/_runner.py and
+the types ExperimentRunQueryResponse, Run and FeedbackStats of langchain-ai/langsmith-sdk)
 """
 
 from collections import defaultdict
@@ -21,6 +29,7 @@ from storage.inputs import RowProblem
 
 Row = dict[str, Any]
 _OVERALL = ("preference", "ranked_preference", "overall", "better", "winner", "choice")
+_EXPERIMENT = ("session_name", "experiment", "session_id", "project_id", "name")
 _OUTPUTS = ("output", "answer", "response", "content", "text", "result", "completion")
 
 
@@ -53,8 +62,8 @@ def rows(record: Row) -> Iterator[Row | str]:
     base = {"input": _input(example["inputs"])}
     for side, run in zip("ab", runs, strict=True):
         base[f"response_{side}"] = _text(run.get("outputs"))
-        named = run.get("session_name") or run.get("experiment") or run.get("session_id") or run.get("name")
-        base[f"prompt_{side}"] = str(named or side.upper())
+        named = next((run[name] for name in _EXPERIMENT if run.get(name)), side.upper())
+        base[f"prompt_{side}"] = str(named)
     base["external_id"] = str(example["id"]) if example.get("id") else None
     scores = list(_scores(record, runs))
     judges: dict[str, list[Score]] = defaultdict(list)
@@ -82,7 +91,7 @@ def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
             if group is not None and group not in shared:
                 continue
             source = one.get("feedback_source") or {}
-            model = source.get("type") == "model"
+            model = _by_evaluator(one, source)
             who = source.get("user_name") or source.get("user_id") or one.get("created_by")
             who = f"evaluator {one.get('key')}" if model else str(who or "LangSmith")
             score = one.get("score")
@@ -91,7 +100,8 @@ def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
                 yield Score(who, model, str(one["key"]), side, float(score), comment, one.get("created_at"), group)  # fmt: skip
         for key, stats in (run.get("feedback_stats") or {}).items() if not run.get("feedback") else ():
             if stats.get("n") == 1 and stats.get("avg") is not None:
-                yield Score("LangSmith", False, key, side, float(stats["avg"]), "", None)
+                said = (stats.get("comments") or [""])[0] or ""
+                yield Score("LangSmith", False, key, side, float(stats["avg"]), str(said), None)
     for result in (record.get("evaluation_results") or {}).values():
         ids = {str(run.get("id")): side for side, run in zip("ab", runs, strict=True)}
         for id_, score in (result.get("scores") or {}).items() if isinstance(result, dict) else ():
@@ -99,6 +109,13 @@ def _scores(record: Row, runs: list[Row]) -> Iterator[Score]:
                 comment = result.get("comment")
                 said = comment.get(id_, "") if isinstance(comment, dict) else comment or ""
                 yield Score(f"evaluator {result['key']}", True, result["key"], ids[str(id_)], float(score), said, None)  # fmt: skip
+
+
+def _by_evaluator(one: Row, source: Row) -> bool:
+    if source.get("type") in ("model", "auto_eval"):
+        return True
+    own_run = (source.get("metadata") or {}).get("__run")
+    return source.get("type") == "api" and bool(own_run or one.get("comparative_experiment_id"))
 
 
 def _means(runs: list[Row]) -> list[str]:

@@ -143,10 +143,33 @@ SUMMARY = {
     "summaries": [{"text": "one", "policy": "P", "note": None}, {"text": "two", "policy": "Q", "note": None}],
     "choice": 1, "worker": "w1", "extra": {"confidence": 7},
 }  # fmt: skip
+OPENAI_PARTS = {  # `developer` and content in parts, as newer chat messages have them
+    "input": {"messages": [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": [{"type": "text", "text": "Why?"}]}]},
+    "preferred_output": [{"role": "assistant", "content": [{"type": "text", "text": "one"}]}],
+    "non_preferred_output": [{"role": "assistant", "content": "two"}],
+}  # fmt: skip
+# As the Hugging Face set has the news half: every field of `info`, those of Reddit null.
+SUMMARY_NEWS = {
+    **SUMMARY, "info": {"id": "n1", "post": None, "title": None, "subreddit": None, "site": "news", "article": "Why?"},
+    "extra": {"confidence": None}, "choice": 0, "worker": "w2",
+}  # fmt: skip
+AXES = {
+    "info": {"id": "n1", "site": "news", "title": "T", "article": "Why?"}, "split": "test", "worker": "w1", "batch": "b",
+    "summary": {"text": "one", "policy": "P", "note": None, "axes": {"overall": 3, "accuracy": 5}},
+}  # fmt: skip
 WEBGPT = {
     "question": {"dataset": "eli5", "id": "1", "full_text": "Why?"}, "answer_0": "one", "answer_1": "two",
-    "score_0": 0.0, "score_1": 0.0, "quotes_0": {}, "quotes_1": {},
+    "score_0": 0.0, "score_1": 0.0, "quotes_0": {"title": ["t"], "extract": ["e"]}, "quotes_1": {"title": [], "extract": []},
+    "tokens_0": {"prefix": [1], "completion": [2]}, "tokens_1": {"prefix": [1], "completion": [3]},
 }  # fmt: skip
+# OpenAI's own file: a list of two records a line (the paper's appendix K).
+WEBGPT_RAW = [
+    {
+        "question": {"dataset": "eli5", "id": "1", "full_text": "Why?"}, "quotes": {"title": ["t"], "extract": ["e"]},
+        "answer": answer, "tokens": {"prefix": [1], "completion": [2]}, "score": score,
+    }
+    for answer, score in (("one", -0.5), ("two", 0.5))
+]  # fmt: skip
 
 # tool, record, (annotator, choice) of what is taken, words of why the rest is not
 CASES = [
@@ -167,7 +190,10 @@ CASES = [
     ("chatbot-arena", KAGGLE, [("arena users", "a")], []),
     ("openai", OPENAI, [("OpenAI preferences", "a")], []),
     ("openai", SUMMARY, [("w1", "b")], []),
+    ("openai", OPENAI_PARTS, [("OpenAI preferences", "a")], []),
+    ("openai", SUMMARY_NEWS, [("w2", "a")], []),
     ("openai", WEBGPT, [("WebGPT labelers", "tie")], []),
+    ("openai", WEBGPT_RAW, [("WebGPT labelers", "b")], []),
 ]  # fmt: skip
 
 
@@ -183,7 +209,9 @@ def test_a_tools_records_are_recognised_and_taken(db, tool, record, taken, why):
     assert sorted(got) == sorted(taken)
     assert {frozenset((row["response_a"], row["response_b"])) for row in rows} == {frozenset(("one", "two"))}
     assert not any(row["simulated"] for row in rows)
-    table = Table("JSON", "row", rows=[record], numbers=[1])
+    table = read_table("export.json", json.dumps([record]).encode())
+    assert foreign.recognised(table).name == tool
+    table = read_table("export.jsonl", json.dumps(record).encode())
     assert foreign.recognised(table).name == tool
     again = data.import_foreign(db, WHO, project.id, [record], tool)
     assert (again.imported, again.duplicates) == (0, len(taken))
@@ -253,6 +281,46 @@ def test_rows_of_evaluate_comparative_hold_their_runs_among_the_results():
     assert (row["response_a"], row["response_b"], row["prompt_a"]) == ("one", "two", "s1")
 
 
+# What `evaluate_comparative` writes (source "api", the comparison, its evaluator's run), read back
+# from the API beside what a person said of the same two runs in a pairwise queue.
+COMPARISON = {"comparative_experiment_id": "c1", "feedback_group_id": "g1", "created_at": "2026-01-02T00:00:00Z"}
+API_RUNS = [
+    {
+        "id": run, "project_id": f"{name}-1", "name": "target", "reference_example_id": "e4", "status": "SUCCESS",
+        "inputs": {"question": "Why?"}, "outputs": {"answer": text}, "feedback": [
+            {"key": "ranked_preference", "score": won, "value": None, "comment": "longer", **COMPARISON,
+             "feedback_source": {"type": "api", "user_id": "owner-of-the-key", "metadata": {"__run": {"run_id": "z"}}}},
+            {"key": "length", "score": won, **COMPARISON, "feedback_source": {"type": "api", "metadata": {}}},
+            {"key": "better", "score": 1 - won, **COMPARISON, "feedback_group_id": "g2",
+             "feedback_source": {"type": "app", "user_id": "u1", "metadata": {}}},
+        ],
+    }
+    for run, name, text, won in (("x", "base", "one", 1), ("y", "new", "two", 0))
+]  # fmt: skip
+
+
+def test_what_evaluate_comparative_wrote_is_an_evaluators_and_what_a_queue_did_a_persons():
+    record = {"id": "e4", "inputs": {"question": "Why?"}, "outputs": None, "runs": API_RUNS}
+    rows = taken_from(record).rows
+    said = {row["annotator"]: (row["choice"], row.get("simulated", False)) for row in rows}
+    assert said == {
+        "evaluator ranked_preference": ("a", True),
+        "evaluator length": ("a", True),
+        "u1": ("b", False),
+    }
+    assert {(row["prompt_a"], row["prompt_b"]) for row in rows} == {("base-1", "new-1")}
+
+
+def test_one_persons_score_is_read_from_a_runs_statistics():
+    runs = [
+        {key: run[key] for key in ("id", "name", "outputs")}
+        | {"feedback_stats": {"better": {"n": 1, "avg": avg, "comments": [said], "sources": [{}]}}}
+        for run, avg, said in zip(API_RUNS, (0, 1), (None, "kinder"), strict=True)
+    ]
+    (row,) = taken_from({"id": "e5", "inputs": {"question": "Why?"}, "runs": runs}).rows
+    assert (row["choice"], row["reason"]) == ("b", "kinder")
+
+
 def test_columns_that_to_name_names_are_the_responses():
     task = json.loads(json.dumps(TASK))
     task["data"] = {"q": "Why?", "new": "one", "old": "two"}
@@ -286,6 +354,10 @@ def test_models_judgements_are_simulated_votes_and_suggestions_are_none():
         ("langsmith", {"run_id": "x", "key": "k", "score": 1}, "feedback alone"),
         ("langsmith", {"inputs": "Why?", "runs": [{**run, "feedback": None, "feedback_stats": {"k": {"n": 3, "avg": 0.5}}} for run in RUNS]}, "a mean over several"),
         ("openai", {**OPENAI, "preferred_output": [{"role": "assistant", "tool_calls": []}]}, "not one message of text"),
+        ("openai", {**OPENAI, "preferred_output": OPENAI["preferred_output"] * 2}, "not one message of text"),
+        ("openai", {**OPENAI, "input": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}}, "a part that is no text"),
+        ("openai", {"0": WEBGPT_RAW[0], "1": {**WEBGPT_RAW[1], "question": {"full_text": "How?"}}}, "to different ones"),
+        ("openai", AXES, "it rates one summary (overall, accuracy)"),
         ("openai", {**SUMMARY, "choice": 2}, "neither of two"),
         ("openai", {**SUMMARY, "info": None}, "not as OpenAI writes"),
         ("argilla", {"a": 1}, "not a record of Argilla's"),
