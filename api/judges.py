@@ -36,6 +36,7 @@ class AgreementPublic(BaseModel, from_attributes=True):
 class JudgePublic(BaseModel):
     """`id` is its annotator's; `counts`: whether a lead has taken its votes in. `prompt` is
     null for the default one. `inconsistent`: pairs whose answer changed with the order (ties);
+    `says_both_bad`: its prompt lets it, and agreement takes "both bad" for a choice of its own;
     `first`: answers for the response that stood first; `longer`: decisive votes for the longer
     response, and people's on the same pairs."""
 
@@ -50,6 +51,8 @@ class JudgePublic(BaseModel):
     last_run: datetime | None
     agreement: AgreementPublic
     ties: FigurePublic
+    both_bad: FigurePublic
+    says_both_bad: bool
     inconsistent: FigurePublic
     first: FigurePublic
     longer: FigurePublic

@@ -29,14 +29,16 @@ PAIRS_HELP = (
 )
 WORDS = (
     "A judge is a model on a host with a prompt. It is asked about each pair twice, with the responses in both "
-    "orders: who wins both times has won, anything else is a tie (Zheng et al. 2023, MT-Bench)."
+    "orders: who wins both times has won, both bad both times is both bad, anything else is a tie (Zheng et al. "
+    "2023, MT-Bench)."
 )
 AGREES = (
     "On pairs both judged, the share of the people on a pair who said the same as the judge, as a mean over pairs. "
-    "People among themselves: the share of couples of them who said the same. 95 %, bootstrap over pairs."
+    "People among themselves: the share of couples of them who said the same. “Both bad” is a choice of its own where "
+    "the judge may say it, else a tie. 95 %, bootstrap over pairs."
 )
 KAPPA = "Cohen's kappa: agreement beyond what chance gives; 0 is chance, 1 is perfect. 95 %, bootstrap over pairs."
-DECISIVE = "The same without ties on either side: 50 % is what a coin gives."
+DECISIVE = "The same without ties and “both bad” on either side: 50 % is what a coin gives."
 CHANGED = "Pairs on which the answer changed with the order of the responses. They count as ties."
 FIRST = (
     "Answers for the response that stood first, of those that prefer one. Every pair was asked in both orders, so a "
@@ -73,7 +75,7 @@ def _config(project: Project, hosts: list[Host]) -> dict[str, Any]:
         "Host",
         hosts,
         format_func=lambda one: f"{one.name} · {registry.model_name(one)}",
-        help="Where the judge runs. A model in this machine answers by the likelihood of the letters A, B and C; "
+        help="Where the judge runs. A model in this machine answers by the likelihood of the letters A to D; "
         "one behind a URL writes its answer.",
         key=f"judge_host_{project.id}",
     )
@@ -98,14 +100,15 @@ def _config(project: Project, hosts: list[Host]) -> dict[str, Any]:
             width=640,
             key=f"judge_prompt_{project.id}",
             help="Slots: {{guidelines}} and {{criteria}} of this project, {{input}}, {{response_a}}, {{response_b}}. "
-            "Another prompt is another judge.",
+            "Another prompt is another judge. It may answer A, B, C (neither is better), and D (both are bad) where the "
+            "prompt speaks of D.",
         )
         if host.kind == "openai":
             config["max_new_tokens"] = int(
                 st.number_input(
                     "Tokens to answer in", 1, 8_192, 64, width=200, key=f"judge_tokens_{project.id}",
                     help="More, where the prompt asks for reasons first: then the answer stands in [[A]], "
-                    "[[B]] or [[C]].",
+                    "[[B]], [[C]] or [[D]].",
                 )
             )  # fmt: skip
     if text.strip() and text.strip() != DEFAULT_TEMPLATE:
@@ -187,6 +190,7 @@ def show_table(found: list[JudgeState]) -> None:
                     "Picks the longer": _percent(judge.longer),
                     "Picks the longer, people": _percent(judge.people_longer),
                     "Ties": _percent(judge.ties),
+                    "Both bad": _percent(judge.both_bad) if judge.says_both_bad else "—",
                     "Unreadable": judge.unparsable,
                     "Calls": judge.calls,
                     "Tokens": judge.tokens_in + judge.tokens_out,
@@ -210,6 +214,7 @@ def show_table(found: list[JudgeState]) -> None:
             "Picks the first": text(help=FIRST),
             "Picks the longer": text(help=LONGER),
             "Picks the longer, people": text(help=LONGER),
+            "Both bad": text(help="Of its votes. “—”: its prompt does not ask for D, so it cannot say so."),
             "Unreadable": st.column_config.NumberColumn(
                 help="Pairs without a vote, because an answer could not be read after asking twice."
             ),
@@ -271,7 +276,7 @@ def evidence(judge: JudgeState) -> list[str]:
     elif own.value is None:
         said.append("It has not preferred a response on any pair that people decided.")
     else:
-        line = f"Where neither side calls a tie it agrees with people in {_percent(own)}"
+        line = f"Where both sides prefer a response it agrees with people in {_percent(own)}"
         if people.value is not None:
             line += f"; people agree with each other there in {_percent(people)}"
         if own.low is not None and own.low <= 0.5 <= (own.high or 1):

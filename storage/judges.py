@@ -114,40 +114,55 @@ def responses_of(session: Session, pair_ids: Sequence[str]) -> dict[str, tuple[s
     return found
 
 
-def judges(session: Session, project_id: str) -> list[tuple[Annotator, int, int]]:
-    """(annotator, votes, ties) of every judge of a project, by name."""
-    ties = func.coalesce(func.sum(case((col(Vote.outcome) != "win", 1), else_=0)), 0)
+def judges(session: Session, project_id: str) -> list[tuple[Annotator, int, int, int]]:
+    """(annotator, votes, ties, votes "both bad") of every judge of a project, by name."""
+
+    def number(outcome: str) -> Any:
+        return func.sum(case((col(Vote.outcome) == outcome, 1), else_=0)).label(outcome)
+
     counts = (
-        select(col(Vote.annotator_id).label("id"), func.count().label("votes"), ties.label("ties"))
+        select(
+            col(Vote.annotator_id).label("id"),
+            func.count().label("votes"),
+            number("tie"),
+            number("both_bad"),
+        )
         .where(scanned(col(Vote.project_id)) == project_id, by_machine(project_id))
         .group_by(col(Vote.annotator_id))
         .subquery()
     )
     query: Any = (
-        select(Annotator, func.coalesce(counts.c.votes, 0), func.coalesce(counts.c.ties, 0))
+        select(
+            Annotator,
+            *(func.coalesce(counts.c[name], 0) for name in ("votes", "tie", "both_bad")),
+        )
         .outerjoin(counts, counts.c.id == col(Annotator.id))
         .where(col(Annotator.project_id) == project_id, col(Annotator.machine).is_(True))
         .order_by(col(Annotator.name))
     )
-    return [(found, int(votes), int(tied)) for found, votes, tied in session.execute(query)]
+    return [(found, int(votes), int(tie), int(bad)) for found, votes, tie, bad in session.execute(query)]
 
 
 class Kind(NamedTuple):
-    """Pairs of one kind: a judge's choice (a, b, tie), how many people chose a, b, neither
-    (ties and "both bad"), where the pair comes from, and how many such pairs there are."""
+    """Pairs of one kind: a judge's choice (a, b, tie, both_bad), how many people chose each of
+    these, where the pair comes from, and how many such pairs there are."""
 
     judge: str
     choice: str
     a: int
     b: int
-    neither: int
+    tie: int
+    both_bad: int
     source: str
     pairs: int
 
 
+_CHOICES = ("a", "b", "tie", "both_bad")
+
+
 def _choice() -> Any:
     return case(
-        (col(Vote.outcome) != "win", "tie"),
+        (col(Vote.outcome) != "win", col(Vote.outcome)),
         (col(Vote.winner) == col(Pair.response_a), "a"),
         else_="b",
     )
@@ -172,7 +187,7 @@ def compared(session: Session, project_id: str) -> list[Kind]:
         return func.sum(case((choice == name, 1), else_=0)).label(name)
 
     people = (
-        select(col(Vote.pair_id).label("pair_id"), number("a"), number("b"), number("tie"))
+        select(col(Vote.pair_id).label("pair_id"), *(number(name) for name in _CHOICES))
         .join(Pair, col(Pair.id) == col(Vote.pair_id))
         .where(
             scanned(col(Vote.project_id)) == project_id,
@@ -183,7 +198,7 @@ def compared(session: Session, project_id: str) -> list[Kind]:
         .group_by(col(Vote.pair_id))
         .subquery()
     )
-    keys = (ours.c.judge, ours.c.choice, people.c.a, people.c.b, people.c.tie, ours.c.source)
+    keys = (ours.c.judge, ours.c.choice, *(people.c[name] for name in _CHOICES), ours.c.source)
     query = (
         select(*keys, func.count())
         .join(people, people.c.pair_id == ours.c.pair_id)
@@ -191,8 +206,8 @@ def compared(session: Session, project_id: str) -> list[Kind]:
         .order_by(*keys)
     )
     return [
-        Kind(judge, said, int(a), int(b), int(tie), source, int(pairs))
-        for judge, said, a, b, tie, source, pairs in session.execute(query)
+        Kind(judge, said, int(a), int(b), int(tie), int(bad), source, int(pairs))
+        for judge, said, a, b, tie, bad, source, pairs in session.execute(query)
     ]
 
 

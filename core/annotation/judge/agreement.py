@@ -1,14 +1,14 @@
 """How far a judge agrees with people, and people with each other, on the same pairs.
 
-People's votes on a pair are a spread over a, b and neither (ties and "both bad"; a judge is
-not asked about the latter). A judge agrees with a pair by the share of the people on it who
+People's votes on a pair are a spread over a, b, tie and "both bad"; for a judge whose prompt does
+not let it say the last, over a, b and neither. A judge agrees with a pair by the share of the people on it who
 said the same; people agree with each other by the share of ordered couples of them who did
 (each left out in turn, and compared with the others). Both are means over pairs, so that they
 can be compared. Zheng et al. 2023 (MT-Bench, section 4.2, tables 5 and 6) report the same two,
 with ties (setup 1) and without (setup 2).
 
 Kappa takes off what chance gives (Cohen 1960): (p - e) / (1 - e), where e comes from how often
-each side says a, b and neither. Which response is called a means nothing, so each pair enters in
+each side says each of these. Which response is called a means nothing, so each pair enters in
 both orders. With one person a pair it is Cohen's kappa.
 
 Intervals: 95 %, percentiles of a bootstrap over pairs (1,000 resamples). On fewer than SMALL
@@ -27,7 +27,7 @@ from core.annotation.agreement import RESAMPLES
 from core.stats import wilson
 from storage.judges import Kind
 
-CHOICES = ("a", "b", "tie")
+CHOICES = ("a", "b", "tie", "both_bad")
 SMALL = 30  # pairs
 FEW = 2  # people on a pair, to compare them with each other
 
@@ -45,7 +45,7 @@ class Figure:
 @dataclass(frozen=True)
 class Agreement:
     """Of a judge with people, and of the people with each other (`people_…`) on those of the
-    pairs that two and more have judged. `decisive…`: ties left out on both sides."""
+    pairs that two and more have judged. `decisive…`: ties and "both bad" left out on both sides."""
 
     share: Figure
     kappa: Figure
@@ -55,17 +55,23 @@ class Agreement:
     people_decisive: Figure
 
 
-def agreement(kinds: Sequence[Kind], resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
-    """From one judge's pairs by kind (`storage.judges.compared`)."""
-    together: Counter[tuple[int, int, int, int]] = Counter()
+def agreement(
+    kinds: Sequence[Kind], resamples: int = RESAMPLES, seed: int = 0, *, both_bad: bool = True
+) -> Agreement:
+    """From one judge's pairs by kind (`storage.judges.compared`). `both_bad`: the judge may say
+    so; else people's "both bad" is a tie."""
+    together: Counter[tuple[int, ...]] = Counter()
     for kind in kinds:
-        together[CHOICES.index(kind.choice), kind.a, kind.b, kind.neither] += kind.pairs
+        said_by = (kind.a, kind.b, kind.tie, kind.both_bad)
+        if not both_bad:
+            said_by = (kind.a, kind.b, kind.tie + kind.both_bad, 0)
+        together[CHOICES.index(kind.choice), *said_by] += kind.pairs
     rows = sorted(together.items())  # so that the same pairs give the same resamples
     said = np.array([key[0] for key, _ in rows], dtype=int)  # (K,)
-    people = np.array([key[1:] for key, _ in rows], dtype=float).reshape(-1, 3)
+    people = np.array([key[1:] for key, _ in rows], dtype=float).reshape(-1, 4)
     times = np.array([pairs for _, pairs in rows], dtype=float)  # (K,)
     n = people.sum(axis=1)
-    judge = np.eye(3)[said].reshape(-1, 3)
+    judge = np.eye(4)[said].reshape(-1, 4)
     spread = people / np.maximum(n, 1)[:, None]
     share = (judge * spread).sum(axis=1)
     among = (people * (people - 1)).sum(axis=1) / np.maximum(n * (n - 1), 1)
@@ -115,7 +121,7 @@ def _kappa(
     times: np.ndarray,
     drawn: np.ndarray,
 ) -> Figure:
-    """`first`, `second` (K, 3): how often each side says a, b, neither, within each kind."""
+    """`first`, `second` (K, 4): how often each side says each of CHOICES, within each kind."""
     weight = drawn[:, use]
     total = weight.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -131,9 +137,9 @@ def _kappa(
 
 
 def _either_way(shares: np.ndarray) -> np.ndarray:
-    """(B, 3) shares of a, b, neither, every pair in both orders: a and b alike."""
+    """(B, 4) shares of CHOICES, every pair in both orders: a and b alike."""
     one = (shares[:, 0] + shares[:, 1]) / 2
-    return np.column_stack([one, one, shares[:, 2]])
+    return np.column_stack([one, one, shares[:, 2:]])
 
 
 def _figure(found: np.ndarray, pairs: float, *, share: bool) -> Figure:

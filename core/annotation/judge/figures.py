@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from core.access import Principal, require
 from core.annotation.judge.agreement import Agreement, Figure, agreement
-from core.annotation.judge.prompt import FIRST, NEITHER
+from core.annotation.judge.prompt import FIRST, SECOND
 from core.projects import find_project
 from core.stats import wilson
 from storage import judges as store
@@ -26,7 +26,8 @@ class JudgeState:
     `inconsistent`: pairs on which the answer changed with the order. `first`: answers for the
     response that stood first, of those that prefer one; every pair is asked in both orders, so
     without a pull it is one half; the interval goes over pairs. `longer`: decisive votes for the
-    longer response; `people_longer` the same of people on these pairs. `ties`: of its votes.
+    longer response; `people_longer` the same of people on these pairs. `ties`, `both_bad`: of its
+    votes. `says_both_bad`: it may, so that agreement takes "both bad" for a choice of its own.
     `by_source`: share of agreement by where the pairs come from, where there are enough.
     """
 
@@ -41,6 +42,8 @@ class JudgeState:
     last_run: datetime | None
     agreement: Agreement
     ties: Figure
+    both_bad: Figure
+    says_both_bad: bool
     inconsistent: Figure
     first: Figure
     longer: Figure
@@ -67,10 +70,10 @@ def judges(db: Database, who: Principal, project_id: str) -> list[JudgeState]:
         runs, spent = _runs(session, project_id)
     return [
         _state(
-            annotator, votes, ties, [kind for kind in kinds if kind.judge == annotator.id],
+            annotator, votes, ties, both_bad, [kind for kind in kinds if kind.judge == annotator.id],
             lengths.get(annotator.id, store.Longer(0, 0, 0, 0)), runs.get(annotator.id, []), spent,
         )
-        for annotator, votes, ties in found
+        for annotator, votes, ties, both_bad in found
     ]  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def _state(
     annotator: store.Annotator,
     votes: int,
     ties: int,
+    both_bad: int,
     kinds: list[store.Kind],
     length: store.Longer,
     runs: list[Run],
@@ -105,9 +109,11 @@ def _state(
     changed = sum(int(result.get("inconsistent", 0)) for result in results)
     spent = [entry for run in runs for entry in books.get(run.id, [])]
     config = runs[0].config if runs else {}
+    says = bool(both_bad) or any(run.config.get("both_bad") for run in runs)
     sources = sorted({kind.source for kind in kinds})
     by_source = {
-        source: agreement([kind for kind in kinds if kind.source == source]).share for source in sources
+        source: agreement([kind for kind in kinds if kind.source == source], both_bad=says).share
+        for source in sources
     }
     return JudgeState(
         id=annotator.id,
@@ -119,8 +125,10 @@ def _state(
         votes=votes,
         runs=len(runs),
         last_run=runs[0].finished_at or runs[0].created_at if runs else None,
-        agreement=agreement(kinds),
+        agreement=agreement(kinds, both_bad=says),
         ties=_share(ties, votes),
+        both_bad=_share(both_bad, votes),
+        says_both_bad=says,
         inconsistent=_share(changed, judged),
         first=first_share(orders),
         longer=_share(length.longer, length.n),
@@ -147,7 +155,7 @@ def first_share(orders: Counter[str]) -> Figure:
     """Of the answers that prefer one response: the share for the first. A pair's two answers
     hang together: the interval is a ratio's, linearised, over pairs. `orders`: two answers
     (with a first, with b first) -> pairs."""
-    picked = {two: (two.count(FIRST), 2 - two.count(NEITHER)) for two in orders}
+    picked = {two: (two.count(FIRST), two.count(FIRST) + two.count(SECOND)) for two in orders}
     answers = sum(picked[two][1] * pairs for two, pairs in orders.items())
     if not answers:
         return Figure()

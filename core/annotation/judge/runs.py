@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
-from core.annotation.judge.prompt import DEFAULT_TEMPLATE, check_template
+from core.annotation.judge.prompt import BOTH_BAD, DEFAULT_TEMPLATE, check_template, letters
 from core.errors import Invalid
 from core.llm.registry import find_host, model_name, spec_of
 from core.projects import find_project
@@ -40,7 +40,7 @@ SOURCE = "machine"
 CHANGED = "Inconsistent: another answer when the two responses changed places."
 _FIELDS = {"host", "host_id", "prompt", "pairs", "limit", "max_new_tokens", "seed"}
 # Written into the config by `prepare`; not an error when a stored config is sent again.
-_FROZEN = {"host_name", "model", "judge_id", "judge_name", "n_pairs", "left"}
+_FROZEN = {"host_name", "model", "judge_id", "judge_name", "both_bad", "n_pairs", "left"}
 _SECONDS = {"local": 1.5, "openai": 1.0}  # for a question, until a run on the host says
 
 
@@ -87,6 +87,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "max_new_tokens": asked.max_new_tokens,
             "judge_id": asked.judge_id,
             "judge_name": asked.judge_name,
+            "both_bad": BOTH_BAD in letters(asked.template),
             "n_pairs": len(rows),
             "left": len(there) - len(rows),
         },
@@ -168,14 +169,15 @@ def on_artifact(session: Session, run: Run, path: Path, data: dict[str, Any]) ->
         two = sides.get(row["pair_id"])
         if two is None:  # the pair was deleted meanwhile
             continue
+        two_sides = {"a": two[0], "b": two[1]}
         votes.append(
             {
                 "id": id_of("vote", judge.id, row["pair_id"]),
                 "project_id": run.project_id,
                 "pair_id": row["pair_id"],
                 "annotator_id": judge.id,
-                "outcome": "tie" if row["verdict"] == "tie" else "win",
-                "winner": {"a": two[0], "b": two[1]}.get(row["verdict"]),
+                "outcome": "win" if row["verdict"] in two_sides else row["verdict"],
+                "winner": two_sides.get(row["verdict"]),
                 "reason": "" if row["consistent"] else CHANGED,
                 "source": SOURCE,
             }

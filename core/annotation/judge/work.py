@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from core.annotation.judge.prompt import (
     FIRST,
-    LABELS,
+    SECOND,
     asked_again,
     consistent,
+    letters,
     question,
     read_answer,
     verdict,
@@ -39,7 +40,7 @@ _ANSWERS = pa.schema(
     [
         ("pair_id", pa.string()),
         ("order", pa.int64()),
-        ("answer", pa.string()),  # A, B, C; null: it could not be read
+        ("answer", pa.string()),  # A, B, C, D; null: it could not be read
         ("asked", pa.int64()),
         ("said", pa.string()),
         ("tokens_in", pa.int64()),
@@ -51,7 +52,7 @@ _ANSWERS = pa.schema(
 _JUDGEMENTS = pa.schema(
     [
         ("pair_id", pa.string()),
-        ("verdict", pa.string()),  # a, b, tie
+        ("verdict", pa.string()),  # a, b, tie, both_bad
         ("consistent", pa.bool_()),
         ("a_first", pa.string()),  # the answer when response a stood first
         ("b_first", pa.string()),
@@ -100,6 +101,7 @@ class _Work:
         self.context, self.spec = context, spec
         self.pairs: list[Row] = pq.read_table(context.inputs / "pairs.parquet").to_pylist()
         self.judge_asked = json.loads((context.inputs / "judge.json").read_text(encoding="utf-8"))
+        self.allowed = letters(self.judge_asked["template"])
         self.sampling = Sampling(int(context.config["max_new_tokens"]), 0.0, 1.0, context.seed)
         self.ledger = Ledger()
         self.answers: dict[Key, Row] = {}
@@ -158,7 +160,7 @@ class _Work:
             two = (pair["text_a"], pair["text_b"]) if order == 0 else (pair["text_b"], pair["text_a"])
             asked = question(self.judge_asked["template"], {**self.judge_asked, "input": pair["input"]}, *two)
             if row is not None and not row["error"]:
-                asked = asked_again(asked, row["said"])
+                asked = asked_again(asked, row["said"], self.allowed)
             found.append(((pair["pair_id"], order), asked))
         return found
 
@@ -200,7 +202,7 @@ class _Work:
         self._keep_books()  # before the calls: those lost with a kill are counted, too
 
     def _ask_for_letters(self, host: Any, todo: list[tuple[Key, Messages]], rows: list[Row]) -> None:
-        """The likeliest of the three letters as the answer. One pair that does not fit the
+        """The likeliest of the letters as the answer. One pair that does not fit the
         model's context is that pair's error."""
         fitting = []
         for key, asked in todo:
@@ -213,20 +215,20 @@ class _Work:
         if not fitting:
             return
         self._charge(len(fitting))
-        chosen = host.label_logprobs([asked for _, asked, _ in fitting], LABELS).argmax(axis=1)
+        chosen = host.label_logprobs([asked for _, asked, _ in fitting], self.allowed).argmax(axis=1)
         for (key, _, tokens), letter in zip(fitting, chosen, strict=True):
             answer = Completion(
-                LABELS[letter], tokens_in=tokens, tokens_out=1,
+                self.allowed[letter], tokens_in=tokens, tokens_out=1,
                 cost=(tokens * self.spec.price_in + self.spec.price_out) / 1e6,
             )  # fmt: skip
-            rows.append(self._row(key, LABELS[letter], answer))
+            rows.append(self._row(key, self.allowed[letter], answer))
 
     def _listener(self, todo: list[tuple[Key, Messages]], rows: list[Row]) -> Any:
         last = time.monotonic()
 
         def on_done(i: int, answer: Completion) -> None:
             nonlocal last
-            rows.append(self._row(todo[i][0], read_answer(answer.text), answer))
+            rows.append(self._row(todo[i][0], read_answer(answer.text, self.allowed), answer))
             if time.monotonic() - last > 1.0:
                 last = time.monotonic()
                 self.say()
@@ -299,6 +301,7 @@ class _Work:
             "judged": len(self.judged),
             "wins": verdicts["a"] + verdicts["b"],
             "ties": verdicts["tie"],
+            "both_bad": verdicts["both_bad"],
             "inconsistent": sum(not row["consistent"] for row in self.judged.values()),
             "orders": dict(orders),  # answers with a first, with b first -> pairs
             "unparsable": len({row["pair_id"] for row in unread}),
@@ -323,8 +326,8 @@ class _Work:
             )
         said = " ".join((unread[0]["said"] if unread else "").split())[:200]
         raise WorkError(
-            f"None of the answers of “{self.spec.name}” could be read as A, B or C. It said, for "
-            f"example: “{said}”",
+            f"None of the answers of “{self.spec.name}” could be read as "
+            f"{', '.join(self.allowed[:-1])} or {self.allowed[-1]}. It said, for example: “{said}”",
             "Change the judge's prompt so that it asks for one letter, give more room for the answer, or "
             "take another model.",
         )
@@ -332,6 +335,6 @@ class _Work:
 
 def _first_share(orders: Counter[str]) -> float | None:
     """Of the answers that prefer one response: the share for the one that stood first."""
-    picked = [(letter, pairs) for two, pairs in orders.items() for letter in two if letter != LABELS[2]]
+    picked = [(letter, pairs) for two, pairs in orders.items() for letter in two if letter in (FIRST, SECOND)]
     total = sum(pairs for _, pairs in picked)
     return sum(pairs for letter, pairs in picked if letter == FIRST) / total if total else None

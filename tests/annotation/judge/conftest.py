@@ -21,7 +21,7 @@ from tests.llm import tiny as tiny_module
 from tests.llm.conftest import one_thread  # noqa: F401
 from tests.llm.servers import completion
 
-LETTERS = " A B C"
+LETTERS = " A B C D"
 
 
 @dataclass

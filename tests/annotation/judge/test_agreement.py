@@ -20,9 +20,9 @@ from tests.annotation.judge.test_counts_nowhere import JUDGE, machine_says
 from tests.annotation.judge.test_run import by_text
 from tests.llm.servers import serving
 
-Pair = tuple[str, list[str]]  # what the judge said, what people said: a, b, tie
+Pair = tuple[str, list[str]]  # what the judge said, what people said: a, b, tie, both_bad
 
-choices = st.sampled_from(["a", "b", "tie"])
+choices = st.sampled_from(["a", "b", "tie", "both_bad"])
 some_pairs = st.lists(st.tuples(choices, st.lists(choices, min_size=1, max_size=5)), min_size=1, max_size=25)
 
 
@@ -30,13 +30,13 @@ def kinds(pairs: list[Pair]) -> list[Kind]:
     counted: Counter = Counter()
     for said, people in pairs:
         counts = Counter(people)
-        counted[said, counts["a"], counts["b"], counts["tie"]] += 1
+        counted[said, *(counts[choice] for choice in ("a", "b", "tie", "both_bad"))] += 1
     return [Kind("j", *key, "import", n) for key, n in counted.items()]
 
 
 def kappa_of(rows: list[tuple[str, str, float]]) -> float | None:
     """Cohen's kappa of weighted (one, other) choices, each also with a and b swapped."""
-    swap = {"a": "b", "b": "a", "tie": "tie"}
+    swap = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
     rows = rows + [(swap[x], swap[y], w) for x, y, w in rows]
     total = sum(w for *_, w in rows)
     p = sum(w for x, y, w in rows if x == y) / total
@@ -54,7 +54,7 @@ def test_every_figure_against_single_votes(pairs):
     rows = [(said, x, 1 / len(people)) for said, people in pairs for x in people]
     assert found.kappa.value == pytest.approx(kappa_of(rows))
 
-    clear = [(said, [x for x in people if x != "tie"]) for said, people in pairs if said != "tie"]
+    clear = [(said, [x for x in people if x in ("a", "b")]) for said, people in pairs if said in ("a", "b")]
     clear = [(said, people) for said, people in clear if people]
     assert found.decisive.n == len(clear)
     if clear:
@@ -71,6 +71,19 @@ def test_every_figure_against_single_votes(pairs):
         )
         rows = [(x, y, 1 / len(two)) for two in couples for x, y in two]
         assert found.people_kappa.value == pytest.approx(kappa_of(rows))
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_pairs)
+def test_for_a_judge_that_cannot_say_both_bad_it_is_a_tie(pairs):
+    merged = [
+        ("tie" if said == "both_bad" else said, ["tie" if x == "both_bad" else x for x in people])
+        for said, people in pairs
+    ]
+    pairs = [(said, people) for (said, _), (_, people) in zip(merged, pairs, strict=True)]
+    two_ways = agreement(kinds(pairs), resamples=20, both_bad=False), agreement(kinds(merged), resamples=20)
+    for one, other in zip(*(vars(found).values() for found in two_ways), strict=True):
+        assert (one.value, one.n) == (pytest.approx(other.value), other.n)
 
 
 def test_cohens_kappa_of_the_textbook():
@@ -110,7 +123,7 @@ def test_nothing_to_compare():
 )
 def test_the_pull_to_the_first_place(orders):
     figure = first_share(Counter(orders))
-    answers = [letter for two, n in orders.items() for letter in two * n if letter != "C"]
+    answers = [letter for two, n in orders.items() for letter in two * n if letter in "AB"]
     assert figure.n == len(answers)
     if answers:
         assert figure.value == pytest.approx(answers.count("A") / len(answers))
@@ -141,10 +154,11 @@ def test_from_the_database(any_db):
     machine_says(here, dict(zip(ids, ["a", "b", "tie", "tie", "b", "tie", "b", "a"], strict=True)))
     (judge,) = judges(any_db, here.who, here.project.id)
     pairs = [
-        ("a", ["a", "a"]), ("b", ["b", "a"]), ("tie", ["tie", "tie"]), ("tie", ["tie", "tie"]),
+        ("a", ["a", "a"]), ("b", ["b", "a"]), ("tie", ["tie", "tie"]), ("tie", ["both_bad", "tie"]),
         ("b", ["a", "b"]), ("tie", ["a"]), ("b", ["b"]),
     ]  # fmt: skip
-    assert judge.agreement == agreement(kinds(pairs))
+    assert not judge.says_both_bad and judge.agreement == agreement(kinds(pairs), both_bad=False)
+    assert judge.agreement.share.value == pytest.approx((1 + 0.5 + 1 + 1 + 0.5 + 0 + 1) / 7)
     assert (judge.votes, judge.ties.value, judge.counts) == (8, 3 / 8, False)
     assert judge.by_source == {}  # one source only
 
@@ -172,6 +186,21 @@ def test_the_taste_for_length(any_db):
         found = store.longer(session, here.project.id)
     # Judge: 2 of 3 for the longer. People on its pairs (all four): Ann 1 of 4, Bob 2 of 2.
     assert found == {JUDGE: store.Longer(3, 2, 6, 3)}
+
+
+def test_a_judge_that_says_both_bad_is_compared_on_that_too(any_db):
+    here = make_place(any_db, pairs=4)
+    ids = [pair.id for pair in here.pairs]
+    here.vote("Ann", dict(zip(ids, ["both_bad", "both_bad", "tie", "a"], strict=True)))
+    here.vote("Bob", dict(zip(ids, ["both_bad", "tie", "both_bad", "a"], strict=True)))
+    machine_says(here, dict(zip(ids, ["both_bad", "tie", "both_bad", "a"], strict=True)))
+    (judge,) = judges(any_db, here.who, here.project.id)
+    pairs = [
+        ("both_bad", ["both_bad"] * 2), ("tie", ["both_bad", "tie"]), ("both_bad", ["tie", "both_bad"]), ("a", ["a"] * 2),
+    ]  # fmt: skip
+    assert judge.says_both_bad and judge.agreement == agreement(kinds(pairs))
+    assert (judge.agreement.share.value, judge.agreement.people_share.value) == (0.75, 0.5)
+    assert (judge.ties.value, judge.both_bad.value, judge.agreement.decisive.n) == (0.25, 0.5, 1)
 
 
 def test_runs_add_up(place):

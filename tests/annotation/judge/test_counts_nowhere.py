@@ -55,7 +55,7 @@ def machine_says(here, choices: dict[str, str]) -> None:
             session.add(
                 Vote(
                     id=new_id(), project_id=here.project.id, pair_id=pair_id, annotator_id=judge.id,
-                    outcome="win" if choice in "ab" else "tie",
+                    outcome="win" if choice in ("a", "b") else choice,
                     winner={"a": pair.response_a, "b": pair.response_b}.get(choice), source="machine",
                 )
             )  # fmt: skip

@@ -10,6 +10,7 @@ from core.annotation.judge.prompt import (
     asked_again,
     check_template,
     consistent,
+    letters,
     question,
     read_answer,
     verdict,
@@ -34,6 +35,11 @@ from core.errors import Invalid
         ("<think>B looks good. B!</think>\nA", "A"),
         ("A is warm, B is short. [[A]] at first sight, but in the end [[B]]", "B"),
         ("My verdict: [[C]]", "C"),
+        ("D", "D"),
+        ("Both bad.", "D"),
+        ("Answer: both are bad", "D"),
+        ("Neither helps at all. [[D]]", "D"),
+        ("[[both bad]]", "D"),
     ],
 )
 def test_answers_that_are_read(said, letter):
@@ -43,7 +49,7 @@ def test_answers_that_are_read(said, letter):
 @pytest.mark.parametrize(
     "said",
     [
-        "", "D", "A or B", "AB", "A B", "Both are good", "I prefer A because it is kind", "Response",
+        "", "E", "Both", "bad", "A or B", "AB", "A B", "Both are good", "I prefer A because it is kind", "Response",
         "As a language model I cannot", "<think>A, because", "1", "neither A nor B", "a tie between A and B?",
     ],
 )  # fmt: skip
@@ -53,11 +59,23 @@ def test_answers_that_are_not_guessed(said):
 
 def test_only_who_wins_in_both_orders_has_won():
     """Against the rule written out by hand: what each answer says of response a."""
-    means = ({"A": "a", "B": "b", "C": "tie"}, {"A": "b", "B": "a", "C": "tie"})
+    either = {"C": "tie", "D": "both_bad"}
+    means = ({"A": "a", "B": "b", **either}, {"A": "b", "B": "a", **either})
     for first, second in product(LABELS, repeat=2):
         two = means[0][first], means[1][second]
         assert verdict(first, second) == (two[0] if two[0] == two[1] else "tie")
         assert consistent(first, second) == (two[0] == two[1])
+
+
+def test_both_bad_is_read_only_where_the_prompt_speaks_of_it():
+    assert letters(DEFAULT_TEMPLATE) == ("A", "B", "C", "D")
+    for words in ("A, B or C?", "For R&D: A or B?", "Dare to say A, B or C", "abcd"):
+        assert letters(words) == ("A", "B", "C")
+    assert letters("A, B, C (the same), D (both bad)?") == letters("[[D]]: both bad") == LABELS
+    for said in ("D", "both bad", "[[D]]"):
+        assert read_answer(said, LABELS[:3]) is None
+    assert "A, B or C." in asked_again([], "hm", LABELS[:3])[-1]["content"]
+    assert "A, B, C or D." in asked_again([], "hm")[-1]["content"]
 
 
 def test_a_response_cannot_speak_for_the_template():

@@ -6,6 +6,7 @@ import pytest
 from sqlmodel import select
 
 from core.annotation.judge import work as judge_work
+from core.annotation.judge.figures import judges
 from core.annotation.judge.runs import CHANGED
 from core.errors import Invalid
 from core.llm import registry
@@ -69,6 +70,42 @@ def test_who_changes_with_the_order_has_a_tie(place):
     assert {vote.reason for vote in judged(here).values()} == {CHANGED}
     assert (run.result["inconsistent"], run.result["first_share"]) == (3, 1.0)
     assert run.result["orders"] == {"AA": 3}
+
+
+def test_both_bad_in_both_orders_is_a_vote_for_neither(place):
+    """One pair is bad in both orders, of one pair in one order only, of the third in none."""
+    here = place(pairs=3)
+    bad, once = (here.texts[pair.response_a] for pair in here.pairs[:2])
+
+    def says(first: str, second: str) -> str:
+        if bad in (first, second):
+            return "[[D]]"
+        return "both bad" if once == first else by_text(first, second)
+
+    with serving(prefers(says)) as server:
+        far(here, server.url)
+        run = here.judge(host="far", pairs="all")
+    found = judged(here)
+    votes = [(found[pair.id].outcome, found[pair.id].reason) for pair in here.pairs]
+    assert votes == [("both_bad", ""), ("tie", CHANGED), ("win", "")]
+    assert found[here.pairs[0].id].winner is None
+    result = run.result
+    assert (result["both_bad"], result["ties"], result["wins"], result["inconsistent"]) == (1, 1, 1, 1)
+    (judge,) = judges(here.db, here.who, here.project.id)
+    assert (judge.both_bad.value, judge.ties.value, judge.first.n) == (1 / 3, 1 / 3, 3)
+    assert judge.says_both_bad and run.config["both_bad"] is True
+
+
+def test_a_prompt_that_does_not_speak_of_d_gets_no_d(place):
+    here = place(pairs=2)
+    shown = (
+        "[Response A]\n{{response_a}}\n[End of response A]\n[Response B]\n{{response_b}}\n[End of response B]"
+    )
+    with serving(prefers(lambda first, second: "D")) as server:
+        far(here, server.url)
+        run = here.judge(host="far", pairs="all", prompt=shown + "\nA, B or C?")
+    assert run.status == "failed" and "could be read as A, B or C." in run.error
+    assert "A, B or C." in server.bodies[-1]["messages"][-1]["content"]
 
 
 def test_what_cannot_be_read_is_asked_once_more_and_never_guessed(place):
@@ -180,9 +217,9 @@ def test_a_local_model_answers_by_the_likelihood_of_the_letters(place, letters):
 
             template["input"] = session.get(Example, pair.example_id).input
         said = [
-            "ABC"[
+            "ABCD"[
                 host.label_logprobs(
-                    [judge_work.question(template["template"], template, *order)], "ABC"
+                    [judge_work.question(template["template"], template, *order)], "ABCD"
                 ).argmax()
             ]
             for order in (two, two[::-1])
