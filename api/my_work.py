@@ -116,7 +116,7 @@ def put_desk(project_id: str, values: desk.Desk, db: DatabaseDep, who: CurrentUs
 def write(pair_id: str, values: DemonstrationWrite, db: DatabaseDep, who: CurrentUser) -> DemonstrationPublic:
     """A better response than both of a pair you were given: training data, with your name.
     Again for the same pair replaces your text."""
-    return _demonstration(demonstrations.write(db, who, pair_id, values.text))
+    return _own(demonstrations.write(db, who, pair_id, values.text))
 
 
 @router.get("/projects/{project_id}/demonstrations")
@@ -127,20 +127,26 @@ def of_project(
     mine: Annotated[bool, Query(description="only your own")] = False,
 ) -> list[DemonstrationPublic]:
     """Better responses people wrote, newest first."""
-    found = (demonstrations.mine if mine else demonstrations.of_project)(db, who, project_id)
-    return [_demonstration(item) for item in found]
+    if mine:
+        return [_own(item) for item in demonstrations.mine(db, who, project_id)]
+    return [_demonstration(item) for item in demonstrations.of_project(db, who, project_id)]
 
 
 @router.put("/demonstrations/{demonstration_id}")
 def change(
     demonstration_id: str, values: DemonstrationWrite, db: DatabaseDep, who: CurrentUser
 ) -> DemonstrationPublic:
-    return _demonstration(demonstrations.change(db, who, demonstration_id, values.text))
+    return _own(demonstrations.change(db, who, demonstration_id, values.text))
 
 
 @router.delete("/demonstrations/{demonstration_id}", status_code=204)
 def delete(demonstration_id: str, db: DatabaseDep, who: CurrentUser) -> None:
     demonstrations.delete(db, who, demonstration_id)
+
+
+def _own(item: Demonstration) -> DemonstrationPublic:
+    """For its author, who may know the pair by another id."""
+    return _demonstration(item).model_copy(update={"pair_id": demonstrations.shown_pair(item)})
 
 
 def _demonstration(item: Demonstration) -> DemonstrationPublic:

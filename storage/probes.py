@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from storage.project_documents import document_body
-from storage.tables import Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
+from storage.tables import Annotator, Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 
 HIDDEN = ("gold", "repeat")  # what an annotator must not tell from an ordinary pair
 GOLD_SIDES = "gold"  # the document that says which gold pairs stand the other way round
@@ -72,6 +72,16 @@ def by_lease(session: Session, pair_id: str, annotator_id: str, lease: str) -> P
             Probe.lease == lease, Probe.annotator_id == annotator_id, Probe.pair_id == pair_id
         )
     ).first()
+
+
+def hidden_pairs_of(session: Session, user_id: str) -> list[tuple[str, str]]:
+    """(annotator, pair) of every hidden probe this person was given, in any project."""
+    query = (
+        sa_select(col(Probe.annotator_id), col(Probe.pair_id))
+        .join(Annotator, col(Annotator.id) == col(Probe.annotator_id))
+        .where(col(Annotator.user_id) == user_id, col(Probe.kind).in_(HIDDEN))
+    )
+    return [(annotator_id, pair_id) for annotator_id, pair_id in session.execute(query)]
 
 
 def first_leased(session: Session, project_id: str, annotator_id: str) -> datetime | None:

@@ -18,6 +18,7 @@ from core.annotation import adjudication, probes, room
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
+from core.annotation.disguise import pair_behind
 from core.annotation.marks import check_same, checked_marks
 from core.annotation.pausing import check_open
 from core.errors import Conflict, NotFound
@@ -107,7 +108,7 @@ def cast_alone(db: Database, sent: VoteSent) -> Vote:
             probed = probes.answer(session, project, pair, annotator_id, sent, marks)
             if probed is not None:
                 return probed
-            if before is None:
+            if before is None or sent.pair_id != pair.id:
                 raise lost()
             raise Conflict("You have voted on this pair already.", "Take that vote back to change it.")
         vote = sent.as_vote(
@@ -142,7 +143,7 @@ def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
     if isinstance(held, claims.Held) and held.audience == ADJUDICATOR:
         reasons = adjudication.reasons_for(session, pair, held.a_left)
     return Claim(
-        pair_id=pair.id,
+        pair_id=held.shown_id if isinstance(held, probes.Held) else pair.id,
         project_id=pair.project_id,
         lease=held.lease,
         expires_at=held.expires_at,
@@ -157,10 +158,14 @@ def _shown(session: Session, held: claims.Held | probes.Held) -> Claim:
 
 
 def pair_of(session: Session, who: Principal, pair_id: str) -> tuple[Pair, Project, str]:
-    """The pair, its project, and the id of this person as an annotator there."""
+    """The pair, by its own id or by the one this person knows it by, its project, and the id of
+    this person as an annotator there. Raises Conflict: a pair that is not there is held by
+    nobody, and says no more of itself than one that was given back."""
     found = claims.pair_and_project(session, pair_id)
+    if found is None and (hidden := pair_behind(session, who, pair_id)) is not None:
+        found = claims.pair_and_project(session, hidden)
     if found is None:
-        raise NotFound(f"There is no pair {pair_id}.")
+        raise lost()
     return *found, annotator_id_of(found[1].id, who)
 
 

@@ -7,6 +7,7 @@ from sqlmodel import Session, col, select
 from core import audit
 from core.access import Principal, require
 from core.annotation.asked import annotator_id_of
+from core.annotation.disguise import disguised, pair_behind
 from core.errors import Forbidden, Invalid, NotFound
 from core.projects import find_project
 from storage.claims import pair_and_project, skip_of, vote_on
@@ -26,15 +27,16 @@ def write(db: Database, who: Principal, pair_id: str, text: str) -> Demonstratio
         raise Invalid(f"text: 1 to {LONGEST:,} characters.")
 
     def work(session: Session) -> Demonstration:
-        found = pair_and_project(session, pair_id)
+        hidden = pair_behind(session, who, pair_id)
+        found = pair_and_project(session, hidden or pair_id)
         if found is None:
             raise NotFound(f"There is no pair {pair_id}.")
         pair, project = found
-        if not _was_given(session, pair_id, annotator_id_of(project.id, who)):
+        if hidden is None and not _was_given(session, pair_id, annotator_id_of(project.id, who)):
             raise Forbidden(
                 "You were not given this pair.", "A better response is written where a pair is judged."
             )
-        key = id_of("demonstration", pair_id, who.user_id)
+        key = id_of("demonstration", pair_id, who.user_id)  # of a pair that came hidden: one more
         mine = session.get(Demonstration, key)
         if mine is None:
             mine = Demonstration(
@@ -61,10 +63,19 @@ def change(db: Database, who: Principal, demonstration_id: str, text: str) -> De
     """Another text for one's own."""
     require(who, "annotate")
     with db.read() as session:
-        pair_id = _own(session, who, demonstration_id).pair_id
+        pair_id = shown_pair(_own(session, who, demonstration_id))
     if pair_id is None:
         raise Invalid("This one was imported, and is not changed here.")
     return write(db, who, pair_id, text)
+
+
+def shown_pair(item: Demonstration) -> str | None:
+    """Its pair's id, as its author knows it."""
+    if item.pair_id is None or item.author_id is None:
+        return item.pair_id
+    if item.id == id_of("demonstration", item.pair_id, item.author_id):
+        return item.pair_id
+    return disguised(id_of("annotator", item.project_id, "user", item.author_id), item.pair_id)
 
 
 def delete(db: Database, who: Principal, demonstration_id: str) -> None:

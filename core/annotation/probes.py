@@ -22,6 +22,7 @@ from core import audit
 from core.access import Principal
 from core.annotation import consequences, qualification
 from core.annotation.asked import Step, VoteSent, annotator_id_of
+from core.annotation.disguise import shown_id
 from core.annotation.marks import Marks, check_same, kept
 from core.annotation.probing import Probing, probing_in
 from core.annotation.schedule import Schedule, pick
@@ -40,9 +41,11 @@ S = TypeVar("S", bound=claims.Held)
 
 @dataclass(frozen=True)
 class Held:
-    """A probe on somebody's desk, as `claims.Held` is a slot."""
+    """A probe on somebody's desk, as `claims.Held` is a slot. `shown_id`: its pair's id, as the
+    annotator is told it."""
 
     pair_id: str
+    shown_id: str
     lease: str
     a_left: bool
     expires_at: datetime
@@ -157,11 +160,13 @@ def _due(annotator: Annotator, probing: Probing) -> list[str]:
 def answer(
     session: Session, project: Project, pair: Pair, annotator_id: str, sent: VoteSent, marks: Marks
 ) -> Vote | None:
-    """Answer a probe; None when this lease holds none. What comes back looks like a vote, and
+    """Answer a probe; None when this lease holds none of that name. What comes back looks like a vote, and
     is not stored as one (source TRAINING: ask for `qualification.feedback`). The same again
     answers the same; raises Conflict when the lease was used for something else."""
     probe = stored.by_lease(session, pair.id, annotator_id, sent.lease)
-    if probe is None or (probe.answered_at is not None and probe.outcome is None):
+    if probe is None or shown_id(probe) != sent.pair_id:
+        return None
+    if probe.answered_at is not None and probe.outcome is None:
         return None
     left, right = _sides(pair, probe)
     if probe.outcome is not None:
@@ -195,8 +200,8 @@ def answer(
 
 def undo(session: Session, who: Principal, probe_id: str) -> str | None:
     """Take an answer to a hidden probe back, as a vote is: it goes to the history, and the
-    pair comes back with its sides under a new lease. Answers its pair's id; None when this
-    is no probe."""
+    pair comes back with its sides under a new lease. Answers its pair's id, as shown; None when
+    this is no probe."""
     probe = session.get(Probe, probe_id)
     if probe is None:
         return None
@@ -231,7 +236,7 @@ def undo(session: Session, who: Principal, probe_id: str) -> str | None:
     session.add(again)
     audit.record(session, who, "probe.undo", "probe", probe_id, probe.project_id, pair=probe.pair_id)
     session.flush()
-    return probe.pair_id
+    return shown_id(probe)
 
 
 def make_way(session: Session, vote: Vote) -> None:
@@ -247,12 +252,12 @@ def make_way(session: Session, vote: Vote) -> None:
 
 
 def skip(
-    session: Session, who: Principal, pair: Pair, annotator_id: str, lease: str, reason: str
+    session: Session, who: Principal, pair: Pair, shown: str, annotator_id: str, lease: str, reason: str
 ) -> Skip | None:
-    """Skip a hidden probe, as a pair is; None when this lease holds none. Again is the same
-    as once."""
+    """Skip a hidden probe, as a pair is; None when this lease holds none of that name. Again is
+    the same as once."""
     probe = stored.by_lease(session, pair.id, annotator_id, lease)
-    if probe is None or probe.outcome is not None:
+    if probe is None or shown_id(probe) != shown or probe.outcome is not None:
         return None
     if probe.kind == "training":
         raise Conflict("A training pair cannot be skipped.", "Choose what seems best to you.")
@@ -262,17 +267,17 @@ def skip(
         audit.record(session, who, "probe.skip", "probe", probe.id, pair.project_id, pair=pair.id)
     return Skip(
         project_id=pair.project_id,
-        pair_id=pair.id,
+        pair_id=shown,
         annotator_id=annotator_id,
         reason=probe.reason,
         created_at=probe.answered_at or now(),
     )
 
 
-def release(session: Session, pair: Pair, annotator_id: str, lease: str) -> bool:
+def release(session: Session, pair: Pair, shown: str, annotator_id: str, lease: str) -> bool:
     """Give a probe back: it may be given again. A training pair stays on the desk."""
     probe = stored.by_lease(session, pair.id, annotator_id, lease)
-    if probe is None or probe.answered_at is not None:
+    if probe is None or shown_id(probe) != shown or probe.answered_at is not None:
         return False
     if probe.kind != "training":
         session.delete(probe)
@@ -377,7 +382,9 @@ def _new(
 
 def _held(session: Session, probe: Probe) -> Held:
     step = qualification.step_of(session, probe) if probe.kind == "training" else None
-    return Held(probe.pair_id, probe.lease, probe.a_left, probe.expires_at, probe.leased_at, step)
+    return Held(
+        probe.pair_id, shown_id(probe), probe.lease, probe.a_left, probe.expires_at, probe.leased_at, step
+    )
 
 
 def _sides(pair: Pair, probe: Probe) -> tuple[str, str]:
@@ -389,11 +396,12 @@ def _sides(pair: Pair, probe: Probe) -> tuple[str, str]:
 def _as_vote(
     session: Session, pair: Pair, probe: Probe, source: str, criteria: dict[str, Any] | None = None
 ) -> Vote:
-    """Never added to a session: it is an answer, not a vote."""
+    """Never added to a session: it is an answer, not a vote. Its pair has the id that its
+    annotator knows."""
     return Vote(
         id=probe.id,
         project_id=probe.project_id,
-        pair_id=probe.pair_id,
+        pair_id=shown_id(probe),
         annotator_id=probe.annotator_id,
         lease=probe.lease,
         outcome=probe.outcome or "",

@@ -23,7 +23,7 @@ from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
 from core.annotation.marks import MAX_REASON, check_vote, checked_marks, kept, said
 from core.annotation.together import together
-from core.errors import Forbidden, Invalid, NotFound
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
 from core.settings import get_settings
 from storage import claims
@@ -229,10 +229,10 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         pair, project, annotator_id = pair_of(session, who, pair_id)
         claims.one_at_a_time(session, annotator_id)
         before = claims.skip_of(session, pair.id, annotator_id)
-        if before is not None:
+        if before is not None and pair_id == pair.id:
             return before
         if not claims.reopen(session, pair.id, annotator_id, lease):
-            probed = probes.skip(session, who, pair, annotator_id, lease, reason)
+            probed = probes.skip(session, who, pair, pair_id, annotator_id, lease, reason)
             if probed is None:
                 raise lost()
             return probed
@@ -250,10 +250,13 @@ def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
     require(who, "annotate")
 
     def work(session: Session) -> None:
-        pair, _, annotator_id = pair_of(session, who, pair_id)
+        try:
+            pair, _, annotator_id = pair_of(session, who, pair_id)
+        except Conflict:
+            return
         claims.one_at_a_time(session, annotator_id)
         if not claims.reopen(session, pair.id, annotator_id, lease):
-            probes.release(session, pair, annotator_id, lease)
+            probes.release(session, pair, pair_id, annotator_id, lease)
 
     write(db, work)
 

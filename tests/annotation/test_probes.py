@@ -5,11 +5,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from sqlmodel import select
 
-from core.annotation import gold, messages, mine, probing, qualification, votes
+from core.annotation import demonstrations, gold, messages, mine, probing, qualification, votes
+from core.annotation.disguise import shown_id
 from core.annotation.gold_import import import_gold
 from core.annotation.leaderboard import leaderboard
 from core.annotation.marks import said
@@ -51,12 +53,19 @@ def mark_some(db, lead, made, number, use="check", choice="a"):
     return made.pairs[:number]
 
 
+def pair_id_of(db, claim):
+    """The pair itself, which an annotator knows by another id where it is a hidden probe."""
+    return {shown_id(probe): probe.pair_id for probe in everything(db, Probe)}.get(
+        claim.pair_id, claim.pair_id
+    )
+
+
 def choice_for(db, claim, wanted):
     """left or right for a or b, as the pair was shown."""
     if wanted not in ("a", "b"):
         return wanted
     with db.read() as session:
-        pair = session.get(Pair, claim.pair_id)
+        pair = session.get(Pair, pair_id_of(db, claim))
         a_text = session.get(Response, pair.response_a).text
     a_left = claim.left == a_text
     return "left" if (wanted == "a") == a_left else "right"
@@ -295,7 +304,7 @@ def test_a_training_set_in_use_keeps_its_size_and_an_attempt_its_pairs(db):
     gold.retire(db, lead, made.project.id, ids[second.pair_id])
     # The pair on the desk is gone; what was answered is enough.
     with pytest.raises(Conflict):
-        cast(db, who, second)
+        votes.cast(db, who, second.pair_id, second.lease, "tie")
     assert votes.claim(db, who, made.project.id).training is None
     with pytest.raises(Conflict, match="asks for 2"):
         gold.retire(db, lead, made.project.id, ids[first.pair_id])
@@ -343,7 +352,7 @@ def test_gold_checks_come_at_their_rate_and_never_become_votes(any_db):
     checks = mark_some(any_db, lead, made, 10)
     probing.set_probing(any_db, lead, made.project.id, gold_rate=0.25)
     seen = work_off(any_db, who, made)
-    given = [claim.pair_id for claim in seen if claim.pair_id in checks]
+    given = [key for claim in seen if (key := pair_id_of(any_db, claim)) in checks]
     # One in every block of four, as far as blocks go: 12 ordinary pairs.
     assert 3 <= len(given) <= 4 and len(set(given)) == len(given)
     assert all(claim.training is None for claim in seen)
@@ -366,14 +375,18 @@ def test_a_repeat_shows_the_sides_swapped_after_enough_votes(any_db):
     first = {}
     repeated = []
     for place, claim in enumerate(seen):
-        if claim.pair_id in first:
-            before, at = first[claim.pair_id]
+        key = pair_id_of(any_db, claim)
+        if key in first:
+            before, at = first[key]
             assert (claim.left, claim.right) == (before.right, before.left)
-            judged_since = {c.pair_id for c in seen[at + 1 : place]} - set(repeated)
+            judged_since = {pair_id_of(any_db, c) for c in seen[at + 1 : place]} - set(repeated)
             assert len(judged_since) >= 3 - 1
-            repeated.append(claim.pair_id)
+            repeated.append(key)
         else:
-            first[claim.pair_id] = (claim, place)
+            first[key] = (claim, place)
+    # No id is seen twice, and all are of one form: nobody tells a repeat by them.
+    assert len({claim.pair_id for claim in seen}) == len(seen)
+    assert {UUID(claim.pair_id).version for claim in seen} == {5}
     assert len(repeated) == len(set(repeated)) and len(repeated) >= 4
     probes = everything(any_db, Probe)
     assert len(probes) == len(repeated) and all(probe.passed for probe in probes)
@@ -436,10 +449,58 @@ def test_an_answer_to_a_hidden_probe_looks_like_a_vote_and_is_taken_back_like_on
         cast(any_db, who, claim, "b", **values)
     anew = cast(any_db, who, back, "a")
     assert anew.id != vote.id
-    assert len([p for p in everything(any_db, Probe) if p.pair_id == claim.pair_id]) == 1
+    [again] = [p for p in everything(any_db, Probe) if p.id == anew.id]
+    assert again.pair_id in made.pairs[:4] and anew.pair_id == claim.pair_id != again.pair_id
     [kept] = [h for h in everything(any_db, VoteHistory) if h.what == "undone"]
     assert said(Vote(**kept.vote))["criteria"] == {"helpful": "left"}
     assert {v.pair_id for v in everything(any_db, Vote)} & set(made.pairs[:4]) == set()
+
+
+def test_a_hidden_probes_pair_is_known_to_one_person_by_one_other_name(any_db):
+    """Whoever tries the ids they know on a lease learns nothing by what is refused."""
+    made, lead = make_world(any_db, pairs=12, votes=2), make_person(any_db, "l", "lead")
+    who, other = make_person(any_db), make_person(any_db, "other")
+    probing.set_probing(any_db, lead, made.project.id, repeat_rate=0.5, repeat_after=1)
+    claim, probe = probe_of(any_db, made, who)
+    ordinary = votes.claim(any_db, other, made.project.id)
+    seen = set(made.pairs) | {"made up", ordinary.pair_id}
+    refused = set()
+    for name in seen:
+        for person, lease in ((who, claim.lease), (other, claim.lease), (who, "made up")):
+            with pytest.raises(Conflict) as problem:
+                votes.cast(any_db, person, name, lease, "left")
+            if (person, lease) == (who, claim.lease):
+                refused.add((name in {v.pair_id for v in everything(any_db, Vote)}, str(problem.value)))
+            with pytest.raises(Conflict):
+                votes.skip(any_db, person, name, lease)
+            votes.release(any_db, person, name, lease)
+    assert len(refused) == 2  # a pair voted on says so, whether it is the one behind this or not
+    with pytest.raises(Conflict, match="does not hold"):
+        votes.cast(any_db, who, claim.pair_id, "made up", "left")
+    with pytest.raises(Conflict):
+        votes.cast(any_db, other, claim.pair_id, claim.lease, "left")
+    # A better response is one of its own, and does not stand in for the one on the pair itself.
+    first = demonstrations.write(any_db, who, probe.pair_id, "Before.")
+    second = demonstrations.write(any_db, who, claim.pair_id, "Better.")
+    assert (first.id != second.id, first.pair_id, second.pair_id) == (True, probe.pair_id, probe.pair_id)
+    assert demonstrations.shown_pair(first) == probe.pair_id
+    assert demonstrations.shown_pair(second) == claim.pair_id
+    assert demonstrations.change(any_db, who, second.id, "Best.").id == second.id
+    assert {d.text for d in demonstrations.mine(any_db, who, made.project.id)} == {"Before.", "Best."}
+    with pytest.raises(NotFound):
+        demonstrations.write(any_db, other, claim.pair_id, "Mine.")
+    vote = cast(any_db, who, claim, "tie")
+    assert vote.pair_id == claim.pair_id
+    with any_db.read() as session:
+        assert session.get(Probe, vote.id).pair_id == probe.pair_id
+
+
+def test_a_better_response_is_written_on_a_check_too(db):
+    made, lead, who = make_world(db, pairs=12, votes=1), make_person(db, "l", "lead"), make_person(db)
+    mark_some(db, lead, made, 3)
+    probing.set_probing(db, lead, made.project.id, gold_rate=0.5)
+    claim, probe = probe_of(db, made, who)
+    assert demonstrations.write(db, who, claim.pair_id, "Better.").pair_id == probe.pair_id
 
 
 def test_a_hidden_probe_is_skipped_and_given_back_like_a_pair(db):
@@ -487,7 +548,7 @@ def test_switching_checks_off_takes_back_what_is_open(db):
     probe_of(db, made, who)
     probing.set_probing(db, lead, made.project.id, gold_rate=0)
     assert everything(db, Probe) == []
-    assert votes.claim(db, who, made.project.id).pair_id not in made.pairs[:2]
+    assert pair_id_of(db, votes.claim(db, who, made.project.id)) not in made.pairs[:2]
 
 
 def test_many_at_once_get_checks_and_pairs_and_none_too_many(any_db):
