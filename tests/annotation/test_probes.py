@@ -304,7 +304,7 @@ def test_a_training_set_in_use_keeps_its_size_and_an_attempt_its_pairs(db):
     gold.retire(db, lead, made.project.id, ids[second.pair_id])
     # The pair on the desk is gone; what was answered is enough.
     with pytest.raises(Conflict):
-        votes.cast(db, who, second.pair_id, second.lease, "tie")
+        cast(db, who, second)
     assert votes.claim(db, who, made.project.id).training is None
     with pytest.raises(Conflict, match="asks for 2"):
         gold.retire(db, lead, made.project.id, ids[first.pair_id])
@@ -519,7 +519,7 @@ def test_a_hidden_probe_is_skipped_and_given_back_like_a_pair(db):
     votes.release(db, who, second.pair_id, second.lease)
     votes.release(db, who, second.pair_id, second.lease)
     with pytest.raises(Conflict):
-        cast(db, who, second)
+        votes.cast(db, who, second.pair_id, second.lease, "tie")
     assert votes.forget_skips(db, who, made.project.id) == 1
     assert everything(db, Probe) == []
     assert gold.list_gold(db, lead, made.project.id)[0].answered == 0
