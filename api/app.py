@@ -25,6 +25,7 @@ from api import (
     reward_models,
     reward_scores,
     runs,
+    snapshots,
     webhooks,
 )
 from api.docs import add_docs
@@ -49,6 +50,7 @@ ROUTERS = (
     optimize,
     reward_models,
     reward_scores,
+    snapshots,
     planning,
     webhooks,
 )

@@ -15,7 +15,7 @@ from core.reward.snapshots.counts import Moved, counts_of
 from core.reward.snapshots.filters import Filters
 from core.reward.snapshots.gather import Material
 from core.reward.snapshots.labels import EVEN, Labelled, judged, label
-from core.reward.snapshots.similar import COMMON_LEAST, COMMON_SHARE, groups, normalised
+from core.reward.snapshots.similar import groups, normalised, templates
 from storage.ballots import BOTH_BAD, STRENGTHS, TIE, A, B
 from storage.ids import content_hash
 
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 SPLITS = ("train", "dev", "test")
 _OUTCOMES = {A: "a", B: "b", TIE: "tie", BOTH_BAD: "both_bad"}
 _STRENGTHS = {4 - i: name for i, name in enumerate(STRENGTHS)}
-_grouped: Kept[np.ndarray] = Kept(most=4)
+_alike: "Kept[Likeness]" = Kept(most=4)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def build(material: Material, filters: Filters) -> DataSet:
     pairs = list(_pair_rows(material, filters, labelled, kept, splits, scale))
     votes = list(_vote_rows(material, labelled, scale))
     counts = counts_of(material, labelled, pairs, votes, splits, moved)
-    return DataSet(filters, pairs, votes, counts, checks.run(pairs, votes, counts["left_out"]))
+    alike = likeness(material)
+    found = checks.run(pairs, counts["left_out"]["identical"], alike.common, alike.canned)
+    return DataSet(filters, pairs, votes, counts, found)
 
 
 # --- splits -----------------------------------------------------------------------------------
@@ -82,7 +84,7 @@ def split_of(material: Material, by_group: bool) -> tuple[list[str], Moved]:
     cast = material.cast
     if not by_group or not cast.pair_ids:
         return list(cast.splits), Moved({}, {}, 0)
-    group = _groups(material)
+    group = likeness(material).group
     first: dict[int, int] = {}
     for place in np.lexsort((np.array(cast.example_ids, dtype=object), cast.example_at)).tolist():
         first.setdefault(int(group[place]), place)
@@ -102,21 +104,32 @@ def split_of(material: Material, by_group: bool) -> tuple[list[str], Moved]:
     )
 
 
-def _groups(material: Material) -> np.ndarray:
-    """(P,) the group of each pair: pairs of one example, of near-duplicates of it, and pairs
-    of the same two responses (unless a template's) are in one. Of all pairs with a vote,
-    whatever the filters, so that filters do not change a pair's split."""
+@dataclass(frozen=True)
+class Likeness:
+    """Of all pairs with a vote, whatever the filters, so that filters change no pair's split.
+    group: (P,) pairs of one example, of near-duplicates of it, and pairs of the same two
+    responses (unless they are a template's) are in one. common, canned: words and pairs of
+    responses that are a template's."""
+
+    group: np.ndarray
+    common: frozenset[str]
+    canned: frozenset[checks.Both]
+
+
+def likeness(material: Material) -> Likeness:
     cast = material.cast
-    key = content_hash([cast.pair_ids, [len(text) for text in material.inputs]])
-    return _grouped.get(key, key, lambda: _group(material))
+    key = content_hash([cast.example_ids, material.inputs, cast.response_a, cast.response_b])
+    return _alike.get(key, key, lambda: _likeness(material))
 
 
-def _group(material: Material) -> np.ndarray:
+def _likeness(material: Material) -> Likeness:
     cast = material.cast
     examples = {example: place for place, example in enumerate(cast.example_ids)}
-    order = list(examples)
-    of_example = dict(zip(order, groups([material.inputs[examples[i]] for i in order]).tolist(), strict=True))
-    parent = list(range(len(order)))
+    texts = [material.inputs[place] for place in examples.values()]
+    common = templates({normalised(text) for text in texts})
+    of_example = dict(zip(examples, groups(texts, common=common).tolist(), strict=True))
+    start = [of_example[example] for example in cast.example_ids]
+    parent = list(range(max(start, default=-1) + 1))
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -124,28 +137,14 @@ def _group(material: Material) -> np.ndarray:
             i = parent[i]
         return i
 
-    start = [of_example[example] for example in cast.example_ids]
-    for places in same_responses(cast.response_a, cast.response_b, cast.example_ids).values():
-        for place in places[1:]:
-            parent[root(start[place])] = root(start[places[0]])
-    return np.array([root(of) for of in start], dtype=np.int64)
-
-
-def same_responses(
-    first: Sequence[str], second: Sequence[str], example: Sequence[str]
-) -> dict[tuple[str, str], list[int]]:
-    """Two responses (normalised, in either order) -> places of their pairs; of those that occur
-    with more than one example and are not a template's answers."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for place, (a, b) in enumerate(zip(first, second, strict=True)):
-        one, other = sorted((normalised(a), normalised(b)))
-        found.setdefault((one, other), []).append(place)
-    most = max(COMMON_LEAST, COMMON_SHARE * len(set(example)))
-    return {
-        both: places
-        for both, places in found.items()
-        if 1 < len({example[place] for place in places}) <= most
-    }
+    both = [checks.both_of(a, b) for a, b in zip(cast.response_a, cast.response_b, strict=True)]
+    canned = checks.canned(both, cast.example_ids)
+    first: dict[checks.Both, int] = {}
+    for place, responses in enumerate(both):
+        if responses not in canned:
+            parent[root(start[place])] = root(start[first.setdefault(responses, place)])
+    group = np.array([root(of) for of in start], dtype=np.int64)
+    return Likeness(group, common, canned)
 
 
 # --- rows -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from core.reward.snapshots.similar import COMMON_LEAST, COMMON_SHARE, groups, no
 from core.stats import wilson
 
 Row = dict[str, Any]
+Both = tuple[str, str]
 PASS, WARN, FAIL = "pass", "warn", "fail"
 ALWAYS = 0.8  # a side that is preferred more often than this, to 95 %, gives the label away
 ALWAYS_ONE_ORDER = 0.9  # where it may as well be one prompt that is always there
@@ -31,20 +32,42 @@ TITLES = {
 }
 
 
-def run(pairs: Sequence[Row], votes: Sequence[Row], left_out: Mapping[str, int]) -> list[Row]:
+def run(
+    pairs: Sequence[Row],
+    identical: int = 0,
+    common: frozenset[str] | None = None,
+    templated: frozenset[Both] | None = None,
+) -> list[Row]:
     """[{check, title, verdict, said, …}], the same checks in the same order every time.
-    `pairs`, `votes`: rows as frozen. `left_out`: how many pairs were, by reason."""
+    `pairs`: rows as frozen. `identical`: pairs of the same text twice that were left out.
+    `common`, `templated`: words, and pairs of responses, that are a template's, where these
+    pairs are but some of those there are."""
     once = list({row["pair_id"]: row for row in pairs}.values())
     sure = [row for row in _undoubled(pairs) if abs(row["q"] - 0.5) > 1e-9]
     found = [
-        _same_text(once),
-        _near_duplicates(once),
-        _identical(once, left_out.get("identical", 0)),
+        _same_text(once, templated),
+        _near_duplicates(once, common),
+        _identical(once, identical),
         _left(once),
         _first(sure),
         _length(sure),
     ]
     return [{"check": item["check"], "title": TITLES[item["check"]], **item} for item in found]
+
+
+def both_of(first: str, second: str) -> Both:
+    """Two responses, normalised, in either order."""
+    one, other = sorted((normalised(first), normalised(second)))
+    return one, other
+
+
+def canned(both: Sequence[Both], examples: Sequence[str]) -> frozenset[Both]:
+    """Pairs of responses that come with more examples than a copy would: a template's answers."""
+    there: dict[Both, set[str]] = defaultdict(set)
+    for key, example in zip(both, examples, strict=True):
+        there[key].add(example)
+    most = max(COMMON_LEAST, COMMON_SHARE * len(set(examples)))
+    return frozenset(key for key, of in there.items() if len(of) > most)
 
 
 def failed(checks: Sequence[Row]) -> list[Row]:
@@ -84,17 +107,14 @@ def _short(text: str) -> str:
     return plain if len(plain) <= 120 else plain[:119] + "…"
 
 
-def _same_text(rows: Sequence[Row]) -> Row:
-    """Same input, or same two responses, normalised. Two responses that come with more examples
-    than a copy would (a template's answers) are only told."""
+def _same_text(rows: Sequence[Row], templated: frozenset[Both] | None) -> Row:
+    """Same input, or same two responses, normalised. A template's answers are only told."""
     by_input = _splits_of(rows, [normalised(row["input"]) for row in rows])
-    both = [tuple(sorted((normalised(row["response_a"]), normalised(row["response_b"])))) for row in rows]
+    both = [both_of(row["response_a"], row["response_b"]) for row in rows]
     by_responses = _splits_of(rows, both)
-    examples: dict[Any, set[str]] = defaultdict(set)
-    for row, key in zip(rows, both, strict=True):
-        examples[key].add(row["example_id"])
-    most = max(COMMON_LEAST, COMMON_SHARE * len({row["example_id"] for row in rows}))
-    copied = {key: by for key, by in by_responses.items() if len(examples[key]) <= most}
+    if templated is None:
+        templated = canned(both, [row["example_id"] for row in rows])
+    copied = {key: by for key, by in by_responses.items() if key not in templated}
     single = _splits_of(
         [row for row in rows for _ in "ab"],
         [normalised(row[side]) for row in rows for side in ("response_a", "response_b")],
@@ -117,8 +137,8 @@ def _same_text(rows: Sequence[Row]) -> Row:
     }  # fmt: skip
 
 
-def _near_duplicates(rows: Sequence[Row]) -> Row:
-    found = _splits_of(rows, groups([row["input"] for row in rows]).tolist())
+def _near_duplicates(rows: Sequence[Row], common: frozenset[str] | None) -> Row:
+    found = _splits_of(rows, groups([row["input"] for row in rows], common=common).tolist())
     said = (
         f"{len(found):,} groups of inputs that say nearly the same are in more than one split."
         if found

@@ -18,7 +18,8 @@ Exact, not by hashing: every two texts whose similarity reaches the threshold ar
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import ceil
 
@@ -45,10 +46,26 @@ def features(text: str) -> set[str]:
     return {*words, *(f"{first} {second}" for first, second in pairwise(words))}
 
 
-def near_duplicates(texts: Sequence[str], threshold: float = THRESHOLD) -> np.ndarray:
+def templates(texts: Iterable[str]) -> frozenset[str]:
+    """The words and pairs of words of normalised texts, each different from the others, that
+    are a template's."""
+    often, n = Counter[str](), 0
+    for text in texts:
+        often.update(features(text))
+        n += 1
+    most = max(COMMON_LEAST, ceil(COMMON_SHARE * n))
+    return frozenset(feature for feature, times in often.items() if times > most)
+
+
+def near_duplicates(
+    texts: Sequence[str], threshold: float = THRESHOLD, common: frozenset[str] | None = None
+) -> np.ndarray:
     """(m, 2) places of texts, first < second, whose similarity is at least `threshold`. The
-    texts are normalised, and each different from the others: equal ones need no comparing."""
-    sets = _without_templates([features(text) for text in texts])
+    texts are normalised, and each different from the others: equal ones need no comparing.
+    `common`: what is a template's, where these are but some of the texts."""
+    if common is None:
+        common = templates(texts)
+    sets = [(features(text) - common) or features(text) for text in texts]
     rows = _matrix(sets)  # (n, features), rarest features first
     size = np.diff(rows.indptr)
     keep = size - np.ceil(threshold * size - 1e-9).astype(int) + 1  # of a set, its rarest
@@ -69,7 +86,9 @@ def near_duplicates(texts: Sequence[str], threshold: float = THRESHOLD) -> np.nd
     return np.sort(pairs, axis=1)
 
 
-def groups(texts: Sequence[str], threshold: float = THRESHOLD) -> np.ndarray:
+def groups(
+    texts: Sequence[str], threshold: float = THRESHOLD, common: frozenset[str] | None = None
+) -> np.ndarray:
     """(n,) the group of each text, numbered from 0: texts that are the same, near-duplicates,
     or joined by a chain of them, are in one."""
     unique, place = np.unique(
@@ -77,28 +96,16 @@ def groups(texts: Sequence[str], threshold: float = THRESHOLD) -> np.ndarray:
     )
     if not len(unique):
         return np.empty(0, dtype=np.int64)
-    pairs = near_duplicates(unique.tolist(), threshold)
+    pairs = near_duplicates(unique.tolist(), threshold, common)
     n = len(unique)
     links = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     _, group = connected_components(links, directed=False)
     return np.asarray(group[place.reshape(-1)], dtype=np.int64)
 
 
-def _without_templates(sets: list[set[str]]) -> list[set[str]]:
-    often: dict[str, int] = {}
-    for each in sets:
-        for feature in each:
-            often[feature] = often.get(feature, 0) + 1
-    most = max(COMMON_LEAST, ceil(COMMON_SHARE * len(sets)))
-    return [{feature for feature in each if often[feature] <= most} or each for each in sets]
-
-
 def _matrix(sets: list[set[str]]) -> sparse.csr_matrix:
     """(n, features) of ones, features in order of how rare they are."""
-    often: dict[str, int] = {}
-    for each in sets:
-        for feature in each:
-            often[feature] = often.get(feature, 0) + 1
+    often = Counter(feature for each in sets for feature in each)
     place = {feature: i for i, feature in enumerate(sorted(often, key=lambda name: (often[name], name)))}
     columns = [sorted(place[feature] for feature in each) for each in sets]
     ends = np.cumsum([0, *(len(each) for each in columns)])
