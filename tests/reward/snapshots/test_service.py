@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from core import data as rows_in
 from core.access import Principal, Role
+from core.annotation.annotators import take_back
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import create_project, purge_project
 from core.reward import runs
@@ -20,7 +21,7 @@ from core.reward.snapshots.filters import filters_of
 from core.runs.service import run_folder, start_run
 from core.settings import get_settings
 from storage.inputs import as_input, split_of
-from storage.tables import AuditEntry, Project, RewardModel, Run, Snapshot, Vote
+from storage.tables import Annotator, AuditEntry, Project, RewardModel, Run, Snapshot
 from tests.reward.test_data import FIRST, Made, ended
 
 WHO = Principal("u", "somebody", Role.ADMIN)
@@ -80,14 +81,8 @@ def test_a_snapshot_is_frozen_as_the_votes_were(place):
     assert set(counted) == {row["pair_id"] for row in pairs}
     for row in pairs:
         expected = counted[row["pair_id"]]
-        assert (
-            {name: row[name] for name in expected} == pytest.approx(expected)
-            if False
-            else all(
-                row[name] == (pytest.approx(value) if isinstance(value, float) else value)
-                for name, value in expected.items()
-            )
-        )
+        for name, value in expected.items():
+            assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
         criteria = json.loads(row["criteria"])
         assert criteria["helpful"]["n"] == 1 and criteria["helpful"]["q"] in (0.0, 1.0)
     document = json.loads((folder / "snapshot.json").read_text())
@@ -116,12 +111,11 @@ def test_simulated_and_machine_votes_come_only_when_asked_for(place):
     counts = place.make("simulated too", simulated="include").counts
     assert (counts["pairs"], counts["simulated_votes"]) == (15, 5)
     # Votes of a judge count where a lead took them in, and are asked for.
-    from core.annotation.annotators import take_in
-
     with place.db.read() as session:
-        out = session.exec(select(Vote.annotator_id).where(Vote.source == "machine")).first()
-    if out:
-        take_in(place.db, WHO, place.id, out)
+        judge = session.exec(select(Annotator).where(Annotator.machine)).one()
+    assert judge.excluded_at is not None
+    assert place.make("not taken in", machine="include").counts["machine_votes"] == 0
+    take_back(place.db, WHO, place.id, judge.id)
     assert place.make("machines too", machine="include").counts["machine_votes"] == 3
     assert place.make("people again").counts["machine_votes"] == 0
 
@@ -205,7 +199,7 @@ def test_a_leak_in_imported_comparisons_is_named_and_not_trained_on(place):
         with place.db.read() as session:
             return runs.prepare(session, session.get(Project, place.id), config, 0)
 
-    with pytest.raises(Invalid, match="leak check.*same text in two splits") as problem:
+    with pytest.raises(Invalid, match=r"leak check.*same text in two splits") as problem:
         train(snapshot=leaky.id)
     assert "allow_leaks" in problem.value.hint
     assert train(snapshot=leaky.id, allow_leaks=True).config["leaks"] == ["same_text", "near_duplicates"]
