@@ -51,6 +51,9 @@ KINDS: dict[str, Kind] = {
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
     "score": Kind("Score responses", "core.reward.scoring", "core.reward.score_work", seed=0),
+    "reward_compare": Kind(
+        "Compare reward models", "core.reward.comparing", "core.reward.compare_work", seed=0
+    ),
 }
 
 

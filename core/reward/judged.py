@@ -1,0 +1,109 @@
+"""What a training left beside its model, read for pages and routes.
+
+artifacts/judgement.json      everything said about the model (core.reward.judgement)
+artifacts/test_pairs.parquet  its held-out pairs, one a row, with the model's scores
+inputs/pairs.parquet          what it was trained, tuned and judged on
+
+Each file is read once and kept until it changes. A model that was made before these files
+were, or that was brought from elsewhere, has none: then the answer is None.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from core.settings import get_settings
+from storage.tables import RewardModel
+
+SPLITS_SEEN = ("train", "dev")  # what a model was trained on, and what its state was chosen by
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pairs and examples a model knows from its training (train and dev splits), and every
+    pair that was in its data at all, with the test split."""
+
+    pairs: frozenset[str]
+    examples: frozenset[str]
+    all_pairs: frozenset[str]
+
+
+def folder_of(model: RewardModel) -> Path:
+    return (get_settings().data_dir / model.folder).resolve()
+
+
+def judgement(model: RewardModel) -> dict[str, Any] | None:
+    """The figures; None where there are none (or their file is damaged)."""
+    return _read(_json, folder_of(model).parent / "judgement.json")
+
+
+def test_pairs(model: RewardModel) -> dict[str, np.ndarray] | None:
+    """Columns of (n,): pair_id, example_id, d, p, q, n, right, and the slices."""
+    return _read(_columns, folder_of(model).parent / "test_pairs.parquet")
+
+
+def seen(model: RewardModel) -> Seen | None:
+    """None: nobody knows what it was trained on."""
+    return _read(_seen, _inputs(model))
+
+
+def rows_of(model: RewardModel, pair_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """pair id -> the row it had in the training's inputs, with the texts."""
+    path = _inputs(model)
+    if not path.is_file() or not pair_ids:
+        return {}
+    found = pq.read_table(path, filters=[("pair_id", "in", list(pair_ids))])
+    return {row["pair_id"]: row for row in found.to_pylist()}
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray] | None:
+    """Any table of such columns, by the same rules."""
+    return _read(_columns, path)
+
+
+def _inputs(model: RewardModel) -> Path:
+    return folder_of(model).parent.parent / "inputs" / "pairs.parquet"
+
+
+def _read(how: Any, path: Path) -> Any:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return how(str(path), stat.st_mtime_ns, stat.st_size)
+
+
+# The second and third arguments only make a changed file another one.
+
+
+@lru_cache(maxsize=32)
+def _json(path: str, _changed: int, _size: int) -> dict[str, Any] | None:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@lru_cache(maxsize=32)
+def _columns(path: str, _changed: int, _size: int) -> dict[str, np.ndarray]:
+    table = pq.read_table(path)
+    return {name: np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in table.column_names}
+
+
+@lru_cache(maxsize=32)
+def _seen(path: str, _changed: int, _size: int) -> Seen:
+    table = pq.read_table(path, columns=["pair_id", "example_id", "split"])
+    pairs, examples, splits = (column.to_pylist() for column in table.columns)
+    inside = [split in SPLITS_SEEN for split in splits]
+    return Seen(
+        frozenset(key for key, known in zip(pairs, inside, strict=True) if known),
+        frozenset(key for key, known in zip(examples, inside, strict=True) if known),
+        frozenset(pairs),
+    )
