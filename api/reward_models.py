@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
 from core import projects
 from core.reward import registry
+from core.reward.promotion import MAX_REASON
 from storage.tables import RewardModel
 
 router = APIRouter(tags=["reward models"])
@@ -57,8 +58,25 @@ def list_(
     return [public(model, active) for model in models]
 
 
+class ActivationWanted(BaseModel):
+    """`reason`: needed where the model is not shown to be better; kept in the audit log."""
+
+    reason: str = Field("", max_length=MAX_REASON)
+
+
+class ActivatedPublic(RewardModelPublic):
+    """`change`: the model that was active before (`before`), the `comparison` with it, what
+    differs, and the `warning` that was overruled; see `GET /reward-models/{id}/change`."""
+
+    change: dict[str, Any]
+
+
 @router.post("/reward-models/{model_id}/activate")
-def activate(model_id: str, db: DatabaseDep, who: CurrentUser) -> RewardModelPublic:
-    """Make this the model that optimisers of its project use."""
-    model = registry.activate(db, who, model_id)
-    return public(model, model.id)
+def activate(
+    model_id: str, db: DatabaseDep, who: CurrentUser, wanted: ActivationWanted | None = None
+) -> ActivatedPublic:
+    """Make this the model that optimisers of its project use. 409 where it is not shown to be
+    better than the active one and no reason is given."""
+    done = registry.activate(db, who, model_id, wanted.reason if wanted else "")
+    model = public(done.model, done.model.id)
+    return ActivatedPublic(**model.model_dump(), change=done.change.as_dict())

@@ -1,16 +1,27 @@
-"""One reward model: how good it is beside choosing without reading, whether its confidence
-can be believed, and how it was trained."""
+"""One reward model: what a reader must know first, how good it is beside baselines and people,
+where and why not, what to do about it, how it compares, and how it was trained."""
 
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.reward import registry
+from core.reward import judged
 from core.runs import service
 from core.services import database
 from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
-from pages.shared import duration, may, me, percent, problems
+from pages.reward_compare import ask_to_activate, the_comparison
+from pages.reward_figures import (
+    the_accuracy,
+    the_calibration,
+    the_cards,
+    the_leanings,
+    the_learning_curve,
+    the_slices,
+    the_warnings,
+)
+from pages.reward_mistakes import the_mistakes
+from pages.shared import duration, may, me, percent, plain, problems
 from storage.tables import Project, RewardModel, Run
 
 ACTIVE = ("queued", "running")
@@ -38,7 +49,55 @@ def simulated_words(model: RewardModel) -> str:
     return f"{model.simulated_share:.0%} simulated"
 
 
-def the_model(project: Project, model: RewardModel) -> None:
+TABS = ["Summary", "Where it is good", "What it goes by", "More votes", "Mistakes", "Compare", "Training"]
+
+
+def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -> None:
+    """Everything about one model: its warnings first, then a tab for each question. Only the tab
+    that is open is drawn."""
+    told = judged.judgement(model)
+    the_name(project, model)
+    for note in model.metrics.get("notes") or [] if told is None else []:
+        line(plain(note))
+    if told is not None:
+        the_warnings(told)
+        the_cards(told)
+    tabs = dict(zip(TABS, st.tabs(TABS, on_change="rerun", key=f"reward_tab_{model.id}"), strict=True))
+
+    def opened(name: str) -> bool:
+        return bool(tabs[name].open)
+
+    if opened("Summary"):
+        with tabs["Summary"]:
+            the_summary(model, told)
+    if opened("Where it is good"):
+        with tabs["Where it is good"]:
+            the_slices(told, model.id) if told is not None else unjudged()
+    if opened("What it goes by"):
+        with tabs["What it goes by"]:
+            the_leanings(told) if told is not None else unjudged()
+    if opened("More votes"):
+        with tabs["More votes"]:
+            the_learning_curve(told, model.id) if told is not None else unjudged()
+    if opened("Mistakes"):
+        with tabs["Mistakes"], problems():
+            the_mistakes(project, model)
+    if opened("Compare"):
+        with tabs["Compare"], problems():
+            the_comparison(project, model, models)
+    if opened("Training"):
+        with tabs["Training"], problems():
+            the_training_of(model)
+
+
+def unjudged() -> None:
+    st.write(
+        "This model was made before models were judged in detail, or was brought from elsewhere. Train one anew to "
+        "see this."
+    )
+
+
+def the_name(project: Project, model: RewardModel) -> None:
     found: dict[str, Any] = model.metrics
     active = model.id == project.reward_model_id
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -55,11 +114,31 @@ def the_model(project: Project, model: RewardModel) -> None:
         if offered and st.button(
             "Make it the active one", icon=":material/check:", key=f"activate_{model.id}"
         ):
-            with problems():
-                registry.activate(database(), me(), model.id)
-                st.rerun()
-    for note in found.get("notes") or []:
-        line(note)
+            ask_to_activate(model.id)
+
+
+def the_summary(model: RewardModel, told: dict[str, Any] | None) -> None:
+    if told is None:
+        the_old_summary(model.metrics)
+        return
+    left, right = st.columns([1.15, 1])
+    with left, st.container(border=True, height="stretch"):
+        the_accuracy(told)
+    with right, st.container(border=True, height="stretch"):
+        the_calibration(told)
+
+
+def the_training_of(model: RewardModel) -> None:
+    chosen(model)
+    run = service.get_run(database(), me(), model.run_id)
+    the_curve(run)
+    st.page_link("runs.py", label="See the run", icon=":material/sync:", query_params={"run": model.run_id})
+
+
+# --- of a model without a judgement file -----------------------------------------------------
+
+
+def the_old_summary(found: dict[str, Any]) -> None:
     cells = [
         (
             "Held-out accuracy",
@@ -104,14 +183,6 @@ def the_model(project: Project, model: RewardModel) -> None:
         if found.get("reliability"):
             st.altair_chart(calibration_chart(found["reliability"]), width="stretch")
             st.caption("Each dot is a bin of test pairs, its line the 95 % interval; larger dots hold more.")
-    with st.expander("How it was trained"):
-        chosen(model)
-        with problems():
-            run = service.get_run(database(), me(), model.run_id)
-            the_curve(run)
-            st.page_link(
-                "runs.py", label="See the run", icon=":material/sync:", query_params={"run": model.run_id}
-            )
 
 
 def interval(found: dict[str, Any], name: str, n: int | None) -> str:

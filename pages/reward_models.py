@@ -273,6 +273,8 @@ def the_models(project: Project, models: list[RewardModel]) -> RewardModel:
 
 
 def show() -> None:
+    if said := st.session_state.pop("reward_said", ""):
+        st.toast(said, icon=":material/check:")
     project = header(
         "Reward models",
         "A reward model learns from votes which response people prefer, so that optimisers can ask it "
@@ -301,7 +303,7 @@ def show() -> None:
     if not at_work:
         the_form(project, people, everything)
     if models:
-        the_model(project, the_models(project, models))
+        the_model(project, the_models(project, models), models)
 
 
 with problems():

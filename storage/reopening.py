@@ -1,7 +1,7 @@
 """Room for a vote that was left out: somebody else is asked instead.
 
 A pair has room for T votes: its own slots, and, as far as it was given fewer slots because
-votes were imported, those. C votes count (not left out, no machine's, no adjudicator's) and O
+votes were imported, those; and a vote for each time it was asked again (`storage.again`). C votes count (not left out, no machine's, no adjudicator's) and O
 slots wait. When somebody's votes are left out, T - C - O of each of their pairs is opened
 again, in slots of another kind than the pair's own ("instead"); when they are taken back in,
 what is then too much is closed, as far as nobody has it. So doing and undoing, in any order,
@@ -18,6 +18,7 @@ from sqlalchemy import select as sa_select
 from sqlmodel import Session, col
 
 from storage.adjudicated import independent
+from storage.again import again_id
 from storage.bulk import chunks, insert_many
 from storage.counting import counted, not_by_machine
 from storage.groups import ADJUDICATOR, audiences_for
@@ -31,16 +32,19 @@ _WAITING = ("open", "leased")
 
 @dataclass
 class _Room:
-    """The slots of a pair as (id, status); its own, and those opened instead of votes."""
+    """The slots of a pair as (id, status); its own, those in which it was asked again, and
+    those opened instead of votes."""
 
     own: list[tuple[str, str]] = field(default_factory=list)
+    again: list[tuple[str, str]] = field(default_factory=list)
     instead: list[tuple[str, str]] = field(default_factory=list)
 
     def missing(self, asked: int, counting: int, without_slot: int) -> int:
         """T - C - O: more than 0 asks for votes, less than 0 has too many slots open."""
         own = sum(status != "closed" for _, status in self.own)
-        target = own + min(without_slot, max(0, asked - own))
-        waiting = sum(status in _WAITING for _, status in [*self.own, *self.instead])
+        again = sum(status != "closed" for _, status in self.again)
+        target = own + min(without_slot, max(0, asked - own)) + again
+        waiting = sum(status in _WAITING for _, status in [*self.own, *self.again, *self.instead])
         return target - counting - waiting
 
 
@@ -104,8 +108,10 @@ def _rooms(session: Session, pair_ids: Sequence[str]) -> dict[str, _Room]:
     for pair_id in pair_ids:
         rooms[pair_id] = room = _Room()
         instead = {_instead(pair_id, place) for place in range(len(slots[pair_id]))}
+        again = {again_id(pair_id, place) for place in range(len(slots[pair_id]))}
         for slot in slots[pair_id]:
-            (room.instead if slot[0] in instead else room.own).append(slot)
+            kind = room.instead if slot[0] in instead else room.again if slot[0] in again else room.own
+            kind.append(slot)
     return rooms
 
 

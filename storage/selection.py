@@ -3,7 +3,7 @@ project may have hundreds of thousands of pairs."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -87,10 +87,11 @@ def wins_between(session: Session, which: Which) -> list[tuple[str, str, float, 
 
 def put_in_front(session: Session, project_id: str, slots: list[str]) -> None:
     """These slots are claimed before all others, in this order; others lose such a place, but
-    for those of adjudicators, who always get disputed pairs first."""
+    for those of adjudicators, who always get disputed pairs first, and of pairs that are asked
+    again (`storage.again`), whose places are below 0."""
     session.execute(
         update(Slot)
-        .where(col(Slot.project_id) == project_id, col(Slot.front).is_not(None), _ORDINARY)
+        .where(col(Slot.project_id) == project_id, col(Slot.front) >= 0, _ORDINARY)
         .values(front=None)
         .execution_options(synchronize_session=False)
     )
@@ -98,7 +99,11 @@ def put_in_front(session: Session, project_id: str, slots: list[str]) -> None:
         places = {slot: float(place) for place, slot in enumerate(slots)}
         session.execute(
             update(Slot)
-            .where(col(Slot.id).in_(slots), col(Slot.status) == "open")
+            .where(
+                col(Slot.id).in_(slots),
+                col(Slot.status) == "open",
+                or_(col(Slot.front).is_(None), col(Slot.front) >= 0),
+            )
             .values(front=case(places, value=col(Slot.id)))
             .execution_options(synchronize_session=False)
         )
@@ -108,7 +113,7 @@ def watched(session: Session) -> list[tuple[str, str, str | None, int]]:
     """(project, strategy, champion, open slots in front) of every project with a strategy."""
     front = (
         select(col(Slot.project_id).label("project_id"), func.count().label("n"))
-        .where(col(Slot.front).is_not(None), col(Slot.status) == "open", _ORDINARY)
+        .where(col(Slot.front) >= 0, col(Slot.status) == "open", _ORDINARY)
         .group_by(col(Slot.project_id))
         .subquery()
     )

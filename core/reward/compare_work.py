@@ -2,7 +2,7 @@
 
 Differences in score are kept in state/ part by part, so that a killed worker scores nothing
 twice; artifacts/compared.parquet has a row for each pair: pair_id, example_id, q, n,
-n_simulated, and for each model d (difference in score, a less b) and p (calibrated chance
+n_people, and for each model d (difference in score, a less b) and p (calibrated chance
 that a is preferred).
 """
 
@@ -28,8 +28,9 @@ def run(context: RunContext) -> dict[str, Any]:
     models = json.loads((context.inputs / "models.json").read_text(encoding="utf-8"))
     rows = pq.read_table(context.inputs / "pairs.parquet").to_pylist()
     columns: dict[str, Any] = {
-        name: [row[name] for row in rows] for name in ("pair_id", "example_id", "q", "n", "n_simulated")
+        name: [row[name] for row in rows] for name in ("pair_id", "example_id", "q", "n")
     }
+    columns["n_people"] = [row["n"] - row["n_simulated"] - (row.get("n_machine") or 0) for row in rows]
     total = 2 * len(rows)
     for number, (side, model) in enumerate(zip(_SIDES, models, strict=True)):
         scorer: RewardScorer | None = None

@@ -28,7 +28,7 @@ from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
 from core.settings import get_settings
 from storage.database import Database
-from storage.tables import Project, RewardModel, Run
+from storage.tables import Project, RewardModel, Run, Snapshot
 
 KIND = "reward_compare"
 FEW = 20  # decided pairs below which a run that scores more is worth while
@@ -70,7 +70,7 @@ class Disagreement:
 class Comparison:
     """`n`: decided pairs; `n_pairs`: with ties, for log-loss and Brier; `source`: test, or the
     id of the run that scored them. `left_out`: pairs of the two test splits that were not
-    used, by reason. `p`: McNemar's mid-p, or by examples where these have several pairs.
+    used, by reason. `not_by_people`: pairs with simulated or machine votes. `p`: McNemar's mid-p, or by examples where these have several pairs.
     `verdict`: better, worse, unclear, unknown (no pairs)."""
 
     first: Side
@@ -79,7 +79,7 @@ class Comparison:
     n: int
     n_pairs: int
     examples: int
-    simulated: int
+    not_by_people: int
     accuracy: Difference
     p: float
     by_examples: bool
@@ -219,19 +219,19 @@ def _shared_test(first: RewardModel, second: RewardModel) -> tuple[Columns, dict
     left_out["relabelled"] = int((np.sign(one["q"][i] - 0.5) != np.sign(two["q"][j] - 0.5)).sum())
 
     def newest(name: str) -> np.ndarray:
-        a, b = (t[name][k] if name in t else np.zeros(len(i)) for t, k in ((one, i), (two, j)))
+        a, b = ((t[name] if name in t else t["n"])[k] for t, k in ((one, i), (two, j)))
         return np.where(by_second, b, a)
 
     return {
         "pair_id": one["pair_id"][i], "example_id": one["example_id"][i], "q": q, "n": newest("n"),
-        "n_simulated": newest("n_simulated"), "d_first": one["d"][i].astype(float),
+        "n_people": newest("n_people"), "d_first": one["d"][i].astype(float),
         "d_second": two["d"][j].astype(float), "p_first": one["p"][i].astype(float),
         "p_second": two["p"][j].astype(float),
     }, left_out  # fmt: skip
 
 
 def _nothing() -> Columns:
-    names = ("q", "n", "n_simulated", "d_first", "d_second", "p_first", "p_second")
+    names = ("q", "n", "n_people", "d_first", "d_second", "p_first", "p_second")
     text = {name: np.array([], dtype=object) for name in ("pair_id", "example_id")}
     return {**text, **{name: np.array([]) for name in names}}
 
@@ -289,7 +289,7 @@ def _of_pairs(
         n=int(decided.sum()),
         n_pairs=len(q),
         examples=examples,
-        simulated=int((columns["n_simulated"] > 0).sum()),
+        not_by_people=int((columns["n_people"] < columns["n"]).sum()),
         accuracy=accuracy,
         p=p,
         by_examples=examples < int(decided.sum()),
@@ -341,8 +341,8 @@ def _settings(session: Session, model: RewardModel) -> dict[str, str]:
 
 
 def _data(session: Session, model: RewardModel) -> dict[str, str]:
-    run = session.get(Run, model.run_id)
-    said: dict[str, Any] = {"snapshot": (run.config.get("snapshot") if run is not None else None) or "none"}
+    snapshot = session.get(Snapshot, model.snapshot_id) if model.snapshot_id else None
+    said: dict[str, Any] = {"snapshot": snapshot.name if snapshot is not None else "none"}
     for key in ("n_train", "n_dev", "n_test_pairs", "machine_votes"):
         said[key] = model.metrics.get(key)
     said["simulated_share"] = round(model.simulated_share, 4)

@@ -250,7 +250,7 @@ def test_the_first_model_becomes_active_and_the_next_waits(db, admin, project):
     assert models[1].simulated_share == 0.25 and models[1].metrics["accuracy"] == 0.7
     with db.read() as session:
         assert registry.active_model(session, session.get(Project, project.id)).run_id == first.id
-    registry.activate(db, admin, models[0].id)
+    registry.activate(db, admin, models[0].id, "newer votes")
     registry.activate(db, admin, models[0].id)  # again: nothing more happens
     with db.read() as session:
         assert registry.active_model(session, session.get(Project, project.id)).run_id == second.id

@@ -117,7 +117,7 @@ def test_models_are_shown_beside_their_baselines_and_activated(db, open_page, ad
     from core.reward import registry
 
     other = next(m for m in registry.list_models(db, admin, project.id) if m.id != first)
-    registry.activate(db, admin, other.id)
+    registry.activate(db, admin, other.id, "newer votes")
     at = at.run()
     assert list(at.dataframe[1].value[""]) == ["Active", ""]
 
@@ -162,7 +162,7 @@ def test_programs_list_and_activate(db, api, person, project, role, status):
     found = client.get(f"/projects/{project.id}/reward-models").json()
     assert [model["active"] for model in found] == [False, True]
     assert found[0]["run_id"] == second.id and found[0]["metrics"]["accuracy"] == 0.64
-    answer = client.post(f"/reward-models/{found[0]['id']}/activate")
+    answer = client.post(f"/reward-models/{found[0]['id']}/activate", json={"reason": "newer votes"})
     assert answer.status_code == status
     if status == 200:
         assert answer.json()["active"] is True
