@@ -8,7 +8,7 @@ picked: the curve is written as
     err(n) = e + g h(n),   h(n) = (n^-c - N^-c) / (n_1^-c - N^-c)
 
 (e at the largest size N, g lost between the smallest n_1 and N) and averaged over what the
-points allow: flat priors on e, on g >= 0 and on c in [.05, 1.25], no error below zero at
+points allow: flat priors on e, on g >= 0 and on log c, c in [.05, 1.25], and no error below zero at
 infinity. What more votes should bring is a median and a 95 % interval of that posterior.
 
 The points hang together, and their covariance says so:
@@ -30,7 +30,7 @@ from scipy.optimize import nnls
 
 from core.reward.judgement.figures import FEW_CLUSTERS, Figure, figure
 
-POWERS = np.linspace(0.05, 1.25, 25)
+POWERS = np.geomspace(0.05, 1.25, 25)  # evenly in the logarithm: small powers are the rule
 STEPS = 240  # of the grid of g
 DRAWS = 4_000
 
