@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
     "reward_compare": Kind(
         "Compare reward models", "core.reward.comparing", "core.reward.compare_work", seed=0
     ),
+    "reward_bench": Kind("Benchmark a reward model", "core.reward.bench", "core.reward.bench_work", seed=0),
 }
 
 
