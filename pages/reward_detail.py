@@ -9,6 +9,7 @@ import streamlit as st
 from core.reward import judged
 from core.runs import service
 from core.services import database
+from pages.reward_bench import the_bench
 from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
 from pages.reward_compare import ask_to_activate, the_comparison
 from pages.reward_figures import (
@@ -49,7 +50,16 @@ def simulated_words(model: RewardModel) -> str:
     return f"{model.simulated_share:.0%} simulated"
 
 
-TABS = ["Summary", "Where it is good", "What it goes by", "More votes", "Mistakes", "Compare", "Training"]
+TABS = [
+    "Summary",
+    "Where it is good",
+    "What it goes by",
+    "More votes",
+    "Mistakes",
+    "Compare",
+    "Benchmarks",
+    "Training",
+]
 
 
 def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -> None:
@@ -85,6 +95,9 @@ def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -
     if opened("Compare"):
         with tabs["Compare"], problems():
             the_comparison(project, model, models)
+    if opened("Benchmarks"):
+        with tabs["Benchmarks"], problems():
+            the_bench(project, model)
     if opened("Training"):
         with tabs["Training"], problems():
             the_training_of(model)

@@ -18,9 +18,12 @@ from core.reward.judgement.benchmark import SECTIONS, chance, credit, joined, su
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
 from core.stats import wilson
+from storage.tables import Run
 from tests.annotation.conftest import make_person
 from tests.reward.test_scoring import Shop, folders  # noqa: F401
 from tests.reward.tiny import BAD, GOOD, PLAIN
+from tests.reward.trained import row as made_row
+from tests.reward.trained import trained
 
 MB = 2**20
 
@@ -284,3 +287,36 @@ def test_subsets_are_shown_with_intervals_and_chance():
         table["Accuracy (95 % interval)"][0].startswith("100.0 % (72")
         and "n 10)" in table["Accuracy (95 % interval)"][0]
     )
+
+
+def test_the_page_takes_a_file_and_shows_what_was_found(db, project, admin, person, open_page):
+    model = trained(db, project, [made_row("p", split="train"), made_row("q")], {"q": 1.0})
+    key = f"reward_tab_{model.id}"
+
+    def opened(who):
+        at = open_page(who, "reward_models.py", project)
+        at.session_state[key] = "Benchmarks"
+        return at.run()
+
+    at = opened(admin)
+    assert not at.exception and "has not been asked about a benchmark file yet" in at.info[0].value
+    assert at.button(key=f"bench_start_{model.id}").disabled  # no file yet
+    assert "Engineers and admins can send one." in opened(person("lead")).info[0].value
+    run = bench.start(db, admin, model.id, "a :red[set].jsonl", lines(*[row(i) for i in range(4)]))
+    at = opened(admin)
+    assert not at.exception and at.button(key=f"bench_cancel_{run.id}")
+    rows = [
+        {"subset": s, "input": f"{s}{i}", "chosen": ["x"], "rejected": ["y"]}
+        for s in ("a", "b")
+        for i in range(10)
+    ]
+
+    def work(session):
+        there = session.get(Run, run.id)
+        there.status, there.result = "succeeded", summary(rows, np.array([1.0] * 12 + [0.0] * 8))
+
+    db.write(work)
+    at = opened(admin)
+    assert not at.exception and at.dataframe[-1].value["Subset"].tolist() == ["a", "b"]
+    assert [metric.value for metric in at.metric][-2:] == ["60.0 %", "60.0 %"]
+    assert any(r"a \:red" in expander.label for expander in at.expander)  # a file's name is not Markdown

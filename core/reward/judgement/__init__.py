@@ -10,7 +10,8 @@ can be given. Shares are 0 to 1. d is score(a) - score(b) in standard deviations
 of training responses ("sd").
 
     format        1
-    n             {train, dev, test: pairs; decided, ties: of the test pairs; examples, votes: in test}
+    n             {train, dev, test: pairs; decided, ties: of the test pairs; examples, votes,
+                  simulated, machine (of the votes): in test}
     accuracy      figure; n decided test pairs
     baselines     list, in the order to show: {
                     name        longer, shorter, overlap, prompt, style, embeddings, left
@@ -68,7 +69,7 @@ of training responses ("sd").
     position      {left: figure: decisive votes that went to the left; model: figure: the model
                    agrees with the left one; n votes}
     warnings      [{code, level: "bad" or "note", text}]: what a reader must know, in plain words.
-                   codes: length_cheat, length_labels, style_cheat, leak, position_labels, padding,
+                   codes: length_cheat, length_labels, style_cheat, leak, simulated, machine, position_labels, padding,
                    flattery, list, unstable, order, truncation, no_better, single_votes, few_examples,
                    miscalibrated, slices
     skipped       [{part, reason}]: what was not looked at, and why

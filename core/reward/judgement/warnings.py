@@ -201,6 +201,15 @@ def people(found: Found) -> Said:
 
 def sure(found: Found) -> Said:
     n, after = found["n"], found["calibration"]["after"]["ece"]
+    for name, words, whose in (
+        ("simulated", "simulated", "what the simulation prefers, not what people do"),
+        ("machine", "by machine judges, which a lead has taken in", "also what those judges prefer"),
+    ):
+        if n[name]:
+            yield (
+                name, "note",
+                f"{n[name]:,} of the {n['votes']:,} votes on the test pairs are {words}: the figures say {whose}.",
+            )  # fmt: skip
     if n["examples"] < FEW_CLUSTERS:
         yield (
             "few_examples", "note",

@@ -160,6 +160,17 @@ def test_one_vote_a_pair_says_that_there_is_no_ceiling(tmp_path):
     assert "one vote only" in text_of(found, "single_votes")
 
 
+def test_simulated_and_machine_votes_are_said(tmp_path):
+    def plant(_train, _dev, test):
+        for i, row in enumerate(test):
+            row |= {"n_simulated": row["n"]} if i < 20 else {"n_machine": 1} if i < 30 else {}
+
+    found = judge(tmp_path, Made(11), Scores(kind), change=plant)
+    assert text_of(found, "simulated").startswith("60 of the 240 votes on the test pairs are simulated")
+    assert text_of(found, "machine").startswith("10 of the 240 votes on the test pairs are by machine judges")
+    assert {row["pair_id"] for row in found["mistakes"]}.isdisjoint({f"test-pair{i}" for i in range(20)})
+
+
 def test_without_backbone_and_votes_it_says_what_is_missing(tmp_path):
     made = Made(7)
     splits = [made.rows(name, count) for name, count in (("train", 60), ("dev", 0), ("test", 30))]
