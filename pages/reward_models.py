@@ -13,6 +13,7 @@ from core.reward.runs import check_enough, default_simulated, length_for
 from core.runs import service
 from core.services import database
 from pages.reward_detail import ACTIVE, line, simulated_words, the_curve, the_model
+from pages.reward_registry import show_registry
 from pages.shared import ago, duration, empty, header, may, me, percent, problems
 from storage.tables import Project, RewardModel, Run
 
@@ -304,6 +305,7 @@ def show() -> None:
         the_form(project, people, everything)
     if models:
         the_model(project, the_models(project, models), models)
+    show_registry(project)
 
 
 with problems():

@@ -163,7 +163,7 @@ def _tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """The texts of what is not known, and what is."""
     whole = _complete(known, models)
-    texts = _texts(session, [key for key in wanted if key not in whole])
+    texts = texts_of(session, [key for key in wanted if key not in whole])
     # A table without rows would have no columns.
     return {"responses": texts, **({"known": known} if known else {})}
 
@@ -189,7 +189,7 @@ def _models(session: Session, project: Project, asked: Any) -> list[RewardModel]
     return found
 
 
-def _texts(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
+def texts_of(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     columns: list[Any] = [
         Response.id, Response.prompt_id, Response.example_id, Response.text,

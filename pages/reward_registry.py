@@ -1,0 +1,289 @@
+"""Versions of the reward model: stage, lineage, card, files; and taking one in."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import accounts
+from core.reward import cards, stages
+from core.reward.download import file_name, model_zip
+from core.reward.stages import Version
+from core.reward.upload import upload_model
+from core.runs import service
+from core.services import database
+from core.settings import get_settings
+from pages.shared import ago, duration, may, me, percent, plain, problems
+from storage.tables import Project, Run
+
+BUSY = ("queued", "running", "interrupted")
+LARGE = 500 * 2**20  # bytes from which a program had better fetch the file
+_FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+def show_registry(project: Project) -> None:
+    """Every version, and the one that is chosen; below, taking one in."""
+    found = stages.versions(database(), me(), project.id)
+    busy = service.list_runs(database(), me(), project.id, "reward_upload", limit=1)
+    st.subheader("Versions", anchor=False)
+    if not found:
+        st.caption("There are none yet. Train one above, or take in one that was trained elsewhere.")
+    else:
+        archived = sum(one.stage == stages.ARCHIVED for one in found)
+        if archived and not st.toggle(f"Show {archived} archived", key=f"archived_{project.id}"):
+            found = [one for one in found if one.stage != stages.ARCHIVED]
+        if found:
+            the_version(_choose(project, found))
+    the_upload(project, busy[0] if busy else None)
+
+
+def _choose(project: Project, found: list[Version]) -> Version:
+    rows = [
+        {
+            "Stage": one.stage.capitalize(),
+            "Version": one.model.name,
+            "Accuracy (95 % interval)": _accuracy(one.model.metrics),
+            "From": _origin(one),
+            "Size": f"{one.bytes / 2**20:,.1f} MB" if one.files else "files are gone",
+            "Card": "edited" if one.model.card else "generated",
+            "Made": ago(one.model.created_at),
+        }
+        for one in found
+    ]
+    shown = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"versions_{project.id}",
+        height="content" if len(rows) <= 8 else 320,
+    )
+    picked = shown.selection.rows  # type: ignore[attr-defined]
+    if picked and picked[0] < len(found):
+        return found[picked[0]]
+    return next((one for one in found if one.stage == stages.ACTIVE), found[0])
+
+
+def _accuracy(metrics: dict[str, Any]) -> str:
+    if metrics.get("accuracy") is None:
+        return "not judged"
+    return percent(
+        metrics["accuracy"], metrics.get("accuracy_low"), metrics.get("accuracy_high"), metrics.get("n_test")
+    )
+
+
+def _origin(one: Version) -> str:
+    if one.uploaded:
+        return "upload"
+    return one.snapshot.name if one.snapshot else f"{one.model.metrics.get('n_train') or 0:,} pairs"
+
+
+def the_version(one: Version) -> None:
+    model = one.model
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{plain(model.name)}**", width="content")
+            color = {stages.ACTIVE: "green", stages.ARCHIVED: "gray"}.get(one.stage, "blue")
+            st.badge(one.stage, color=color)
+            if one.uploaded:
+                st.badge("uploaded", icon=":material/upload:", color="orange")
+            if model.simulated_share > 0:
+                st.badge(f"{model.simulated_share:.0%} simulated", icon=":material/science:", color="orange")
+        _lineage(one)
+        _actions(one)
+        the_card(one)
+
+
+def _lineage(one: Version) -> None:
+    lineage = one.lineage()
+    pairs = lineage["pairs"]
+    by = f" by {one.author}" if one.author else ""
+    if one.uploaded:
+        st.text(f"Uploaded{by}, {ago(one.model.created_at)}. Which votes it learnt from is not known here.")
+    else:
+        counts = ", ".join(f"{pairs[name] or 0:,} {name}" for name in ("train", "dev", "test"))
+        seed = f" Seed {lineage['seed']}." if lineage["seed"] is not None else ""
+        source = f"data set “{lineage['snapshot']}”" if lineage["snapshot"] else "the votes as they were then"
+        st.text(f"Trained{by}, {ago(one.model.created_at)}, from {source}: {counts} pairs.{seed}")
+    with st.container(horizontal=True):
+        st.page_link(
+            "runs.py",
+            label="The run that made it",
+            icon=":material/sync:",
+            query_params={"run": one.model.run_id},
+        )
+        if one.snapshot is not None:
+            st.page_link(
+                "snapshots.py", label="Its preference data", icon=":material/dataset:",
+                query_params={"snapshot": one.snapshot.id},
+            )  # fmt: skip
+
+
+def _actions(one: Version) -> None:
+    model = one.model
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if one.files and one.bytes <= LARGE:
+            sign_in_id = me().sign_in_id
+            st.download_button(
+                "Download",
+                data=lambda: _zip(sign_in_id, model.id),
+                file_name=file_name(model.name),
+                mime="application/zip",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"download_{model.id}",
+                help="A zip of a transformers folder with safetensors; the card is its README.md.",
+            )
+        elif one.files:
+            with st.popover("Download", icon=":material/download:"):
+                st.caption("It is large: fetch it from a program.")
+                st.code(_command(model.id, model.name), language="bash", wrap_lines=True)
+        if not may("reward.manage"):
+            return
+        if one.stage == stages.CANDIDATE and st.button(
+            "Archive", icon=":material/archive:", key=f"archive_{model.id}", help="Nothing is deleted."
+        ):
+            with problems():
+                stages.archive(database(), me(), model.id)
+                st.rerun()
+        if one.stage == stages.ARCHIVED and st.button(
+            "Restore", icon=":material/unarchive:", key=f"restore_{model.id}"
+        ):
+            with problems():
+                stages.restore(database(), me(), model.id)
+                st.rerun()
+
+
+def _zip(sign_in_id: str | None, model_id: str) -> bytes:
+    """Streamlit calls this outside the script's run: who asks is looked up again."""
+    who = accounts.principal_of_sign_in(database(), sign_in_id)
+    return b"".join(model_zip(database(), who, model_id)[1])
+
+
+def _command(model_id: str, name: str) -> str:
+    url = f"{get_settings().url}/api/v1/reward-models/{model_id}/download"
+    return f"curl -s -H 'Authorization: Bearer <token>' \\\n  -o {file_name(name)} \\\n  {url}"
+
+
+def the_card(one: Version) -> None:
+    card = cards.card_of(database(), me(), one.model.id)
+    with st.expander("Model card", icon=":material/description:"):
+        views = ["Edited", "Generated"] if card.edited else ["Generated"]
+        if may("reward.manage"):
+            views.append("Edit")
+        if card.edits:
+            views.append("History")
+        key = f"card_{one.model.id}"
+        view = st.segmented_control(
+            "Card", views, default=views[0], required=True, key=key, label_visibility="collapsed"
+        )
+        if view == "Edit":
+            _edit(one, card)
+        elif view == "History":
+            _history(card)
+        else:
+            _show_card((card.edited or "") if view == "Edited" else card.generated)
+
+
+def _show_card(text: str) -> None:
+    # Names and notes are people's text: not Streamlit's Markdown, which fetches images.
+    from pages.render import response_html
+
+    st.html(response_html(_FRONT.sub("", text)))
+
+
+def _edit(one: Version, card: cards.Card) -> None:
+    with st.form(f"card_form_{one.model.id}", border=False):
+        text = st.text_area(
+            "Markdown",
+            card.text,
+            height=420,
+            max_chars=cards.LONGEST,
+            key=f"card_text_{one.model.id}_{len(card.edits)}",
+        )
+        with st.container(horizontal=True):
+            saved = st.form_submit_button("Save", type="primary", icon=":material/save:")
+            back = st.form_submit_button("Back to the generated one", disabled=not card.edited)
+    if saved or back:
+        with problems():
+            if back or text.strip() != card.generated.strip():
+                cards.edit_card(database(), me(), one.model.id, "" if back else text)
+                st.rerun()
+            st.caption("Nothing was changed.")
+
+
+def _history(card: cards.Card) -> None:
+    for edit in card.edits:
+        what = "" if edit.text else " went back to the generated card"
+        with st.container(border=True):
+            st.text(f"{edit.number} · {edit.author}{what} · {ago(edit.at)}")
+            if edit.text:
+                st.code(edit.text, language=None, wrap_lines=True, height=220)
+
+
+# --- taking one in --------------------------------------------------------------------------------
+
+
+def the_upload(project: Project, last: Run | None) -> None:
+    if last is not None and last.status in BUSY:
+        st.fragment(_the_run, run_every=1.0)(last.id)
+        return
+    if last is not None and last.status == "failed":
+        with st.container(border=True):
+            st.markdown(":red[:material/error:] **The last upload was not taken in.**")
+            st.text(f"{last.error or ''} {last.hint or ''}".strip())
+    if not may("reward.manage"):
+        return
+    with st.expander("Take in a reward model", icon=":material/upload:"):
+        st.caption(
+            "A zip of a `transformers` folder: a sequence-classification model with one output, weights as "
+            "safetensors, its tokenizer. It becomes a candidate; it is judged on this project's test split. Larger "
+            "ones by the API: `POST /api/v1/projects/{id}/reward-models/upload`."
+        )
+        name = st.text_input("Name", key=f"upload_name_{project.id}", max_chars=120)
+        file = st.file_uploader(
+            "Zip",
+            type=["zip"],
+            max_upload_size=get_settings().max_model_mb,
+            key=f"upload_zip_{project.id}_{last and last.id}",
+        )
+        if st.button(
+            "Take it in", type="primary", icon=":material/upload:", disabled=file is None, key="upload_model"
+        ):
+            assert file is not None
+            with problems():
+                title = name.strip() or file.name.removesuffix(".zip")
+                upload_model(database(), me(), project.id, _chunks(file), title)
+                st.rerun()
+
+
+def _chunks(file: Any) -> Iterator[bytes]:
+    while piece := file.read(2**20):
+        yield piece
+
+
+def _the_run(run_id: str) -> None:
+    run = service.get_run(database(), me(), run_id)
+    if run.status not in BUSY:
+        st.rerun()
+    with st.container(border=True):
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        parts = (
+            [f"{run.progress:.0%}", run.message] if run.status == "running" else ["It waits for its turn."]
+        )
+        if run.eta_s is not None:
+            parts.append(f"about {duration(run.eta_s)} left")
+        text = " · ".join(part for part in ["Taking in an upload", *parts] if part)
+        left.progress(min(max(run.progress, 0.0), 1.0), text=text)
+        with right, problems():
+            if st.button(
+                "Stopping…" if run.cancel_requested else "Cancel",
+                icon=":material/cancel:",
+                disabled=run.cancel_requested or not may("run.control"),
+                key=f"cancel_{run.id}",
+                width="stretch",
+            ):
+                service.cancel_run(database(), me(), run.id)
+                st.rerun()
