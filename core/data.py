@@ -18,7 +18,7 @@ from storage.database import Database
 from storage.files import FileProblem, Table, named, read_table
 from storage.importing import Checked, ImportReport
 from storage.inputs import split_of
-from storage.tables import Example, Project
+from storage.tables import Example, Pair, Project, Response
 
 __all__ = ["as_lines", "as_list", "export", "export_file", "export_preview", "export_stream", "file_name"]
 
@@ -245,6 +245,26 @@ def get_example(db: Database, who: Principal, project_id: str, example_id: str) 
     with db.read() as session:
         found = session.get(Example, example_id)
         return found if found is not None and found.project_id == project_id else None
+
+
+@dataclass(frozen=True)
+class PairTexts:
+    input: str
+    response_a: str
+    response_b: str
+
+
+def get_pair(db: Database, who: Principal, pair_id: str) -> PairTexts | None:
+    require(who, "project.view")
+    with db.read() as session:
+        pair = session.get(Pair, pair_id)
+        if pair is None:
+            return None
+        example = session.get(Example, pair.example_id)
+        a, b = session.get(Response, pair.response_a), session.get(Response, pair.response_b)
+        if example is None or a is None or b is None:
+            return None
+        return PairTexts(example.input, a.text, b.text)
 
 
 def _check_range(limit: int, offset: int) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from core.annotation.leaderboard import DEFINITION, judges, leaderboard
 from core.annotation.styled import composite, style_controlled
 from core.services import database
+from pages.leaderboard_reward import show_by_reward
 from pages.shared import csv_of, empty, header, me, number, percent, plain, problems
 from storage.tables import Project
 
@@ -27,7 +28,9 @@ COMPOSITE = (
 )
 
 
-def filters(project: Project, who_voted: list[tuple[str, str, bool, int]]) -> dict[str, Any]:
+def filters(
+    project: Project, who_voted: list[tuple[str, str, bool, int]], only_kind: bool = False
+) -> dict[str, Any]:
     """What the reader chose: keyword arguments of `leaderboard`."""
     chosen: dict[str, Any] = {}
     people = sum(votes for *_, simulated, votes in who_voted if not simulated)
@@ -43,6 +46,8 @@ def filters(project: Project, who_voted: list[tuple[str, str, bool, int]]) -> di
                 required=True,
                 key=f"kind_{project.id}",
             )
+        if only_kind:
+            return chosen
         names = {key: f"{name} ({votes:,})" for key, name, _, votes in who_voted}
         chosen["annotators"] = st.multiselect(
             "Annotators",
@@ -285,10 +290,27 @@ def _three(rating: tuple[float, float, float] | None) -> str:
     return "—" if rating is None else f"{rating[0]:.0f} ({rating[1]:.0f} to {rating[2]:.0f})"
 
 
+PEOPLE, REWARD = "people", "reward"
+VIEWS = {PEOPLE: ":material/group: By people's votes", REWARD: ":material/smart_toy: By reward model"}
+
 project = header("Leaderboard")
+view = PEOPLE
+if project.reward_model_id:
+    view = st.segmented_control(
+        "Whose opinion",
+        list(VIEWS),
+        default=PEOPLE,
+        required=True,
+        format_func=VIEWS.__getitem__,
+        key=f"opinion_{project.id}",
+        label_visibility="collapsed",
+    )
 with problems():
     voted = judges(database(), me(), project.id)
-    if not voted:
+    if view == REWARD:
+        chosen = filters(project, voted, only_kind=True) if voted else {}
+        show_by_reward(project, chosen.get("simulated"))
+    elif not voted:
         empty(
             "There are no votes yet.",
             "Ratings appear with the first vote; intervals narrow with every further one.",
