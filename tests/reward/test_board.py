@@ -82,7 +82,7 @@ class Split(Shop):
             self.order = order
             of = {r.id: order.index(r.prompt_id) for r in session.exec(select(Response))}
         rng = np.random.default_rng(5)
-        noise = {key: float(rng.normal()) * 0.3 for key in sorted(of)}
+        noise = {key: float(rng.normal()) * 0.1 for key in sorted(of)}
         planted = {key: strength[place] + noise[key] for key, place in of.items()}
         real = module.current_scores
 
