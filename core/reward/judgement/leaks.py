@@ -23,9 +23,9 @@ def key(text: str) -> str:
 
 def leaked(train: Sequence[Row], test: Sequence[Row]) -> dict[str, np.ndarray]:
     """(n,) bool for each way: the input, both responses (as a pair), one long response."""
-    inputs = {key(row["input"]) for row in train}
+    inputs = {key(row["input"]) for row in train} - {""}
     texts = {key(row[side]) for row in train for side in ("response_a", "response_b")}
-    both = {frozenset((key(row["response_a"]), key(row["response_b"]))) for row in train}
+    both = {frozenset((key(row["response_a"]), key(row["response_b"]))) for row in train} - {frozenset(("",))}
     found: dict[str, list[bool]] = {"input": [], "responses": [], "response": []}
     for row in test:
         a, b = key(row["response_a"]), key(row["response_b"])
