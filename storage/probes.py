@@ -15,6 +15,7 @@ from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from storage.ids import now
 from storage.project_documents import document_body
 from storage.tables import Annotator, Example, Gold, Pair, Probe, Response, Skip, Slot, Vote, VoteHistory
 
@@ -82,6 +83,14 @@ def hidden_pairs_of(session: Session, user_id: str) -> list[tuple[str, str]]:
         .where(col(Annotator.user_id) == user_id, col(Probe.kind).in_(HIDDEN))
     )
     return [(annotator_id, pair_id) for annotator_id, pair_id in session.execute(query)]
+
+
+def answered_within(session: Session, since: datetime, until: datetime) -> list[Probe]:
+    """Hidden probes that anybody answered from then to before then."""
+    query = select(Probe).where(
+        col(Probe.answered_at) >= since, col(Probe.answered_at) < until, col(Probe.kind).in_(HIDDEN)
+    )
+    return list(session.exec(query))
 
 
 def first_leased(session: Session, project_id: str, annotator_id: str) -> datetime | None:
@@ -271,10 +280,37 @@ def answered_hidden(
 
 
 def criteria_said(session: Session, probe_id: str) -> dict[str, Any]:
+    """The newest of what its answer said of the criteria."""
     kept = session.exec(
-        select(VoteHistory).where(VoteHistory.vote_id == probe_id, VoteHistory.what == KEPT_AS)
+        select(VoteHistory)
+        .where(VoteHistory.vote_id == probe_id, VoteHistory.what == KEPT_AS)
+        .order_by(col(VoteHistory.at).desc(), col(VoteHistory.id).desc())
     ).first()
     return dict(kept.vote.get("criteria") or {}) if kept else {}
+
+
+def as_vote(
+    session: Session, probe: Probe, source: str = "page", criteria: dict[str, Any] | None = None
+) -> Vote:
+    """What its answer says, as a vote that is never added to a session."""
+    pair = session.get(Pair, probe.pair_id)
+    left = None if pair is None else pair.response_a if probe.a_left else pair.response_b
+    return Vote(
+        id=probe.id,
+        project_id=probe.project_id,
+        pair_id=probe.pair_id,
+        annotator_id=probe.annotator_id,
+        lease=probe.lease,
+        outcome=probe.outcome or "",
+        winner=probe.winner,
+        left=left,
+        strength=probe.strength,
+        criteria=criteria_said(session, probe.id) if criteria is None else criteria,
+        reason=probe.reason,
+        duration_ms=probe.duration_ms,
+        source=source,
+        created_at=probe.answered_at or now(),
+    )
 
 
 def voted_before(session: Session, annotator_id: str, moment: datetime) -> bool:

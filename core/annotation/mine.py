@@ -7,6 +7,7 @@ from core.access import Principal, require
 from core.annotation import probes
 from core.annotation.asked import annotator_id_of
 from core.annotation.desk import desk_in
+from core.annotation.probing import probing_in
 from core.errors import Invalid
 from core.projects import find_project
 from core.stats import wilson
@@ -72,7 +73,12 @@ def my_votes_of(
     which = which or Filter()
     with db.read() as session:
         annotator_id = annotator_id_of(find_project(session, project_id).id, who)
-        return History(*my_votes.page(session, annotator_id, which, limit, offset))
+        hidden = probing_in(session, project_id) is not None
+        total, rows = my_votes.page(session, annotator_id, which, limit, offset, hidden)
+        for row in rows:
+            if row.hidden:
+                probes.as_shown(row.vote)
+        return History(total, rows)
 
 
 def my_work(db: Database, who: Principal, project_id: str) -> Work:
@@ -84,7 +90,7 @@ def my_work(db: Database, who: Principal, project_id: str) -> Work:
         annotator_id = annotator_id_of(project.id, who)
         today = now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         # Every day in one pass: their sum is the number of all votes.
-        ever = my_votes.by_day(session, annotator_id)
+        ever = my_votes.by_day(session, annotator_id, probing_in(session, project.id) is not None)
         first = today - timedelta(days=DAYS - 1)
         days = [Day(moment.date(), votes, median) for moment, votes, median in ever if moment >= first]
         agreement = None

@@ -11,7 +11,7 @@ is for one person.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -22,11 +22,13 @@ from core import audit
 from core.access import Principal
 from core.annotation import consequences, qualification
 from core.annotation.asked import Step, VoteSent, annotator_id_of
-from core.annotation.disguise import shown_id
-from core.annotation.marks import Marks, check_same, kept
+from core.annotation.desk import desk_in
+from core.annotation.disguise import disguised, probe_behind, shown_id, shown_vote_id, vote_id_of
+from core.annotation.marks import Marks, check_same, checked_marks, kept, said
 from core.annotation.probing import Probing, probing_in
 from core.annotation.schedule import Schedule, pick
 from core.errors import Conflict, Forbidden
+from core.projects import find_project
 from core.settings import get_settings
 from storage import claims
 from storage import probes as stored
@@ -136,25 +138,32 @@ def ordinary(session: Session, wishes: Sequence[tuple[Annotator, int]]) -> set[s
     ones only: nothing of theirs is a probe now, and none is due. For claims that are done
     together; who is not among them asks alone, through `held` and `draw`."""
     plain: set[str] = set()
-    looked: list[str] = []
+    looked: list[tuple[Annotator, Probing, int]] = []
     for annotator, missing in wishes:
         probing = probing_in(session, annotator.project_id)
         if probing is None or annotator.simulated or annotator.machine:
             plain.add(annotator.id)
-            continue
-        looked.append(annotator.id)
-        if qualification.needed(session, probing, annotator):
-            continue
-        # Every kind takes every step.
-        due = [_due(annotator, probing) for _ in range(missing)]
-        if not any(due):
+        elif not qualification.needed(session, probing, annotator):
+            looked.append((annotator, probing, missing))
+    # Who holds one misses fewer than it seems; and whoever asks alone takes the steps there.
+    holders = stored.who_hold_one(session, [annotator.id for annotator, *_ in looked]) if looked else ()
+    for annotator, probing, missing in looked:
+        due = [_schedule.due_within(key, rate, missing) for key, rate in _kinds(annotator, probing)]
+        if annotator.id not in holders and not any(due):
             plain.add(annotator.id)
-    return plain - stored.who_hold_one(session, looked) if looked else plain
+            for _ in range(missing):
+                _due(annotator, probing)
+    return plain
+
+
+def _kinds(annotator: Annotator, probing: Probing) -> list[tuple[tuple[str, str], float]]:
+    """(key in the schedule, rate) of every kind of hidden probe."""
+    return [((annotator.id, "gold"), probing.gold_rate), ((annotator.id, "repeat"), probing.repeat_rate)]
 
 
 def _due(annotator: Annotator, probing: Probing) -> list[str]:
-    rates = (("gold", probing.gold_rate), ("repeat", probing.repeat_rate))
-    return [kind for kind, rate in rates if _schedule.step((annotator.id, kind), rate)]
+    """The kinds that are due now. Every kind takes every step."""
+    return [key[1] for key, rate in _kinds(annotator, probing) if _schedule.step(key, rate)]
 
 
 def answer(
@@ -170,7 +179,7 @@ def answer(
         return None
     left, right = _sides(pair, probe)
     if probe.outcome is not None:
-        before = _as_vote(session, pair, probe, sent.source)
+        before = _as_vote(session, probe, sent.source)
         check_same(before, sent.choice, sent.strength, marks, sent.reason)
         return before
     probe.outcome = "win" if sent.choice in ("left", "right") else sent.choice
@@ -180,9 +189,9 @@ def answer(
     probe.answered_at = now()
     session.add(probe)
     session.flush()
-    said = kept(marks, left, right)
-    if said:
-        vote = _as_vote(session, pair, probe, sent.source, said).model_dump(mode="json")
+    criteria = kept(marks, left, right)
+    if criteria:
+        vote = stored.as_vote(session, probe, sent.source, criteria).model_dump(mode="json")
         session.add(VoteHistory(vote_id=probe.id, project_id=project.id, what=stored.KEPT_AS, vote=vote))
     audit.record(
         session, sent.who, "probe.answer", "probe", probe.id, project.id,
@@ -195,14 +204,14 @@ def answer(
     elif annotator is not None and probe.kind == "gold" and not probe.passed:
         consequences.failed(session, probing, probe, pair)
     session.flush()
-    return _as_vote(session, pair, probe, sent.source, said)
+    return _as_vote(session, probe, sent.source, criteria)
 
 
-def undo(session: Session, who: Principal, probe_id: str) -> str | None:
+def undo(session: Session, who: Principal, vote_id: str) -> str | None:
     """Take an answer to a hidden probe back, as a vote is: it goes to the history, and the
     pair comes back with its sides under a new lease. Answers its pair's id, as shown; None when
     this is no probe."""
-    probe = session.get(Probe, probe_id)
+    probe = probe_behind(session, vote_id)
     if probe is None:
         return None
     if probe.annotator_id != annotator_id_of(probe.project_id, who):
@@ -210,13 +219,12 @@ def undo(session: Session, who: Principal, probe_id: str) -> str | None:
     if probe.kind == "training":
         raise Conflict("An answer of the qualification stands.", "The right answer has been shown.")
     claims.one_at_a_time(session, probe.annotator_id)
-    pair = session.get(Pair, probe.pair_id)
-    if pair is None or probe.outcome is None:
+    if probe.outcome is None:
         return None
-    vote = _as_vote(session, pair, probe, "page")
+    vote = _as_vote(session, probe)
     session.add(
         VoteHistory(
-            vote_id=probe.id, project_id=probe.project_id, what="undone", vote=vote.model_dump(mode="json")
+            vote_id=vote.id, project_id=probe.project_id, what="undone", vote=vote.model_dump(mode="json")
         )
     )
     first = stored.first_leased(session, probe.project_id, probe.annotator_id)
@@ -234,9 +242,48 @@ def undo(session: Session, who: Principal, probe_id: str) -> str | None:
     )
     session.delete(probe)
     session.add(again)
-    audit.record(session, who, "probe.undo", "probe", probe_id, probe.project_id, pair=probe.pair_id)
+    audit.record(session, who, "probe.undo", "probe", probe.id, probe.project_id, pair=probe.pair_id)
     session.flush()
     return shown_id(probe)
+
+
+def edit(
+    session: Session,
+    who: Principal,
+    vote_id: str,
+    choice: str,
+    strength: str | None,
+    criteria: Mapping[str, Any] | None,
+    reason: str,
+) -> Vote | None:
+    """Change an answer to a hidden probe, as a vote is: what it said goes to the history. What the
+    check found was found, and stays. None when this is no probe."""
+    probe = probe_behind(session, vote_id)
+    if probe is None or probe.outcome is None or probe.kind == "training":
+        return None
+    if probe.annotator_id != annotator_id_of(probe.project_id, who):
+        raise Forbidden("This is somebody else's vote.", "You can change your own votes only.")
+    claims.one_at_a_time(session, probe.annotator_id)
+    session.refresh(probe)
+    project, pair = find_project(session, probe.project_id), session.get(Pair, probe.pair_id)
+    if pair is None:
+        return None
+    marks = checked_marks(project, desk_in(session, project.id), criteria)
+    before = _as_vote(session, probe)
+    if said(before) == {"choice": choice, "strength": strength, "criteria": marks, "reason": reason}:
+        return before
+    left, right = _sides(pair, probe)
+    probe.outcome = "win" if choice in ("left", "right") else choice
+    probe.winner = {"left": left, "right": right}.get(choice)
+    probe.strength, probe.reason = strength, reason
+    session.add(probe)
+    after = stored.as_vote(session, probe, criteria=kept(marks, left, right))
+    for what, vote in (("replaced", before), (stored.KEPT_AS, after)):
+        body = vote.model_dump(mode="json")
+        session.add(VoteHistory(vote_id=probe.id, project_id=project.id, what=what, vote=body))
+    audit.record(session, who, "probe.edit", "probe", probe.id, project.id, pair=pair.id)
+    session.flush()
+    return _as_vote(session, probe, criteria=after.criteria)
 
 
 def make_way(session: Session, vote: Vote) -> None:
@@ -320,17 +367,24 @@ def newest(
     hidden probes, in order of time."""
     if probing_in(session, project_id) is None:
         return list(votes)
-    probes = stored.answered_hidden(session, project_id, annotator_id, limit)
+    answered = stored.answered_hidden(session, project_id, annotator_id, limit)
+    probes = [(vote_id_of(key, at), at) for key, at in answered]
     return stored.merged_by_time(session, votes, probes)[:limit] if probes else list(votes)
 
 
-def as_vote(session: Session, probe_id: str) -> Vote | None:
+def as_vote(session: Session, vote_id: str) -> Vote | None:
     """What an answer to a hidden probe said, as a vote that is not stored."""
-    probe = session.get(Probe, probe_id)
-    pair = session.get(Pair, probe.pair_id) if probe else None
-    if probe is None or pair is None or probe.outcome is None or probe.kind == "training":
+    probe = probe_behind(session, vote_id)
+    if probe is None or probe.outcome is None or probe.kind == "training":
         return None
-    return _as_vote(session, pair, probe, "page")
+    return _as_vote(session, probe)
+
+
+def as_shown(vote: Vote) -> None:
+    """An answer to a hidden probe, as `storage.probes.as_vote` gives it, gets the ids that its
+    annotator knows."""
+    vote.id = vote_id_of(vote.id, vote.created_at)
+    vote.pair_id = disguised(vote.annotator_id, vote.pair_id)
 
 
 # --- parts ----------------------------------------------------------------------------------
@@ -394,23 +448,10 @@ def _sides(pair: Pair, probe: Probe) -> tuple[str, str]:
 
 
 def _as_vote(
-    session: Session, pair: Pair, probe: Probe, source: str, criteria: dict[str, Any] | None = None
+    session: Session, probe: Probe, source: str = "page", criteria: dict[str, Any] | None = None
 ) -> Vote:
-    """Never added to a session: it is an answer, not a vote. Its pair has the id that its
-    annotator knows."""
-    return Vote(
-        id=probe.id,
-        project_id=probe.project_id,
-        pair_id=shown_id(probe),
-        annotator_id=probe.annotator_id,
-        lease=probe.lease,
-        outcome=probe.outcome or "",
-        winner=probe.winner,
-        left=_sides(pair, probe)[0],
-        strength=probe.strength,
-        criteria=stored.criteria_said(session, probe.id) if criteria is None else criteria,
-        reason=probe.reason,
-        duration_ms=probe.duration_ms,
-        source=TRAINING if probe.kind == "training" else source,
-        created_at=probe.answered_at or now(),
-    )
+    """Never added to a session: it is an answer, not a vote. With the ids that its annotator
+    knows."""
+    vote = stored.as_vote(session, probe, TRAINING if probe.kind == "training" else source, criteria)
+    vote.id, vote.pair_id = shown_vote_id(probe), shown_id(probe)
+    return vote

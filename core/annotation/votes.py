@@ -191,7 +191,10 @@ def edit(
     def work(session: Session) -> Vote:
         vote = session.get(Vote, vote_id)
         if vote is None:
-            raise NotFound(f"There is no vote {vote_id}.")
+            probed = probes.edit(session, who, vote_id, choice, strength, criteria, reason)
+            if probed is None:
+                raise NotFound(f"There is no vote {vote_id}.")
+            return probed
         pair, project, annotator_id = pair_of(session, who, vote.pair_id)
         if vote.annotator_id != annotator_id:
             raise Forbidden("This is somebody else's vote.", "You can change your own votes only.")

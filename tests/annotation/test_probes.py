@@ -11,7 +11,7 @@ import pytest
 from sqlmodel import select
 
 from core.annotation import demonstrations, gold, messages, mine, probing, qualification, votes
-from core.annotation.disguise import shown_id
+from core.annotation.disguise import probe_behind, shown_id
 from core.annotation.gold_import import import_gold
 from core.annotation.leaderboard import leaderboard
 from core.annotation.marks import said
@@ -20,6 +20,7 @@ from core.annotation.schedule import Schedule
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import update_project
 from storage.ids import id_of, now
+from storage.my_votes import Filter
 from storage.tables import (
     Annotator,
     AuditEntry,
@@ -449,7 +450,7 @@ def test_an_answer_to_a_hidden_probe_looks_like_a_vote_and_is_taken_back_like_on
         cast(any_db, who, claim, "b", **values)
     anew = cast(any_db, who, back, "a")
     assert anew.id != vote.id
-    [again] = [p for p in everything(any_db, Probe) if p.id == anew.id]
+    [again] = [p for p in everything(any_db, Probe) if p.lease == back.lease]
     assert again.pair_id in made.pairs[:4] and anew.pair_id == claim.pair_id != again.pair_id
     [kept] = [h for h in everything(any_db, VoteHistory) if h.what == "undone"]
     assert said(Vote(**kept.vote))["criteria"] == {"helpful": "left"}
@@ -492,7 +493,63 @@ def test_a_hidden_probes_pair_is_known_to_one_person_by_one_other_name(any_db):
     vote = cast(any_db, who, claim, "tie")
     assert vote.pair_id == claim.pair_id
     with any_db.read() as session:
-        assert session.get(Probe, vote.id).pair_id == probe.pair_id
+        assert probe_behind(session, vote.id).pair_id == probe.pair_id
+        assert session.get(Probe, vote.id) is None and probe_behind(session, probe.id) is None
+    # The time in its id is that of the answer, as a vote's is.
+    assert abs((UUID(vote.id).int >> 80) - vote.created_at.timestamp() * 1000) < 2
+    assert (UUID(vote.id).version, UUID(vote.id).variant) == (7, UUID(probe.id).variant)
+
+
+def test_answers_to_hidden_probes_stand_among_ones_votes_and_are_changed_there(any_db):
+    made, lead, who = (
+        make_world(any_db, pairs=12, votes=1),
+        make_person(any_db, "l", "lead"),
+        make_person(any_db),
+    )
+    mark_some(any_db, lead, made, 3)
+    probing.set_probing(any_db, lead, made.project.id, gold_rate=0.5)
+    claim, _ = probe_of(any_db, made, who)
+    values = {
+        "strength": "clearly",
+        "criteria": {"helpful": "left"},
+        "reason": "Because.",
+        "duration_ms": 900,
+    }
+    vote = cast(any_db, who, claim, "a", **values)
+    before = mine.my_work(any_db, who, made.project.id)
+    done = votes.my_progress(any_db, who, made.project.id).done
+    assert before.votes == before.today == done == len(everything(any_db, Vote)) + 1
+
+    history = mine.my_votes_of(any_db, who, made.project.id)
+    assert history.total == done and {row.vote.id for row in history.rows} == set(
+        mine.my_newest(any_db, who, made.project.id)
+    )
+    [newest] = mine.my_votes_of(any_db, who, made.project.id, limit=1).rows
+    assert (newest.vote.id, newest.vote.pair_id) == (vote.id, claim.pair_id)
+    assert (newest.input, newest.left, newest.right) == (claim.input, claim.left, claim.right)
+    assert said(newest.vote)["criteria"] == {"helpful": "left"} and newest.vote.duration_ms == 900
+    side = choice_for(any_db, claim, "a")
+    which = Filter(choice=side, contains="because")
+    assert [row.vote.id for row in mine.my_votes_of(any_db, who, made.project.id, which).rows] == [vote.id]
+    which = Filter(choice={"left": "right", "right": "left"}[side], strength="clearly")
+    assert mine.my_votes_of(any_db, who, made.project.id, which).total == 0
+
+    with pytest.raises(Forbidden, match="somebody else's vote"):
+        votes.edit(any_db, make_person(any_db, "other"), vote.id, "tie")
+    for _ in range(2):  # the same again changes nothing
+        changed = votes.edit(any_db, who, vote.id, "tie", criteria={"helpful": "right"}, reason="No.")
+        assert (changed.id, changed.pair_id, changed.outcome) == (vote.id, claim.pair_id, "tie")
+    [row] = mine.my_votes_of(any_db, who, made.project.id, Filter(choice="tie")).rows
+    assert (row.versions, said(row.vote)["criteria"], row.vote.reason) == (1, {"helpful": "right"}, "No.")
+    [kept] = [h for h in everything(any_db, VoteHistory) if h.what == "replaced"]
+    assert said(Vote(**kept.vote))["choice"] == side
+    # What the check found stays: it was the first answer that was looked at.
+    report = quality(any_db, lead, made.project.id)
+    assert (report["gold_n"], report["gold_share"]) == (1, 1.0)
+    assert votes.undo(any_db, who, vote.id) == claim.pair_id
+    assert mine.my_votes_of(any_db, who, made.project.id).total == done - 1
+    with pytest.raises(NotFound):
+        votes.edit(any_db, who, vote.id, "tie")
 
 
 def test_a_better_response_is_written_on_a_check_too(db):
@@ -676,6 +733,37 @@ def test_the_schedule_keeps_its_rate_and_is_not_periodic(rate):
     gaps = Counter(b - a for a, b in pairwise(places))
     assert len(gaps) >= 2 and max(gaps) <= 2 * (1 / rate + 1)
     assert not schedule.step("somebody", 0)
+
+
+def test_looking_ahead_takes_no_step():
+    schedule, given, looked = Schedule(), 0, 0
+    for _ in range(1_000):
+        looked += schedule.due_within("x", 0.1, 7)
+        if schedule.step("x", 0.1):
+            assert schedule.due_within("x", 0.1, 1)
+            given += 1
+            schedule.settle("x")
+        else:
+            assert not schedule.due_within("x", 0.1, 0)
+    assert 99 <= given <= 101
+    assert looked > 5 * given  # seen coming, each of them
+
+
+def test_the_rate_is_kept_where_pairs_are_claimed_ahead(any_db):
+    """As the desk does: five on the table, one is judged, one more is claimed."""
+    made, lead, who = (
+        make_world(any_db, pairs=50, votes=1),
+        make_person(any_db, "l", "lead"),
+        make_person(any_db),
+    )
+    mark_some(any_db, lead, made, 12)
+    probing.set_probing(any_db, lead, made.project.id, gold_rate=0.2, repeat_rate=0.2, repeat_after=1)
+    for _ in range(30):
+        cast(any_db, who, votes.claim_some(any_db, who, made.project.id, 5)[0], "tie")
+    given = Counter(probe.kind for probe in everything(any_db, Probe))
+    # 34 pairs were given: six blocks of five of each kind, and part of a seventh. There is
+    # nothing to repeat among the first five.
+    assert 6 <= given["gold"] <= 7 and 5 <= given["repeat"] <= 7, given
 
 
 def test_what_is_due_stays_due_until_it_is_settled():
