@@ -60,8 +60,10 @@ def verdict(found: dict[str, Any], detail: Detail | None) -> Verdict:
             "them, or leave their votes out."
         )
     if found["too_fast_low"] is not None and found["too_fast_low"] > MUCH_TOO_FAST:
+        share, low, high = (100 * found[f"too_fast_{name}"] for name in ("share", "low", "high"))
         todo.append(
-            f"{found['too_fast_share']:.0%} of the timed votes came too fast to have read both responses."
+            f"{share:.0f} % ({low:.0f} to {high:.0f}, n {found['timed_votes']:,}) of the timed votes came too fast to "
+            "have read both responses."
         )
     if found["left_low"] is not None and (
         found["left_low"] > 0.5 + MUCH_PULL or found["left_high"] < 0.5 - MUCH_PULL
