@@ -1,8 +1,9 @@
 """Log-probabilities of whole labels as the answer, without reading a prompt twice.
 
-What all requests of a call begin with (the chat template's start, the instruction) is
-read once; then each request's own part, once for all labels; then, only for labels of
-several tokens, their further tokens on top of the request's cache.
+What requests of a call begin with (the chat template's start, the instruction) is read
+once for all that share it (core/llm/sharing.py); then each request's own part, once for
+all labels; then, only for labels of several tokens, their further tokens on top of the
+request's cache.
 """
 
 import copy
@@ -13,12 +14,13 @@ import numpy as np
 import torch
 
 from core.llm.protocol import Messages
+from core.llm.sharing import families
 from core.runs.context import WorkError
 
 if TYPE_CHECKING:
     from core.llm.local import Ids, LocalHost
 
-_WORTH_SHARING = 8  # tokens: below, reading them apart costs more than it saves
+_A_PASS = 32  # tokens that could be read in the time that one more forward pass takes
 
 
 def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
@@ -29,8 +31,20 @@ def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequen
         if reason:
             raise WorkError(reason, "Shorten the prompt or the example, or choose a model with more context.")
     result = np.zeros((len(rows), len(labels)))
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i][0]))
-    shared = _shared_start([prompt for prompt, _ in rows]) if len(rows) > 1 else []
+    for length, family in families([prompt for prompt, _ in rows], _A_PASS):
+        _score_family(host, rows, family, rows[family[0]][0][:length], result)
+    return result
+
+
+def _score_family(
+    host: "LocalHost",
+    rows: "list[tuple[Ids, list[Ids]]]",
+    family: list[int],
+    shared: "Ids",
+    result: np.ndarray,
+) -> None:
+    """Fill the family's lines of `result`, in batches of like length, the longest first."""
+    order = sorted(family, key=lambda i: -len(rows[i][0]))
     start = _read_shared(host, shared)
     position = 0
     while position < len(order):
@@ -46,7 +60,6 @@ def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequen
             if len(batch) == 1:
                 raise host._no_memory(len(rows[batch[0]][0])) from problem
             host._shrink(len(batch))
-    return result
 
 
 def _split(host: "LocalHost", request: Messages, labels: Sequence[str]) -> "tuple[Ids, list[Ids]]":
@@ -74,16 +87,9 @@ def _common(rows: "Sequence[Ids]") -> "Ids":
     return list(shortest)
 
 
-def _shared_start(prompts: "list[Ids]") -> "Ids":
-    """What all prompts begin with; each keeps a token of its own to go on from."""
-    common = _common([min(prompts), max(prompts)])
-    common = common[: min(len(prompt) for prompt in prompts) - 1]
-    return common if len(common) >= _WORTH_SHARING else []
-
-
 @torch.inference_mode()
 def _read_shared(host: "LocalHost", shared: "Ids") -> Any:
-    if not shared or not _keeps_cache(host):
+    if not shared or not host.keeps_cache:
         return None
     ids = torch.tensor([shared], device=host.device)
     return host.model(input_ids=ids, use_cache=True, **_last(host, 1)).past_key_values
@@ -91,7 +97,7 @@ def _read_shared(host: "LocalHost", shared: "Ids") -> Any:
 
 @torch.inference_mode()
 def _score(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]", shared: "Ids", start: Any) -> np.ndarray:
-    if not _keeps_cache(host):
+    if not host.keeps_cache:
         return _score_plainly(host, rows)
     prompts = [prompt[len(shared) if start is not None else 0 :] for prompt, _ in rows]
     ids, mask = host._padded(prompts)  # (B, L) each
@@ -165,7 +171,3 @@ def _parameters(host: "LocalHost") -> frozenset[str]:
     import inspect
 
     return frozenset(inspect.signature(type(host.model).forward).parameters)
-
-
-def _keeps_cache(host: "LocalHost") -> bool:
-    return not getattr(host.model, "_is_stateful", False)

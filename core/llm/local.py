@@ -31,6 +31,7 @@ from transformers import (
 from core.llm.embedded import EMBEDDED, embedded_language_model
 from core.llm.protocol import Completion, HostSpec, Messages, Sampling
 from core.llm.sampling import OwnStream, request_seed, uniforms
+from core.llm.sharing import families
 from core.runs.context import Cancelled, WorkError
 
 transformers.logging.set_verbosity_error()
@@ -38,6 +39,8 @@ transformers.logging.disable_progress_bar()
 
 Ids = list[int]
 _BATCH = {"cpu": 32, "mps": 32, "cuda": 128}
+# In tokens read: what one more batch costs, and each of its steps (the weights go by once).
+_A_PASS, _A_STEP = 32, 16
 
 
 def pick_device() -> str:
@@ -161,14 +164,30 @@ class LocalHost:
                 done(i, Completion("", tokens_in=len(ids), finish_reason="error", error=reason))
             else:
                 fitting.append(i)
-        for batch in self._batches(fitting, prompts, sampling.max_new_tokens):
+        for shared, batch in self._families(fitting, prompts, sampling.max_new_tokens):
             started = time.perf_counter()
             own = [request_seed(requests[i], seeds[i] if seeds else sampling.seed) for i in batch]
-            outputs = self._with_room([(prompts[i], s) for i, s in zip(batch, own, strict=True)], sampling)
+            rows = [(prompts[i], s) for i, s in zip(batch, own, strict=True)]
+            outputs = self._with_room(rows, sampling, shared)
             latency = (time.perf_counter() - started) * 1000
             for i, out in zip(batch, outputs, strict=True):
                 done(i, self._completion(len(prompts[i]), out, latency))
         return [answers[i] for i in range(len(requests))]
+
+    def _families(self, chosen: list[int], prompts: list[Ids], room: int) -> Iterator[tuple[int, list[int]]]:
+        """Batches of requests that begin alike, with how many tokens they share: these are
+        read once (core/llm/sharing.py)."""
+        found = [(0, list(range(len(chosen))))]
+        if self.keeps_cache:
+            found = families([prompts[i] for i in chosen], _A_PASS + _A_STEP * room)
+        for shared, family in found:
+            for batch in self._batches([chosen[i] for i in family], prompts, room):
+                yield (shared if len(batch) > 1 else 0), batch
+
+    @property
+    def keeps_cache(self) -> bool:
+        """Whether what was read can be kept and copied (recurrent models cannot)."""
+        return not getattr(self.model, "_is_stateful", False)
 
     def _batches(self, chosen: list[int], prompts: list[Ids], room: int) -> Iterator[list[int]]:
         """Requests of like length together, the longest first: if the memory is too small,
@@ -181,10 +200,11 @@ class LocalHost:
             yield order[start : start + size]
             start += size
 
-    def _with_room(self, rows: list[tuple[Ids, int]], sampling: Sampling) -> list[Ids]:
-        """Answer rows of (prompt, seed); halve them when the memory is not enough."""
+    def _with_room(self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0) -> list[Ids]:
+        """Answer rows of (prompt, seed), whose prompts begin with the same `shared` tokens;
+        halve them when the memory is not enough."""
         try:
-            return self._decode(rows, sampling)
+            return self._decode(rows, sampling, shared)
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise
@@ -192,7 +212,8 @@ class LocalHost:
                 raise self._no_memory(len(rows[0][0])) from problem
         self._shrink(len(rows))
         half = len(rows) // 2
-        return self._with_room(rows[:half], sampling) + self._with_room(rows[half:], sampling)
+        first, second = rows[:half], rows[half:]
+        return self._with_room(first, sampling, shared) + self._with_room(second, sampling, shared)
 
     def _shrink(self, tried: int) -> None:
         self.batch_size = max(1, min(self.batch_size, tried // 2))
@@ -206,9 +227,17 @@ class LocalHost:
         )
 
     @torch.inference_mode()
-    def _decode(self, rows: list[tuple[Ids, int]], sampling: Sampling) -> list[Ids]:
+    def _decode(self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0) -> list[Ids]:
         """The new tokens of each row, with the end token if it came."""
-        ids, mask = self._padded([row for row, _ in rows])
+        ids, mask = self._padded([row[shared:] for row, _ in rows])
+        read: dict[str, Any] = {}
+        if shared:  # padding stands between what is shared and a row's own: masked, so not seen
+            start = torch.tensor([rows[0][0][:shared]], device=self.device)
+            cache = self.model(input_ids=start, use_cache=True).past_key_values
+            cache.batch_repeat_interleave(len(rows))
+            read["past_key_values"] = cache
+            ids = torch.cat([start.expand(len(rows), -1), ids], 1)
+            mask = torch.cat([torch.ones_like(start).expand(len(rows), -1), mask], 1)
         steps = sampling.max_new_tokens
         processors = LogitsProcessorList()
         if sampling.temperature > 0:
@@ -221,6 +250,7 @@ class LocalHost:
             attention_mask=mask,
             logits_processor=processors,
             stopping_criteria=StoppingCriteriaList([_Asked(self.stop)]),
+            **read,
             generation_config=GenerationConfig(
                 max_new_tokens=steps,
                 do_sample=False,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.llm import local
 from core.llm.hosts import open_host
 from core.llm.labels import _score_plainly, _split
 from core.llm.protocol import HostSpec, Sampling
@@ -125,11 +126,11 @@ def test_a_batch_that_does_not_fit_is_halved(host, monkeypatch):
     usual = [a.text for a in host.generate(asks(*TEXTS), Sampling(6, 0))]
     real, sizes = type(host)._decode, []
 
-    def small(self, rows, sampling):
+    def small(self, rows, sampling, shared):
         sizes.append(len(rows))
         if len(rows) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, rows, sampling)
+        return real(self, rows, sampling, shared)
 
     monkeypatch.setattr(type(host), "_decode", small)
     assert [a.text for a in host.generate(asks(*TEXTS), Sampling(6, 0))] == usual
@@ -138,7 +139,7 @@ def test_a_batch_that_does_not_fit_is_halved(host, monkeypatch):
 
 
 def test_one_request_that_does_not_fit_ends_the_work(host, monkeypatch):
-    def never(self, rows, sampling):
+    def never(self, rows, sampling, shared):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(type(host), "_decode", never)
@@ -189,3 +190,33 @@ def test_one_request_several_times_in_one_batch_by_seeds(host):
     together = [a.text for a in host.generate(asked, sampling, seeds=[7, 8, 7])]
     assert together[0] == together[2] != together[1]
     assert together[0] == host.generate(asked[:1], sampling)[0].text
+
+
+SYSTEMS = [
+    "please boil the water and stir the pan , not the dog",
+    "how to cook soup . tell me how to make it very good",
+]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_requests_share_is_read_once_and_changes_no_answer(host, temperature, monkeypatch):
+    sampling = Sampling(max_new_tokens=8, temperature=temperature, seed=3)
+    requests = [request for system in SYSTEMS for request in asks(*TEXTS, system=system)]
+    alone = [host.generate([request], sampling)[0].text for request in requests]
+    monkeypatch.setattr(local, "_A_STEP", 0)  # so that each system is worth a batch
+    monkeypatch.setattr(local, "_A_PASS", 0)
+    seen = []
+    usual = host._decode
+    monkeypatch.setattr(
+        host, "_decode", lambda rows, *rest: seen.append((len(rows), rest[1])) or usual(rows, *rest)
+    )
+    together = [answer.text for answer in host.generate(requests, sampling)]
+    assert together == alone
+    assert len(seen) >= 2 and all(shared >= 8 for rows, shared in seen if rows > 1)
+
+
+def test_labels_of_several_instructions_at_once(host):
+    requests = [request for system in SYSTEMS for request in asks(*TEXTS, system=system)]
+    together = host.label_logprobs(requests, LABELS)
+    alone = np.concatenate([host.label_logprobs([request], LABELS) for request in requests])
+    assert np.allclose(together, alone, atol=1e-4)
