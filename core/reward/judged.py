@@ -53,6 +53,11 @@ def seen(model: RewardModel) -> Seen | None:
     return _read(_seen, _inputs(model))
 
 
+def test_inputs(model: RewardModel) -> dict[str, str] | None:
+    """pair id -> the input of each test pair."""
+    return _read(_test_inputs, _inputs(model))
+
+
 def rows_of(model: RewardModel, pair_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """pair id -> the row it had in the training's inputs, with the texts."""
     path = _inputs(model)
@@ -107,3 +112,9 @@ def _seen(path: str, _changed: int, _size: int) -> Seen:
         frozenset(key for key, known in zip(examples, inside, strict=True) if known),
         frozenset(pairs),
     )
+
+
+@lru_cache(maxsize=8)
+def _test_inputs(path: str, _changed: int, _size: int) -> dict[str, str]:
+    table = pq.read_table(path, columns=["pair_id", "input"], filters=[("split", "=", "test")])
+    return dict(zip(table["pair_id"].to_pylist(), table["input"].to_pylist(), strict=True))
