@@ -7,8 +7,9 @@ import streamlit as st
 from core.access import PAGES, allowed
 from core.loop import Step, loop_steps, next_step
 from core.overview import LoopState, loop_state
+from core.reward.drift import drift, in_words
 from core.services import database
-from pages.shared import ago, duration, header, me, problems
+from pages.shared import ago, duration, header, me, plain, problems
 
 ICONS = {
     "data": ":material/table_view:",
@@ -139,6 +140,20 @@ def votes_chart(state: LoopState) -> None:
     st.altair_chart(chart, width="stretch")
 
 
+def the_alarm(project_id: str) -> None:
+    """Where the active reward model has become worse on new votes."""
+    told = drift(database(), me(), project_id)
+    if not told.alarms:
+        return
+    more = len(told.alarms) - 1
+    st.warning(
+        f"**“{plain(told.name)}” has become worse on new votes.** {plain(in_words(told.alarms[0]))}"
+        + (f" {more} more {'part' if more == 1 else 'parts'} fell." if more else ""),
+        icon=":material/trending_down:",
+    )
+    st.page_link("reward_models.py", label="See the reward model", icon=":material/arrow_forward:")
+
+
 @st.fragment(run_every=3)
 def running(project_id: str) -> None:
     state = loop_state(database(), me(), project_id)
@@ -166,6 +181,7 @@ with problems():
         )
         st.text(f"{found.failed_run.error or ''} {found.failed_run.hint or ''}")
         st.page_link("runs.py", label="See the run", icon=":material/arrow_forward:")
+    the_alarm(project.id)
     steps = loop_steps(found)
     next_thing(next_step(steps))
     figures(found)

@@ -10,7 +10,7 @@ from core.runs import service
 from core.services import database
 from pages.reward_charts import dots
 from pages.reward_reading import show_pair, texts_of
-from pages.shared import duration, may, me, percent, plain, problems
+from pages.shared import duration, may, me, plain, problems
 from storage.tables import Project, RewardModel, Run
 
 VERDICTS = {
@@ -289,7 +289,3 @@ def ask_to_activate(model_id: str) -> None:
             registry.activate(database(), me(), model_id, reason)
             st.session_state["reward_said"] = f"“{change.after_name}” is the active model now."
             st.rerun()
-
-
-def accuracy_words(side: Side, n: int) -> str:
-    return percent(side.accuracy, side.low, side.high, n)

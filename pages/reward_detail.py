@@ -7,11 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from core.reward import judged
+from core.reward.drift import Drift
 from core.runs import service
 from core.services import database
 from pages.reward_bench import the_bench
 from pages.reward_charts import accuracy_chart, calibration_chart, loss_chart, loss_points
 from pages.reward_compare import ask_to_activate, the_comparison
+from pages.reward_drift import the_drift
 from pages.reward_figures import (
     the_accuracy,
     the_calibration,
@@ -50,6 +52,7 @@ def simulated_words(model: RewardModel) -> str:
     return f"{model.simulated_share:.0%} simulated"
 
 
+OVER_TIME = "Over time"  # of the active model
 TABS = [
     "Summary",
     "Where it is good",
@@ -58,13 +61,16 @@ TABS = [
     "Mistakes",
     "Compare",
     "Benchmarks",
+    OVER_TIME,
     "Training",
 ]
 
 
-def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -> None:
+def the_model(
+    project: Project, model: RewardModel, models: list[RewardModel], over_time: Drift | None = None
+) -> None:
     """Everything about one model: its warnings first, then a tab for each question. Only the tab
-    that is open is drawn."""
+    that is open is drawn. `over_time`: how the active model does on new votes."""
     told = judged.judgement(model)
     the_name(project, model)
     for note in model.metrics.get("notes") or [] if told is None else []:
@@ -72,10 +78,11 @@ def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -
     if told is not None:
         the_warnings(told)
         the_cards(told)
-    tabs = dict(zip(TABS, st.tabs(TABS, on_change="rerun", key=f"reward_tab_{model.id}"), strict=True))
+    names = [name for name in TABS if name != OVER_TIME or model.id == project.reward_model_id]
+    tabs = dict(zip(names, st.tabs(names, on_change="rerun", key=f"reward_tab_{model.id}"), strict=True))
 
     def opened(name: str) -> bool:
-        return bool(tabs[name].open)
+        return name in tabs and bool(tabs[name].open)
 
     if opened("Summary"):
         with tabs["Summary"]:
@@ -98,6 +105,9 @@ def the_model(project: Project, model: RewardModel, models: list[RewardModel]) -
     if opened("Benchmarks"):
         with tabs["Benchmarks"], problems():
             the_bench(project, model)
+    if opened(OVER_TIME) and over_time is not None:
+        with tabs[OVER_TIME], problems():
+            the_drift(project, over_time)
     if opened("Training"):
         with tabs["Training"], problems():
             the_training_of(model)

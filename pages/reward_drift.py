@@ -77,7 +77,10 @@ def the_scoring(project: Project, found: Drift) -> None:
             left = f", about {duration(runs[0].eta_s)} left" if runs[0].eta_s else ""
             st.caption(f"Scoring: {runs[0].progress:.0%}{left}")
         elif st.button(
-            "Score all responses", icon=":material/function:", disabled=not may("run.start"), key="score_all_drift"
+            "Score all responses",
+            icon=":material/function:",
+            disabled=not may("run.start"),
+            key="score_all_drift",
         ):
             with problems():
                 service.start_run(database(), me(), project.id, "score", {"scope": "all"})
@@ -89,7 +92,9 @@ def the_slices(found: Drift) -> None:
         st.caption("Its held-out pairs were not kept, so parts cannot be compared with what they were.")
         return
     rows: list[dict[str, Any]] = []
-    for item in sorted(found.slices, key=lambda s: (s.by != "all", s.p_adjusted is None, s.p_adjusted or 1.0))[:16]:
+    for item in sorted(
+        found.slices, key=lambda s: (s.by != "all", s.p_adjusted is None, s.p_adjusted or 1.0)
+    )[:16]:
         rows.append(
             {
                 "name": name_of(item), "value": item.now.value, "low": item.now.low, "high": item.now.high,
@@ -126,7 +131,13 @@ def the_slices(found: Drift) -> None:
 
 
 def name_of(item: Slice) -> str:
-    return BY[item.by] if item.by == "all" else f"{BY[item.by]}: {item.name}" if item.by != "input" else item.name
+    return (
+        BY[item.by]
+        if item.by == "all"
+        else f"{BY[item.by]}: {item.name}"
+        if item.by != "input"
+        else item.name
+    )
 
 
 def verdict(item: Slice) -> str:
@@ -137,9 +148,7 @@ def verdict(item: Slice) -> str:
 
 
 def weeks_chart(found: Drift) -> alt.LayerChart:
-    table = pd.DataFrame(
-        [{"week": week.week, "kind": "this", **vars(week.accuracy)} for week in found.weeks]
-    )
+    table = pd.DataFrame([{"week": week.week, "kind": "this", **vars(week.accuracy)} for week in found.weeks])
     whole = alt.Scale(domain=[0, 1])
     x = alt.X("week:O", title=None, axis=alt.Axis(labelAngle=-40, labelOverlap=True))
     y = alt.Y("value:Q", title="accuracy, 95 % interval", scale=whole, axis=alt.Axis(format="%", tickCount=5))
@@ -153,12 +162,16 @@ def weeks_chart(found: Drift) -> alt.LayerChart:
     ]
     base = alt.Chart(table)
     layers: list[Any] = [
-        base.mark_rule(strokeWidth=4, opacity=0.45).encode(x=x, y=alt.Y("low:Q", scale=whole), y2="high:Q", color=color),
+        base.mark_rule(strokeWidth=4, opacity=0.45).encode(
+            x=x, y=alt.Y("low:Q", scale=whole), y2="high:Q", color=color
+        ),
         base.mark_line(opacity=0.5).encode(x=x, y=y, color=color),
         base.mark_point(filled=True, size=110, opacity=1).encode(x=x, y=y, color=color, tooltip=tooltip),
     ]
     if found.held_out.value is not None:
-        band = pd.DataFrame([{"low": found.held_out.low, "high": found.held_out.high, "at": found.held_out.value}])
+        band = pd.DataFrame(
+            [{"low": found.held_out.low, "high": found.held_out.high, "at": found.held_out.value}]
+        )
         before = alt.Chart(band)
         layers = [
             before.mark_rect(opacity=0.12, color=GRAY).encode(y=alt.Y("low:Q", scale=whole), y2="high:Q"),

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import Invalid
-from core.reward import registry
+from core.reward import drift, registry
 from core.reward.data import Summary, summary
 from core.reward.presets import DEFAULT, PRESETS, estimate_seconds, schedule
 from core.reward.runs import check_enough, default_simulated, length_for
@@ -14,6 +14,7 @@ from core.runs import service
 from core.services import database
 from pages.reward_detail import ACTIVE, line, simulated_words, the_curve, the_model
 from pages.reward_registry import show_registry
+from pages.reward_drift import the_alarm
 from pages.shared import ago, duration, empty, header, may, me, percent, problems
 from storage.tables import Project, RewardModel, Run
 
@@ -295,6 +296,8 @@ def show() -> None:
         )
         st.page_link("data.py", label="Import comparisons", icon=":material/upload:")
         return
+    over_time = drift.drift(database(), me(), project.id)
+    the_alarm(over_time)
     at_work = bool(newest) and newest[0].status in ACTIVE
     if at_work:
         st.fragment(the_training, run_every=1.0)(newest[0].id)
@@ -304,7 +307,7 @@ def show() -> None:
     if not at_work:
         the_form(project, people, everything)
     if models:
-        the_model(project, the_models(project, models), models)
+        the_model(project, the_models(project, models), models, over_time)
     show_registry(project)
 
 

@@ -61,7 +61,18 @@ def fresh_votes(session: Session, project_id: str, since: datetime, simulated: b
     )  # fmt: skip
     return [
         FreshVote(
-            pair, example, x, y, int(n or 0), int(m or 0), f"{p} v{pv}", f"{q} v{qv}", text, by, bool(for_a), at
+            pair,
+            example,
+            x,
+            y,
+            int(n or 0),
+            int(m or 0),
+            f"{p} v{pv}",
+            f"{q} v{qv}",
+            text,
+            by,
+            bool(for_a),
+            at,
         )
         for pair, example, x, y, n, m, p, pv, q, qv, text, by, for_a, at in session.execute(query)
     ]

@@ -40,7 +40,11 @@ LEAST = 20  # pairs, new and held out, below which nothing is tested
 LEVEL = 0.01
 MOST_NAMES = 20  # prompts and annotators looked at: those with the most new pairs
 TOPIC_WORDS = 5
-_BANDS = (("under 50 characters", 0, 50), ("50 to 200 characters", 50, 200), ("200 characters and more", 200, 10**9))
+_BANDS = (
+    ("under 50 characters", 0, 50),
+    ("50 to 200 characters", 50, 200),
+    ("200 characters and more", 200, 10**9),
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,9 @@ def drift(db: Database, who: Principal, project_id: str) -> Drift:
 
     def make() -> Drift:
         with db.read() as session:
-            return _drift(session, session.get_one(Project, project_id), session.get_one(RewardModel, model.id), run)
+            return _drift(
+                session, session.get_one(Project, project_id), session.get_one(RewardModel, model.id), run
+            )
 
     return _kept.get((db.url, project_id), state, make, meanwhile=is_large(votes))
 
@@ -334,21 +340,25 @@ def _reference(model: RewardModel) -> _Reference | None:
 
 def _held_out(model: RewardModel, reference: _Reference | None) -> Rate:
     if reference is not None and len(reference.inputs):
-        return _rate(reference.columns["right"].astype(float), list(reference.columns["example_id"]))[0]
+        return _rate([float(x) for x in reference.columns["right"]], list(reference.columns["example_id"]))[0]
     m = model.metrics
     if m.get("accuracy") is None:
         return Rate(None, 0.0, 1.0, 0)
     return Rate(m["accuracy"], m.get("accuracy_low", 0.0), m.get("accuracy_high", 1.0), m.get("n_test", 0))
 
 
-def _slices(recent: Sequence[_Pair], reference: _Reference | None, model: RewardModel) -> list[tuple[Slice, Any]]:
+def _slices(
+    recent: Sequence[_Pair], reference: _Reference | None, model: RewardModel
+) -> list[tuple[Slice, Any]]:
     """Each with what the test counts, or None where there are too few."""
     if reference is None:
         return []
     c = reference.columns
     size = len(reference.inputs)
     everything = np.ones(size, dtype=bool)
-    cuts: list[tuple[str, str, Callable[[_Pair], bool], np.ndarray]] = [("all", "all", lambda p: True, everything)]
+    cuts: list[tuple[str, str, Callable[[_Pair], bool], np.ndarray]] = [
+        ("all", "all", lambda p: True, everything)
+    ]
     counts: dict[str, int] = defaultdict(int)
     for pair in recent:
         for name in set(pair.prompts):
@@ -380,7 +390,7 @@ def _slices(recent: Sequence[_Pair], reference: _Reference | None, model: Reward
         if not some or (by == "input" and len(some) == len(recent)):
             continue
         now, counted = _rate([pair.right for pair in some], [pair.example_id for pair in some])
-        right = c["right"][inside].astype(float)
+        right = [float(x) for x in c["right"][inside]]
         before, was = _rate(right, list(c["example_id"][inside]))
         found.append((Slice(by, name, now, before), (counted, was)))
     return found + _annotators(recent, model)
@@ -389,7 +399,7 @@ def _slices(recent: Sequence[_Pair], reference: _Reference | None, model: Reward
 def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice, Any]]:
     """Each by their own votes, against the model's agreement with theirs on held-out pairs."""
     groups = ((judged.judgement(model) or {}).get("slices") or {}).get("groups") or []
-    rows = next((group["rows"] for group in groups if group["by"] == "annotator"), [])
+    rows: list[dict[str, Any]] = next((group["rows"] for group in groups if group["by"] == "annotator"), [])
     before = {row["name"]: row["accuracy"] for row in rows if row["accuracy"].get("value") is not None}
     own: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for pair in recent:
@@ -401,7 +411,9 @@ def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice
             was = before[name]
             now, counted = _rate(*zip(*own[name], strict=True))
             rate = Rate(was["value"], was.get("low") or 0.0, was.get("high") or 1.0, was["n"])
-            found.append((Slice("annotator", name, now, rate), (counted, (round(was["value"] * was["n"]), was["n"]))))
+            found.append(
+                (Slice("annotator", name, now, rate), (counted, (round(was["value"] * was["n"]), was["n"])))
+            )
     return found
 
 
@@ -423,5 +435,6 @@ def _holm(found: Sequence[tuple[Slice, Any]]) -> list[Slice]:
         highest = max(highest, min(1.0, (len(tested) - rank) * tested[place]))
         adjusted[place] = highest
     return [
-        replace(item, p=tested.get(place), p_adjusted=adjusted.get(place)) for place, (item, _) in enumerate(found)
+        replace(item, p=tested.get(place), p_adjusted=adjusted.get(place))
+        for place, (item, _) in enumerate(found)
     ]

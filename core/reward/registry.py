@@ -31,6 +31,16 @@ def list_models(db: Database, who: Principal, project_id: str) -> list[RewardMod
         return list(session.exec(query.order_by(col(RewardModel.created_at).desc(), col(RewardModel.id))))
 
 
+def get_model(db: Database, who: Principal, model_id: str) -> RewardModel:
+    """Archived ones too. Raises NotFound."""
+    require(who, "run.view")
+    with db.read() as session:
+        model = session.get(RewardModel, model_id)
+    if model is None:
+        raise NotFound(f"There is no reward model {model_id}.")
+    return model
+
+
 @dataclass(frozen=True)
 class Activation:
     """The model that is active now, and what that changed."""
