@@ -13,8 +13,8 @@ from core.reward.runs import check_enough, default_simulated, length_for
 from core.runs import service
 from core.services import database
 from pages.reward_detail import ACTIVE, line, simulated_words, the_curve, the_model
-from pages.reward_registry import show_registry
 from pages.reward_drift import the_alarm
+from pages.reward_registry import show_registry
 from pages.shared import ago, duration, empty, header, may, me, percent, problems
 from storage.tables import Project, RewardModel, Run
 
