@@ -1,15 +1,14 @@
 """Versions of reward models: stage, lineage, card; archive, restore, download, upload."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
-import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from api.bodies import in_thread
 from api.deps import CurrentUser, DatabaseDep
 from api.runs import RunPublic
 from core.reward import cards, stages
@@ -119,15 +118,5 @@ async def upload(
 ) -> RunPublic:
     """Take in a reward model: the body is a zip of a `transformers` folder with safetensors
     (`curl --data-binary @model.zip`). Answers the run that checks it; it then is a candidate."""
-    body = request.stream()
-
-    async def piece() -> bytes | None:
-        return await anext(body, None)
-
-    def chunks() -> Iterator[bytes]:
-        """In the thread that writes it to the disk."""
-        while (some := anyio.from_thread.run(piece)) is not None:
-            yield some
-
-    run = await anyio.to_thread.run_sync(upload_model, db, who, project_id, chunks(), name)
+    run = await anyio.to_thread.run_sync(upload_model, db, who, project_id, in_thread(request), name)
     return RunPublic.model_validate(run, from_attributes=True)

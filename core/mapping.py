@@ -63,6 +63,10 @@ def _side(letter: str, numbers: str) -> tuple[Field, Field]:
     )  # fmt: skip
 
 
+_MESSAGES = Field(
+    "messages", "Messages", "A conversation, or the turns before the input.", also=("history", "turns")
+)
+
 KINDS: dict[str, tuple[Field, ...]] = {
     "examples": (
         _INPUT,
@@ -91,6 +95,19 @@ KINDS: dict[str, tuple[Field, ...]] = {
               also=("rejected_model", "model_rejected")),
         _ANNOTATOR,
         *_JUDGED,
+    ),
+    # Files to be scored by a reward model (core.reward.files), not imported.
+    "responses": (
+        _INPUT,
+        _MESSAGES,
+        Field("response", "Response", "What is scored.", True,
+              ("answer", "output", "completion", "generation", "reply", "result")),
+    ),
+    "response_pairs": (
+        _INPUT,
+        _MESSAGES,
+        Field("response_a", "Response A", "", True, (*_side("a", "1x")[0].also, "chosen")),
+        Field("response_b", "Response B", "", True, (*_side("b", "2y")[0].also, "rejected")),
     ),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from core.reward import keeping
 from core.runs import service
 from core.services import database
 from pages.reward_scores_ask import show_ask
+from pages.reward_scores_file import show_file
 from pages.reward_scores_table import show_table
 from pages.shared import ago, duration, empty, header, may, me, plain, problems
 from storage.tables import Project, Run
@@ -133,6 +134,8 @@ def show() -> None:
     )
     if view == "program":
         show_ask(project)
+    elif view == "file":
+        show_file(project)
     else:
         if not found.responses:
             empty(

@@ -48,6 +48,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "generate": Kind("Generate responses", "core.llm.generate", "core.llm.generate_work", seed=0),
     "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
+    "score_file": Kind("Score a file", "core.reward.files", "core.reward.files_work", seed=0),
     "reward_upload": Kind("Take in a reward model", "core.reward.upload", "core.reward.upload_work", seed=0),
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
