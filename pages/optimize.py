@@ -7,6 +7,7 @@ from core.errors import PrefloopError
 from core.optimize.view import Preview, Readiness, preview, readiness
 from core.runs.service import list_runs, start_run
 from core.services import database
+from pages.optimize_compare import compare
 from pages.optimize_form import search_form
 from pages.optimize_run import show_run
 from pages.shared import ago, duration, empty, header, may, me, problems
@@ -22,6 +23,7 @@ def page() -> None:
         return
     current = _current(runs)
     form = st.session_state.get("optimize_form", False)
+    compared = st.session_state.get("optimize_compared", False) and not form
     with st.container(horizontal=True, vertical_alignment="bottom"):
         names = {run.id: _run_label(run) for run in runs}
         chosen = st.selectbox(
@@ -36,12 +38,20 @@ def page() -> None:
         if may("run.start") and st.button(label, icon=icon, key="optimize_new"):
             st.session_state["optimize_form"] = not form
             st.rerun()
+        if len(runs) > 1 and not form:
+            other = "Back to the search" if compared else "Compare"
+            icon = ":material/arrow_back:" if compared else ":material/compare_arrows:"
+            if st.button(other, icon=icon, key="optimize_compare"):
+                st.session_state["optimize_compared"] = not compared
+                st.rerun()
     if chosen != current.id:
         st.session_state["optimize_run"], st.session_state["optimize_form"] = chosen, False
         st.query_params.pop("run", None)
         st.rerun()
     if form and may("run.start"):
         new_search(project, ready)
+    elif compared:
+        compare(runs, current)
     else:
         show_run(project, current)
 

@@ -1,6 +1,5 @@
 """One search: how far it is, what it found, where each candidate came from, what it cost."""
 
-from html import escape
 from typing import Any
 
 import altair as alt
@@ -9,9 +8,9 @@ import streamlit as st
 
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
 from core.optimize.view import candidates_of, ledger_of, prompts_made
-from core.prompts.diff import word_diff
 from core.runs.service import cancel_run, get_run, resume_run
 from core.services import database
+from pages.optimize_lineage import coloured, lineage
 from pages.shared import ago, duration, may, me, number, percent, problems, say_problem
 from storage.tables import Candidate, Project, Run
 
@@ -48,7 +47,12 @@ def _show(project_id: str, run_id: str, active: bool) -> None:
     if candidates:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         _curve(run, candidates)
-        _candidates(run, candidates)
+        st.subheader("Candidates", anchor=False)
+        table, origins = st.tabs(["As a table", "Where they came from"])
+        with table:
+            _candidates(run, candidates)
+        with origins:
+            lineage(run, candidates)
     elif active:
         st.caption("The first score appears when the start prompt was tried on the train examples.")
     _books(run)
@@ -238,7 +242,6 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
 
 
 def _candidates(run: Run, candidates: list[Candidate]) -> None:
-    st.subheader("Candidates", anchor=False)
     table = pd.DataFrame([_row(candidate) for candidate in candidates])
     picked = st.dataframe(
         table,
@@ -321,15 +324,8 @@ def _scale(run: Run) -> str:
 
 
 def _diff(title: str, old: str, new: str) -> None:
-    """Words taken out are struck through, words put in are underlined."""
     st.caption(title)
-    marks = {
-        "delete": '<del style="background:rgba(200,60,40,.16);border-radius:3px">{}</del>',
-        "insert": '<ins style="background:rgba(30,140,110,.20);border-radius:3px">{}</ins>',
-    }
-    words = "".join(marks.get(op, "{}").format(escape(text)) for op, text in word_diff(old, new))
-    with st.container(border=True):
-        st.html(f'<div style="white-space:pre-wrap;line-height:1.6">{words}</div>')
+    coloured(old, new)
 
 
 # --- the books -------------------------------------------------------------------------------

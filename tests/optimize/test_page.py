@@ -124,3 +124,30 @@ def test_a_finished_search_of_another_method(admin, project, open_page, examples
     for figure in run.result["figures"]:
         assert figure["label"] in [metric.label for metric in at.metric]
     assert bool(run.result["figures"]) == (method != "ape")
+
+
+def test_the_way_to_the_best_with_its_words(admin, project, open_page, examples, champion, search):
+    examples(train=30)
+    run = search()
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception
+    way = at.selectbox(key=f"optimize_way_{run.id}")
+    assert f"→ {way.value}**" in texts(at)
+    way.set_value(0).run()
+    assert not at.exception and "This is the start itself." in texts(at)
+
+
+def test_searches_on_one_chart(admin, project, open_page, examples, champion, search):
+    examples(train=30)
+    search()
+    at = open_page(admin, "optimize.py", project)
+    assert not any(button.key == "optimize_compare" for button in at.button)  # one alone
+    search(method="random", source="edits", candidates=8)
+    at = open_page(admin, "optimize.py", project)
+    at.button(key="optimize_compare").click().run()
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert list(table["Search"]) == ["Random search, seed 5", "GrIPS, seed 5"]
+    assert any(name.startswith("Train, at ") for name in table.columns)
+    at.button(key="optimize_compare").click().run()
+    assert not at.exception and "As a table" in [tab.label for tab in at.tabs]
