@@ -17,7 +17,7 @@ def lineage(run: Run, candidates: list[Candidate]) -> None:
     left = len(candidates) - len(shown)
     st.altair_chart(tree(shown), width="stretch", key=f"optimize_tree_{run.id}")
     said = f" {left:,} that were neither accepted nor among the best are left out." if left else ""
-    st.caption(f"Each candidate beside what it was made of, with its number.{said}")
+    st.caption(f"Each candidate to the right of what it was made of, with its number; ringed: accepted.{said}")
     numbers = [candidate.number for candidate in candidates]
     chosen = st.selectbox(
         "The way to candidate",
@@ -82,7 +82,7 @@ def tree(shown: list[Candidate]) -> alt.LayerChart:
             "instruction:N",
         ],
     )
-    names = base.mark_text(dx=13, align="left", fontSize=10).encode(x, y, text="number:Q")
+    names = base.mark_text(dx=9, dy=-9, align="left", fontSize=10).encode(x, y, text="number:Q")
     height = 60 + 22 * (int(points["row"].max()) + 1)
     return (lines + dots + names).properties(height=min(height, 620))
 
