@@ -45,17 +45,28 @@ def backbone_folder(name: str) -> str:
     return str(embedded_encoder()) if name == EMBEDDED else name
 
 
-def load(name: str, *, head: bool) -> tuple[Any, Any]:
-    """(model with one score as its output, tokenizer). With `head`, a new score head is
-    drawn from torch's seed. Weights are read from safetensors only. Raises WorkError."""
+def load(
+    name: str, *, head: bool, heads: Sequence[str] = ("overall",), dtype: torch.dtype = torch.float32
+) -> tuple[Any, Any]:
+    """(model, tokenizer). With `head`, new scores of these names become the model's outputs,
+    drawn from torch's seed (`model.fresh` names the weights that were drawn); without, the
+    outputs are as they were saved. Weights are read from safetensors only. Raises WorkError."""
     folder = backbone_folder(name)
     try:
         config = AutoConfig.from_pretrained(folder)
-        config.num_labels = 1
+        if head:
+            config.num_labels = len(heads)
+            config.id2label = dict(enumerate(heads))
+            config.label2id = {name: i for i, name in enumerate(heads)}
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True
-        )
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=head,
+        )  # fmt: skip
+        drawn = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+        if drawn and not head:
+            raise ValueError(f"it lacks the weights {', '.join(sorted(drawn)[:3])}")
+        model.fresh = frozenset(drawn)
     except (OSError, ValueError, KeyError) as problem:
         said = str(problem).strip().splitlines()[0][:300] if str(problem).strip() else type(problem).__name__
         raise WorkError(
@@ -64,6 +75,9 @@ def load(name: str, *, head: bool) -> tuple[Any, Any]:
         ) from problem
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+    # Decoders find the last token by what follows it: padding stands on the right, here and
+    # in the folder that is saved.
+    tokenizer.padding_side = "right"
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
 
@@ -88,7 +102,9 @@ class Encoder:
         else:
             self.start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
             self.between = tokenizer("\n\n", add_special_tokens=False)["input_ids"]
-            self.end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+            # Where the end is the padding too, a decoder would look past it in any case.
+            ends = tokenizer.eos_token_id not in (None, tokenizer.pad_token_id)
+            self.end = [tokenizer.eos_token_id] if ends else []
         self.room = max_length - len(self.start) - len(self.between) - len(self.end)
         if self.room < 8:
             raise WorkError(f"max_length: {max_length} tokens leave no room for a response.")
@@ -114,21 +130,33 @@ class Encoder:
         return self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
 
 
-@torch.inference_mode()
 def score_ids(
     model: Any,
     ids: Sequence[Sequence[int]],
     pad_id: int,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """(n,) raw scores, sorted by length and batched by padded tokens; in bfloat16 where that
-    is fast (on HH-RLHF half the time, at most .01 standard deviations off). `on_batch(sequences done)` may raise to stop."""
+    """(n,) raw scores of the overall head: see `score_all`."""
+    return score_all(model, ids, pad_id, on_batch)[:, 0]
+
+
+@torch.inference_mode()
+def score_all(
+    model: Any,
+    ids: Sequence[Sequence[int]],
+    pad_id: int,
+    on_batch: Callable[[int], None] = lambda done: None,
+    half: bool | None = None,
+) -> np.ndarray:
+    """(n, heads) raw scores, sorted by length and batched by padded tokens; in bfloat16 where
+    that is fast (on HH-RLHF half the time, at most .01 standard deviations off) or `half` says so.
+    `on_batch(sequences done)` may raise to stop."""
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    scores = np.zeros(len(ids))
+    scores = np.zeros((len(ids), int(model.config.num_labels)))
     was_training = model.training
     model.eval()
     place = next(model.parameters()).device
-    half = fast_bf16()
+    half = fast_bf16() if half is None else half
     try:
         start = 0
         while start < len(order):
@@ -140,8 +168,8 @@ def score_ids(
                 tokens[row, : len(ids[i])] = torch.tensor(ids[i])
                 mask[row, : len(ids[i])] = 1
             with torch.autocast(place.type, dtype=torch.bfloat16, enabled=half):
-                logits = model(input_ids=tokens.to(place), attention_mask=mask.to(place)).logits  # (b, 1)
-            scores[batch] = logits.squeeze(-1).float().cpu().numpy()
+                logits = model(input_ids=tokens.to(place), attention_mask=mask.to(place)).logits
+            scores[batch] = logits.float().cpu().numpy()
             start += len(batch)
             on_batch(start)
     finally:

@@ -29,6 +29,7 @@ class Preset:
     batch_size: int  # pairs a step
     epochs: int
     learning_rate: float
+    lora_rate: float  # the learning rate of adapters, which start from nothing
     tokens_per_s: float  # tokens of training pairs a second, on two cores
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,19 +43,19 @@ PRESETS: dict[str, Preset] = {
             "quick",
             "Reads up to 128 tokens (about 90 words) and trains the upper half of the model. For a first look, "
             "and for short responses.",
-            max_length=128, shorter=(), patience_s=90.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
+            max_length=128, shorter=(), patience_s=90.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, lora_rate=2e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "standard",
             "Reads up to 256 tokens (about 190 words) and trains the upper half of the model. Training all of it "
             "was measured to take longer and to be no more accurate.",
-            max_length=256, shorter=(192, 128), patience_s=120.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, tokens_per_s=5000.0,
+            max_length=256, shorter=(192, 128), patience_s=120.0, frozen=0.5, batch_size=16, epochs=1, learning_rate=1e-4, lora_rate=2e-4, tokens_per_s=5000.0,
         ),
         Preset(
             "thorough",
             "Reads up to 512 tokens (about 380 words), trains the whole model, and goes over the data twice. For "
             "long responses, and when minutes do not matter.",
-            max_length=512, shorter=(), patience_s=900.0, frozen=0.0, batch_size=16, epochs=2, learning_rate=5e-5, tokens_per_s=2500.0,
+            max_length=512, shorter=(), patience_s=900.0, frozen=0.0, batch_size=16, epochs=2, learning_rate=5e-5, lora_rate=1e-4, tokens_per_s=2500.0,
         ),
     )
 }  # fmt: skip

@@ -1,33 +1,39 @@
-"""TRL's RewardTrainer with what it lacks: soft labels, batches of like length in an order
-that follows from the seed, and checkpoints without pickle.
+"""TRL's RewardTrainer with what it lacks: our objectives, several heads, frozen layers of which
+the activations are kept, batches of like length in an order that follows from the seed, and
+checkpoints without pickle.
 
-Against Bradley-Terry's -log sigmoid(d) with d = r(a) - r(b), the loss of a pair is
-    -q log sigmoid(d - m) - (1 - q) log sigmoid(m - d)
-with q the share of votes for a, and m the margin that the stated strengths ask for
-(Llama 2, arXiv 2307.09288, section 3.2.2; signed, so that votes for either side cancel).
+TRL's loop (the Trainer's), its collator and its defaults stay; its loss is replaced, because it
+knows neither soft labels nor ties, smoothing, weights or criteria, and so is its check that a
+model has one output. On the same batch the loss is TRL's where TRL has one: tests hold that.
 
-Dropout is off (TRL's default), the data order is a function of seed and epoch, and the
-optimiser's state is in the checkpoint: so a training that was killed and resumed ends
-with the weights of one that was not. The clock is the only other thing that is kept.
+Dropout is off (TRL's default; of LoRA's own, see lora.py, the draws follow from seed and step),
+the data order is a function of seed and epoch, and the optimiser's state is in the checkpoint:
+so a training that was killed and resumed ends with the weights of one that was not. The clock
+is the only other thing that is kept.
 """
 
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Sampler
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
+from core.reward.frozen import Frozen
+from core.reward.objectives import Targets, preference_loss
+from core.reward.options import Objective
+
 MEGABATCH = 32  # batches that are sorted by length together
+TIE_RATE = 0.01  # learning rate of the tie parameter, which is one number and not a weight
 
 
 def batch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[int]:
@@ -57,25 +63,31 @@ class _Order(Sampler[int]):
         return iter(batch_order(self.lengths, self.batch_size, self.seed, self.epoch()))
 
 
-class SoftPreferenceCollator(DataCollatorForPreference):
-    """Also passes on `q` and `margin`, (b,) each."""
+class PairCollator(DataCollatorForPreference):
+    """Tokens as TRL pads them, or, with a cache, the numbers (2b,) of both sides' texts in it;
+    and what the pairs should be told, as `Targets`."""
+
+    def __init__(self, pad_token_id: int, frozen: Frozen | None = None) -> None:
+        super().__init__(pad_token_id=pad_token_id)
+        self.frozen = frozen
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = super().torch_call(examples)
-        batch["q"] = torch.tensor([example["q"] for example in examples])
+        if self.frozen is None:
+            batch = super().torch_call(examples)
+        else:
+            sides = [example[side][0] for side in ("chosen_ids", "rejected_ids") for example in examples]
+            batch = {"texts": torch.tensor(sides)}
+        batch["margin"] = torch.tensor([float(example["margin"]) for example in examples])
+        for name in ("q", "weight", "votes", "rated_q", "rated"):
+            batch[name] = torch.tensor([example[name] for example in examples], dtype=torch.float32)
         return batch
 
 
-def soft_loss(d: torch.Tensor, q: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs; d, q, margin (b,)."""
-    x = d - margin
-    return -(q * F.logsigmoid(x) + (1 - q) * F.logsigmoid(-x)).mean()
-
-
-class SoftRewardTrainer(RewardTrainer):
-    """`train_dataset` has chosen_ids and rejected_ids (sides a and b), q, margin, length.
-    `keep` is JSON that goes into each checkpoint and comes back from it, and `kept_weights`
-    tensors likewise: the best state so far."""
+class PreferenceTrainer(RewardTrainer):
+    """`train_dataset` is `Pairs.dataset`. `keep` is JSON that goes into each checkpoint and
+    comes back from it, and `kept_weights` tensors likewise: the best state so far. `weights`
+    are the parameters that are trained, by the names they have in the whole model, and `tie` the
+    raw tie parameter of objectives that have one: it travels with the model while it is trained."""
 
     # Typed as optional by the base class, and always there during training.
     model: Any
@@ -83,44 +95,75 @@ class SoftRewardTrainer(RewardTrainer):
     optimizer: Any
     lr_scheduler: Any
     train_dataset: Any
+    accelerator: Any
+    objective: Objective
+    tie: torch.nn.Parameter | None
+    frozen: Frozen | None
+    weights: Mapping[str, torch.nn.Parameter]
     keep: dict[str, Any]
     kept_weights: dict[str, torch.Tensor]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        model: Any,
+        *args: Any,
+        objective: Objective,
+        weights: Mapping[str, torch.nn.Parameter],
+        tie: torch.nn.Parameter | None = None,
+        frozen: Frozen | None = None,
+        **options: Any,
+    ) -> None:
+        self.objective, self.weights, self.tie, self.frozen = objective, weights, tie, frozen
         self.keep, self.kept_weights = {}, {}
         self.save_seconds = 0.0
+        with _as_one_output(model):
+            super().__init__(model, *args, **options)
 
-    def trainable(self) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
-
-    def put_weights(self, weights: dict[str, torch.Tensor]) -> None:
+    @torch.no_grad()
+    def put_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Copy into the model; buffers and frozen weights stay."""
-        with torch.no_grad():
-            for name, value in self.trainable().items():
-                value.copy_(weights[name])
+        for name, value in self.weights.items():
+            value.copy_(weights[name])
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         data = self.train_dataset if train_dataset is None else train_dataset
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         steps = -(-len(data) // size)
         return _Order(
             np.asarray(data["length"]), size, self.args.seed, lambda: self.state.global_step // steps
         )
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        made = super().create_optimizer(model)
+        if self.tie is not None and self.tie.requires_grad:
+            for group in made.param_groups:
+                group["params"] = [value for value in group["params"] if value is not self.tie]
+            made.add_param_group({"params": [self.tie], "lr": TIE_RATE, "weight_decay": 0.0})
+        return made
+
+    def rewards(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(2b, heads) of a batch: of all sides a, then of all sides b."""
+        if self.frozen is None:
+            return model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).logits.float()
+        batch = self.frozen.batch(inputs["texts"].tolist())
+        with self.accelerator.autocast():
+            return self.frozen.split.logits(*batch).float()
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-        a, b = torch.chunk(logits.float().squeeze(-1), 2)  # (b,) each
-        q = inputs["q"]
-        loss = soft_loss(a - b, q, inputs["margin"])
+        rewards = self.rewards(model, inputs)
+        a, b = torch.chunk(rewards, 2)  # (b, heads) each
+        targets = Targets(**{name: inputs[name] for name in Targets.__dataclass_fields__})
+        loss = preference_loss(a, b, targets, self.objective, self.tie)
         with torch.no_grad():
-            decided = q != 0.5
+            decided = targets.q != 0.5
             if decided.any():
-                right = ((a > b) == (q > 0.5))[decided].float().mean()
+                right = ((a[:, 0] > b[:, 0]) == (targets.q > 0.5))[decided].float().mean()
                 self._metrics["train"]["accuracy"].append(right.item())
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return (loss, {"logits": rewards}) if return_outputs else loss
 
     # --- checkpoints: one folder, whole or not there at all -----------------------------
 
@@ -136,13 +179,15 @@ class SoftRewardTrainer(RewardTrainer):
             for index, slots in optimizer["state"].items()
             for name, value in slots.items()
         }
-        _save(part / "weights.safetensors", self.trainable())
-        _save(part / "optimizer.safetensors", moments)
+        save_tensors(part / "weights.safetensors", self.weights)
+        save_tensors(part / "optimizer.safetensors", moments)
         if self.kept_weights:
-            _save(part / "kept.safetensors", self.kept_weights)
+            save_tensors(part / "kept.safetensors", self.kept_weights)
+        scaler = getattr(self.accelerator, "scaler", None)
         document = {
             "groups": optimizer["param_groups"],
             "scheduler": self.lr_scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
             "keep": self.keep,
         }
         (part / "checkpoint.json").write_text(json.dumps(document), encoding="utf-8")
@@ -162,12 +207,12 @@ class SoftRewardTrainer(RewardTrainer):
         self.put_weights(load_file(folder / "weights.safetensors"))
         if (folder / "kept.safetensors").exists():
             self.kept_weights = load_file(folder / "kept.safetensors")
-        self.keep.update(json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))["keep"])
+        self.keep.update(_document(folder)["keep"])
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        document = json.loads((Path(checkpoint) / "checkpoint.json").read_text(encoding="utf-8"))
+        document = _document(Path(checkpoint))
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in load_file(Path(checkpoint) / "optimizer.safetensors").items():
             index, name = key.split(".", 1)
@@ -175,8 +220,29 @@ class SoftRewardTrainer(RewardTrainer):
         self.optimizer.load_state_dict({"state": slots, "param_groups": document["groups"]})
         self.lr_scheduler.load_state_dict(document["scheduler"])
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if checkpoint is not None and scaler is not None and (said := _document(Path(checkpoint))["scaler"]):
+            scaler.load_state_dict(said)
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        """Nothing is drawn during training."""
+        """Nothing is drawn during training that does not follow from seed and step."""
+
+
+@contextmanager
+def _as_one_output(model: Any) -> Iterator[None]:
+    """TRL refuses a model with several outputs; ours has one for each criterion."""
+    config = model.config
+    labels = config.id2label, config.label2id
+    config.num_labels = 1
+    try:
+        yield
+    finally:
+        config.id2label, config.label2id = labels
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
 
 
 def last_checkpoint(state: Path) -> Path | None:
@@ -186,26 +252,40 @@ def last_checkpoint(state: Path) -> Path | None:
 
 
 def training_config(
-    state: Path, seed: int, *, batch_size: int, epochs: int, steps: int, learning_rate: float, bf16: bool
+    state: Path,
+    seed: int,
+    *,
+    batch_size: int,
+    epochs: int,
+    steps: int,
+    learning_rate: float,
+    precision: str,
+    accumulation: int = 1,
+    report_to: tuple[str, ...] = (),
+    name: str = "",
 ) -> RewardConfig:
     """TRL's configuration without its traps: no checkpointing of activations (a fifth
-    slower), nothing dropped for its length (we have cut already), nothing reported
-    elsewhere. `use_cpu` is what lets bf16 run on a CPU."""
+    slower), nothing dropped for its length (we have cut already). `batch_size` is that of one
+    process's pass; `precision` fp32, bf16 or fp16. `use_cpu` is what lets bf16 run on a CPU."""
     has_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
     return RewardConfig(
         output_dir=str(state),
+        run_name=name or None,
         seed=seed,
         data_seed=seed,
         per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         num_train_epochs=epochs,
         learning_rate=learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=max(1, steps // 10),
         weight_decay=0.01,
         max_grad_norm=1.0,
-        bf16=bf16,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         use_cpu=not has_accelerator,
         gradient_checkpointing=False,
+        disable_dropout=False,  # it is off already, but for LoRA's own
         max_length=None,
         remove_unused_columns=False,
         logging_strategy="steps",
@@ -213,13 +293,14 @@ def training_config(
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback says when
         eval_strategy="no",
-        report_to="none",
+        report_to=list(report_to) or "none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
     )
 
 
-def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
 
 

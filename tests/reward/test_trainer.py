@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from core.reward import presets
 from core.reward.encode import Encoder
-from core.reward.trainer import batch_order, soft_loss
+from core.reward.trainer import batch_order
 from core.runs.context import WorkError
 from tests.reward.tiny import tiny_backbone
 
@@ -27,23 +26,6 @@ def test_the_order_is_a_permutation_grouped_by_length_and_follows_from_the_seed(
     # Long and short batches are mixed over the epoch.
     first, second = np.mean(lengths[order[:500]]), np.mean(lengths[order[500:]])
     assert abs(first - second) < 100
-
-
-def test_the_loss_is_the_cross_entropy_of_the_soft_label():
-    d = torch.tensor([0.7, -1.2])
-    no = torch.zeros(2)
-    hard = soft_loss(d, torch.tensor([1.0, 1.0]), no)
-    assert hard.item() == pytest.approx(-torch.nn.functional.logsigmoid(d).mean().item())
-    # Its minimum is where the probability is the share of votes.
-    x = torch.zeros(1, requires_grad=True)
-    gradient = torch.autograd.grad(soft_loss(x, torch.tensor([0.75]), torch.zeros(1)), x)[0]
-    assert gradient.item() == pytest.approx(0.5 - 0.75)
-    # A margin asks for so much more; turning a and b around changes nothing.
-    asked = soft_loss(d, torch.tensor([1.0, 0.2]), torch.tensor([1.0, -0.3]))
-    turned = soft_loss(-d, torch.tensor([0.0, 0.8]), torch.tensor([-1.0, 0.3]))
-    assert asked.item() == pytest.approx(turned.item())
-    pulled = soft_loss(d[:1], torch.ones(1), torch.ones(1)).item()
-    assert pulled > soft_loss(d[:1], torch.ones(1), no[:1]).item()
 
 
 def test_what_is_too_long_loses_the_beginning_of_the_input(tmp_path):
