@@ -37,25 +37,30 @@ def modernbert(folder: Path) -> Path:
 
 
 def _decoder(folder: Path, config_class: str, model_class: str, *, pad: bool) -> Path:
-    """With byte-level words as decoders have them; some bring no padding token."""
+    """Byte-level, as decoders are. Read from the last token: weights are drawn large, so that it hears of the others. Some
+    bring no padding token."""
     import torch
     import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    words = ["<unk>", "<s>", "</s>", "<pad>", *GOOD, *BAD, *PLAIN]
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner, padding_side="left", model_max_length=128,
-        **special, **({"pad_token": "<pad>"} if pad else {}),
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    texts = [f"{word} {word}" for word in (*GOOD, *BAD, *PLAIN)] * 3
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    inner.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, padding_side="left", model_max_length=128, unk_token="<unk>",
+        bos_token="<s>", eos_token="</s>", **({"pad_token": "<pad>"} if pad else {}),
     )  # fmt: skip
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = getattr(transformers, config_class)(
-        vocab_size=len(words), num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1,
-        eos_token_id=2, pad_token_id=3 if pad else None, **SHAPE,
+        vocab_size=len(tokenizer), num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1,
+        eos_token_id=2, pad_token_id=3 if pad else None, initializer_range=0.2, **SHAPE,
     )  # fmt: skip
     getattr(transformers, model_class)(config).save_pretrained(folder)
     return folder
