@@ -8,7 +8,8 @@ import streamlit as st
 from core.errors import Invalid
 from core.reward import drift, registry
 from core.reward.data import Summary, summary
-from core.reward.presets import DEFAULT, PRESETS, estimate_seconds, schedule
+from core.reward.estimate import estimate
+from core.reward.presets import DEFAULT, PRESETS, schedule
 from core.reward.runs import check_enough, default_simulated, length_for
 from core.runs import service
 from core.services import database
@@ -129,7 +130,7 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
         st.caption(
             f"{length} tokens{shorter} · {layers} · {passes} over {train:,} pairs, {batch} at a time, "
             "keeping the state that does best on the dev split · "
-            f"**about {duration(estimate_seconds(preset, train, held_out, used.characters, length))}** on two "
+            f"**about {duration(estimate(preset, train, held_out, used.characters, max_length=length).seconds)}** on two "
             "processor cores"
         )
         if used.simulated_share > 0:

@@ -1,6 +1,6 @@
 """The pairs of one split, encoded: what a training reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from core.reward.encode import Encoder
 from core.reward.heads import rated
 from core.reward.options import Options
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 class Pairs:

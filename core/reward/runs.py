@@ -1,6 +1,7 @@
 """Training a reward model, as a kind of run: the web side. What is checked and frozen
 before it, and what its end means for the project. Never imports torch."""
 
+import json
 from math import ceil
 from typing import Any
 
@@ -9,7 +10,9 @@ from sqlmodel import Session, col, func, select
 from core import audit
 from core.errors import Invalid
 from core.reward.data import Summary, summary_of
-from core.reward.presets import DEFAULT, Preset, choose_length, preset_named
+from core.reward.estimate import choose_length, estimate, shape_of, speed_here
+from core.reward.options import FIELDS, Options, read_options
+from core.reward.presets import DEFAULT, Preset, preset_named
 from core.reward.snapshots.quick import enough, snapshot_for
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
@@ -20,7 +23,8 @@ from storage.tables import Project, RewardModel, Run
 MIN_TRAIN = 20  # decided pairs: with fewer there is nothing to learn from
 MIN_TEST = 5  # with fewer, the accuracy's interval is wider than 60 points
 
-_FIELDS = {"preset", "seed", "simulated", "backbone", "snapshot", "allow_leaks"}
+_FIELDS = {"preset", "seed", "simulated", "backbone", "snapshot", "allow_leaks"} | FIELDS
+MIN_RATED = 20  # training pairs rated by a criterion: with fewer its head learns nothing
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
@@ -33,12 +37,33 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
     backbone = config.get("backbone") or get_settings().reward_backbone
     if not isinstance(backbone, str):
         raise Invalid("backbone: “embedded”, a folder or a hub id.")
+    options = read_options(config)
+    unknown = sorted(set(options.criteria) - set(project.criteria))
+    if unknown:
+        raise Invalid(
+            f"criteria: “{unknown[0]}” is no criterion of this project.",
+            f"It has: {', '.join(project.criteria) or 'none'}.",
+        )
     chosen = snapshot_for(session, project, config, seed)
     used = summary_of(chosen.counts, chosen.characters)
     more = summary_of(chosen.with_simulated, 0.0) if chosen.with_simulated else None
     check_enough(used, more)
+    check_rated(chosen.pairs, options)
+    length = options.max_length or length_for(preset, used)
+    held_out = used.splits["dev"].pairs + used.splits["test"].pairs
+    speed = speed_here(_earlier(session, project.id))
+    reckoned = estimate(
+        preset, used.splits["train"].pairs, held_out, used.characters, options,
+        max_length=length, shape=shape_of(backbone),
+    )  # fmt: skip
     return Prepared(
         config={
+            **options.as_config(),
+            "estimate": {
+                "seconds": round(reckoned.seconds * (speed or 1.0), 1),
+                "bytes": int(reckoned.bytes),
+                "reckoned": round(reckoned.seconds, 1),  # before earlier trainings corrected it
+            },
             "preset": preset.name,
             "snapshot": chosen.snapshot_id,
             "simulated": chosen.filters.simulated,
@@ -47,13 +72,33 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "allow_leaks": bool(config.get("allow_leaks", False)),
             "leaks": [check["check"] for check in chosen.leaks],
             "backbone": backbone,
-            "max_length": length_for(preset, used),
+            "max_length": length,
         },
         tables={"pairs": chosen.pairs, "votes": chosen.votes},
         documents={"preset": preset.as_dict()},
         name=f"Reward model, {preset.name}",
         store=chosen.store,
     )
+
+
+def check_rated(pairs: list[dict[str, Any]], options: Options) -> None:
+    """Raises Invalid naming a criterion that too few training pairs were rated by."""
+    if not options.criteria:
+        return
+    train = [pair for pair in pairs if pair["split"] == "train"]
+    for name in options.criteria:
+        count = sum(name in json.loads(pair.get("criteria") or "{}") for pair in train)
+        if count < MIN_RATED:
+            raise Invalid(
+                f"criteria: “{name}” was rated on {count} pairs of the train split; its head needs at least {MIN_RATED}.",
+                "Leave it out, or rate more pairs by it.",
+            )
+
+
+def _earlier(session: Session, project_id: str) -> list[Any]:
+    """What is said about the project's models, newest first."""
+    query: Any = select(RewardModel.metrics).where(RewardModel.project_id == project_id)
+    return list(session.exec(query.order_by(col(RewardModel.created_at).desc()).limit(5)))
 
 
 def length_for(preset: Preset, used: Summary) -> int:

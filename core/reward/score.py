@@ -39,7 +39,13 @@ class RewardScorer:
         self.model.to(device()).eval()
         self.encode = Encoder(self.tokenizer, int(self.card["max_length"]))
         self.heads: list[str] = list(self.card.get("heads") or [OVERALL])
-        self.scale = Scale.from_card(self.card, self.heads)
+        try:
+            self.scale = Scale.from_card(self.card, self.heads)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise WorkError(
+                f"reward.json: “heads” is damaged ({type(problem).__name__}).",
+                "Upload it again, or train anew.",
+            ) from problem
         said = combination if combination is not None else self.card.get("combination")
         self.combination: Combination = read_combination(said, tuple(self.heads[1:]))
         self.mean, self.std = float(self.card["mean"]), float(self.card["std"])

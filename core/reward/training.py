@@ -322,7 +322,7 @@ class Training:
     def fit(self, rows: Sequence[Row], seed: int) -> Callable[[Sequence[Row]], np.ndarray]:
         """Train a member on these rows alone, as the members are trained but without choosing a
         state, and answer what gives d (n,) = score(a) - score(b) for rows. The weights of the
-        model are as before when it comes back. Not with LoRA (see `can_fit`)."""
+        model are as before when it comes back. Not with LoRA or ties (see `can_fit`)."""
         before = {name: value.detach().cpu().clone() for name, value in self.weights.items()}
         self._begin(seed)
         with self._cut():
@@ -343,7 +343,7 @@ class Training:
 
     @property
     def can_fit(self) -> bool:
-        return self.options.lora is None
+        return self.options.lora is None and self.options.objective.loss == "bradley_terry"
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 read       inputs/pairs.parquet: input, two responses, the share q of votes for a, a split
 train      one member or several, on the train split alone; the dev split says which state to keep
 calibrate  the temperature on the dev split; the mean and spread on training responses
-judge      once, on the test split, beside trivial baselines
+judge      on the test split, once: its accuracy beside trivial baselines
 keep       artifacts/model: safetensors, tokenizer, reward.json
+and then   everything else that is said about it (core.reward.judgement)
 """
 
 import os
@@ -27,11 +28,13 @@ import torch
 from core.reward import launched, metrics
 from core.reward.encode import device
 from core.reward.ensemble import Scale, averaged
+from core.reward.judgement.running import judge_run
 from core.reward.judging import judge, judge_criteria, notes, simulated_share
 from core.reward.options import read_options
 from core.reward.pairs import Pairs
 from core.reward.presets import PRESETS
 from core.reward.saving import save_model
+from core.reward.score import RewardScorer
 from core.reward.training import Member, Training
 from core.reward.watch import MIN_CHOOSING
 from core.runs.context import Cancelled, RunContext
@@ -39,7 +42,7 @@ from core.runs.context import Cancelled, RunContext
 CALIBRATED_PAIRS = 300
 NORMALISED_PAIRS = 150  # training pairs whose scores give mean and spread
 # Shares of all the work, for the progress bar.
-LOADED, READ, TRAINED, JUDGED = 0.02, 0.15, 0.88, 0.99
+LOADED, READ, TRAINED, SCORED, JUDGED = 0.02, 0.15, 0.8, 0.86, 0.99
 
 
 def run(context: RunContext) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def run(context: RunContext) -> dict[str, Any]:
             "asked": options.members, "kept": len(members), "average": options.average, "each": records,
         },
         "model": "artifacts/model",
+        "estimate": context.config.get("estimate"),
         "partial": not whole,
         # Of this process, and of those that trained members before it was killed.
         "seconds": sum(record["seconds"] for record in records)
@@ -81,6 +85,7 @@ def run(context: RunContext) -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
     }  # fmt: skip
     result["notes"] = notes(result, context.config)
+    saved = time.monotonic()
     training.put(members[0].weights)
     training.end()
     save_model(
@@ -88,6 +93,12 @@ def run(context: RunContext) -> dict[str, Any]:
         members[1:], adapter,
     )  # fmt: skip
     context.artifact("reward_model", context.artifacts / "model")
+    refit = training.fit if training.can_fit and training.preset.name == "thorough" else None
+    result["judgement"] = judge_run(
+        context, RewardScorer(context.artifacts / "model"), training.rows,
+        fit=refit, learner="the model itself, refitted" if refit else "", low=SCORED, high=JUDGED,
+    )  # fmt: skip
+    result["seconds"] += time.monotonic() - saved
     context.progress(1.0, "done")
     if whole:  # a cancelled run can be resumed from where it was
         shutil.rmtree(context.state, ignore_errors=True)
@@ -109,7 +120,7 @@ def begin(context: RunContext, processes: int = 1) -> Training:
 
 def judged(context: RunContext, training: Training, members: list[Member]) -> dict[str, Any]:
     """Calibrate on the dev split, normalise on training responses, judge on the test split."""
-    step = (JUDGED - TRAINED) / 3
+    step = (SCORED - TRAINED) / 3
 
     def scores(pairs: Pairs, place: int, message: str) -> np.ndarray:
         """(k, n, 2, heads) raw, with progress."""
@@ -170,6 +181,7 @@ def settings(context: RunContext, training: Training, members: list[Member]) -> 
     return {
         **options.as_config(),
         "preset": preset.name,
+        "loss": options.objective.loss,
         "max_length": training.encode.max_length,
         "batch_size": training.batch_size,
         "epochs": training.epochs,

@@ -151,7 +151,7 @@ def test_a_killed_worker_scores_nothing_twice(shop, folders, monkeypatch):
     monkeypatch.setattr(score_work, "PART", 5)
     run = start_run(shop.db, shop.who, shop.project.id, "score", {})
     asked: list[int] = []
-    real = score_work.RewardScorer.score
+    real = score_work.RewardScorer.score_members
 
     class Killed(BaseException):
         pass
@@ -164,12 +164,14 @@ def test_a_killed_worker_scores_nothing_twice(shop, folders, monkeypatch):
 
     context = RunContext(run_folder(run.id))
     with monkeypatch.context() as patch:
-        patch.setattr(score_work.RewardScorer, "score", score)
+        patch.setattr(score_work.RewardScorer, "score_members", score)
         with pytest.raises(Killed):
             score_work.run(context)
     context.close()
     monkeypatch.setattr(
-        score_work.RewardScorer, "score", lambda *args: asked.append(len(args[2])) or real(*args)
+        score_work.RewardScorer,
+        "score_members",
+        lambda *args: asked.append(len(args[2])) or real(*args),
     )
     ended = shop.carry_on(run.id)
     assert ended.status == "succeeded" and asked == [5, 5, 5, 5, 4]

@@ -5,6 +5,7 @@ import pytest
 
 from core.reward import presets
 from core.reward.encode import Encoder
+from core.reward.estimate import choose_length, estimate
 from core.reward.trainer import batch_order
 from core.runs.context import WorkError
 from tests.reward.tiny import tiny_backbone
@@ -60,10 +61,10 @@ def test_few_pairs_get_smaller_batches_then_more_epochs_up_to_a_limit():
 def test_the_default_keeps_its_promise_whatever_the_texts(tmp_path):
     standard, thorough = presets.PRESETS["standard"], presets.PRESETS["thorough"]
     for characters, length in ((400, 256), (1100, 256), (1500, 128), (8000, 128)):
-        assert presets.choose_length(standard, 1400, 600, characters) == length
+        assert choose_length(standard, 1400, 600, characters) == length
         # Five minutes are promised for 2,000 pairs: half is left for a slower or busier machine.
-        assert presets.estimate_seconds(standard, 1400, 600, characters, length) <= 150
-    assert presets.choose_length(standard, 20_000, 2_000, 8000) == 128
-    assert presets.choose_length(thorough, 20_000, 2_000, 8000) == 512
-    short, long = (presets.estimate_seconds(standard, 1400, 600, c) for c in (400, 4000))
-    assert short < long < presets.estimate_seconds(thorough, 1400, 600, 4000)
+        assert estimate(standard, 1400, 600, characters, max_length=length).seconds <= 150
+    assert choose_length(standard, 20_000, 2_000, 8000) == 128
+    assert choose_length(thorough, 20_000, 2_000, 8000) == 512
+    short, long = (estimate(standard, 1400, 600, c).seconds for c in (400, 4000))
+    assert short < long < estimate(thorough, 1400, 600, 4000).seconds
