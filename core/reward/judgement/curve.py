@@ -21,6 +21,7 @@ Fit = Callable[[Sequence[Row], int], Predict]  # training rows, seed
 SMALLEST = 20  # training pairs
 MIN_PAIRS, MIN_TEST = 40, 20
 MORE = (100, 500, 2_000)  # votes
+EARLY, LATE = 0.25, 2.0  # of the budget: spent before anything is projected; projected, to give up
 
 
 def curve_sizes(n: int, count: int) -> list[int]:
@@ -37,9 +38,11 @@ def learning_curve(
     tell: Callable[[float], None] = lambda share: None, stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any] | None:  # fmt: skip
     """`n_train`: how many training pairs the model had, where `train` is only some of them.
-    None where there are too few pairs, or time or patience ended before two orders were
-    whole. See `core.reward.judgement` for what is answered."""
+    None where there are too few pairs, where time or patience ended before two orders were
+    whole, or would (by what the first fits took) long after `budget_s`. See `core.reward.judgement` for what is answered."""
     plan = curve_sizes(len(train), sizes)
+    least = 2 * sum(plan)  # pairs that two whole orders are fitted on
+    done = 0
     if len(train) < MIN_PAIRS or len(plan) < 2 or test.decided.sum() < MIN_TEST:
         return None
     started = time.monotonic()
@@ -52,6 +55,11 @@ def learning_curve(
             if late or stop():
                 break
             line.append(fit([train[i] for i in shuffled[:size]], seed + order)(test.rows))
+            done += size
+            # A learner too slow for even two orders is known after its first fits.
+            spent = time.monotonic() - started
+            if done < least and spent > EARLY * budget_s and spent * least / done > LATE * budget_s:
+                return None
             tell((order + (number + 1) / len(plan)) / orders)
         if len(line) < len(plan):
             break

@@ -58,7 +58,7 @@ PLANS = {
     for plan in (
         Plan("quick", 500, embedded=400, edited=30, sizes=4, orders=4, curve_s=10.0),
         Plan("standard", 1_000, embedded=1_200, edited=60, sizes=5, orders=6, curve_s=20.0),
-        Plan("thorough", 2_000, embedded=5_000, edited=200, sizes=7, orders=10, curve_s=90.0),
+        Plan("thorough", 2_000, embedded=5_000, edited=200, sizes=7, orders=10, curve_s=180.0),
     )
 }
 
@@ -74,6 +74,7 @@ def judge_model(
     embed: Embed | None = None,
     fit: Fit | None = None,
     learner: str = "",
+    embedder: str = "",
     plan: str = "standard",
     seed: int = 0,
     tell: Callable[[float, str], None] = lambda share, message: None,
@@ -84,13 +85,15 @@ def judge_model(
 
     embed     texts -> (n, dimensions), the frozen backbone: for topics, a baseline, and the
               learning curve where no `fit` is given; without it these are skipped
-    fit       the learner of the learning curve, `learner` its name in words
+    embedder  the backbone's name in words
+    fit       the learner of the learning curve, `learner` its name in words; where it turns out
+              too slow, logistic regression on the embeddings
     plan      quick, standard or thorough; any other name is taken as standard
     tell      share done (0 to 1) and what is being done
     stop      whether to leave out what is still to come
     """
     chosen = PLANS.get(plan, PLANS["standard"])
-    work = _Work(scorer, train, dev, test, votes, embed, fit, learner, chosen, seed, tell, stop)
+    work = _Work(scorer, train, dev, test, votes, embed, embedder, fit, learner, chosen, seed, tell, stop)
     found = work.judge()
     artifacts.mkdir(parents=True, exist_ok=True)
     _write_pairs(artifacts / PAIRS, work)
@@ -101,10 +104,11 @@ def judge_model(
 class _Work:
     def __init__(
         self, scorer: Scorer, train: Sequence[Row], dev: Sequence[Row], test: Sequence[Row], votes: Sequence[Row],
-        embed: Embed | None, fit: Fit | None, learner: str, plan: Plan, seed: int,
+        embed: Embed | None, embedder: str, fit: Fit | None, learner: str, plan: Plan, seed: int,
         tell: Callable[[float, str], None], stop: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.scorer, self.train_rows, self.plan, self.seed = scorer, train, plan, seed
+        self.embedder = f" of {embedder}" if embedder else ""
         self.embed, self.fit, self.learner, self.tell, self.stop = embed, fit, learner, tell, stop
         self.seconds: dict[str, float] = {}
         self.skipped: list[dict[str, str]] = []
@@ -240,26 +244,31 @@ class _Work:
         return found
 
     def curve(self, embedded: "_Embedded | None") -> dict[str, Any] | None:
-        rows, fit, learner = self.train_rows, self.fit, self.learner
-        if fit is None:
-            if embedded is None:
+        """By the learner given, where it can be refitted in time; else on frozen embeddings."""
+        found = None
+        if self.fit is not None:
+            found = self.refitted(self.train_rows, self.fit, self.learner)
+        if found is None and embedded is not None:
+            found = self.refitted(
+                embedded.train, embedded.fit, f"logistic regression on frozen embeddings{self.embedder}"
+            )
+        if found is None:
+            if self.stop():
+                self.skip("curve", "The run was asked to stop.")
+            elif self.fit is None and embedded is None:
                 self.skip("curve", "There is no learner that could be refitted in time.")
-                return None
-            rows, fit = embedded.train, embedded.fit
-            learner = "logistic regression on frozen embeddings"
-        found = learning_curve(
+            else:
+                self.skip(
+                    "curve", "There are too few pairs for a learning curve, or no learner is fast enough."
+                )
+        return found
+
+    def refitted(self, rows: Sequence[Row], fit: Fit, learner: str) -> dict[str, Any] | None:
+        return learning_curve(
             rows, self.test, fit, learner=learner, sizes=self.plan.sizes, orders=self.plan.orders, seed=self.seed,
             n_train=len(self.train_rows), budget_s=self.plan.curve_s,
             tell=lambda share: self.tell(0.8 + 0.19 * share, "refitting on parts of the data"), stop=self.stop,
         )  # fmt: skip
-        if found is None:
-            why = (
-                "The run was asked to stop."
-                if self.stop()
-                else "There are too few pairs for a learning curve."
-            )
-            self.skip("curve", why)
-        return found
 
 
 class _Embedded:

@@ -1,17 +1,20 @@
 """Learning curves: the interval of what more votes should bring covers the truth at its rate,
 in simulation; sizes, orders, and the ends."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from core.reward.judgement import curve
 from core.reward.judgement.curve import curve_sizes, learning_curve
 from core.reward.judgement.extrapolate import covariance, posterior, shape, spread_of_orders, summary
 from core.reward.judgement.logistic import Logistic
 from tests.reward.judgement.made import judged
 
 
-def simulated(rng, curve, n, *, sizes=5, orders=5, test=300, luck=0.5, alike=0.7):
+def simulated(rng, error_at, n, *, sizes=5, orders=5, test=300, luck=0.5, alike=0.7):
     """Outcomes (orders, sizes, test): 1 where the model is wrong. Each training pair moves the
     error by a bit of its own; test pairs are hard or easy for all models alike."""
     at = np.array([n // 2**j for j in range(sizes)][::-1])
@@ -21,7 +24,7 @@ def simulated(rng, curve, n, *, sizes=5, orders=5, test=300, luck=0.5, alike=0.7
     for s in range(orders):
         order = rng.permutation(n)
         for j, size in enumerate(at):
-            error = np.clip(curve(size) + pull[order[:size]].mean(), 0.01, 0.99)
+            error = np.clip(error_at(size) + pull[order[:size]].mean(), 0.01, 0.99)
             out[s, j] = np.sqrt(alike) * hard + np.sqrt(1 - alike) * rng.normal(size=test) < ndtri(error)
     return out, at.astype(float)
 
@@ -42,11 +45,11 @@ def test_the_interval_covers_the_truth_at_its_rate(more):
     inside, above, trials = 0, 0, 300
     for _ in range(trials):
         n = int(rng.choice([320, 800, 1600]))
-        curve = drawn_curve(rng, n)
-        outcomes, sizes = simulated(rng, curve, n)
+        truly = drawn_curve(rng, n)
+        outcomes, sizes = simulated(rng, truly, n)
         after = posterior(outcomes.mean((0, 2)), covariance(outcomes, sizes, np.arange(300)), sizes)
         found = summary(after.gain(n, more * n), 300)
-        truth = curve(n) - curve((1 + more) * n)
+        truth = truly(n) - truly((1 + more) * n)
         inside += found["low"] <= truth <= found["high"]
         above += truth > found["value"]
     # 95 % of 300: 285, give or take two standard errors of 3.8.
@@ -133,7 +136,7 @@ def test_a_learner_gets_better_with_more_pairs(data):
     assert last["pairs"] == 1_600 and last["low"] <= last["value"] <= last["high"]
 
 
-def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data):
+def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data, monkeypatch):
     train, test = data
     calls = []
 
@@ -144,6 +147,20 @@ def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data):
     stopped = learning_curve(train, test, slow, learner="", sizes=3, orders=9, stop=lambda: len(calls) >= 2)
     assert stopped is None and len(calls) == 2
     calls.clear()
+    monkeypatch.setattr(curve, "LATE", np.inf)  # late, and going on all the same
     short = learning_curve(train, test, slow, learner="", sizes=3, orders=9, budget_s=0.0)
     assert short["points"][0]["fits"] == 2 and len(calls) == 6  # two orders are the least
     assert learning_curve(train[:30], test, slow, learner="", sizes=3, orders=3) is None
+
+
+def test_a_learner_too_slow_for_two_orders_is_given_up_after_its_first_fits(data):
+    train, test = data
+    calls = []
+
+    def slow(rows, seed):
+        calls.append(len(rows))
+        time.sleep(0.05)
+        return fit(rows, seed)
+
+    assert learning_curve(train, test, slow, learner="", sizes=5, orders=4, budget_s=0.15) is None
+    assert calls == [25]  # .05 s for 25 of 1,550 pairs: 3 s in all, against .15
