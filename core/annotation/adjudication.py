@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from core import audit
@@ -22,8 +22,8 @@ from core.access import Principal, require
 from core.annotation.asked import Reason
 from core.annotation.groups import ADJUDICATION as KIND
 from core.annotation.groups import Person, check_members, people_in, share_audiences
-from core.errors import Invalid
 from core.projects import find_project
+from core.set_by_leads import changed, checked, keep, note
 from core.stats import wilson
 from storage import adjudication as stored
 from storage.adjudicated import ADJUDICATION
@@ -31,7 +31,7 @@ from storage.adjudication import Measure, Outcomes, Split
 from storage.bulk import chunks
 from storage.database import Database
 from storage.groups import ADJUDICATOR, Standing, beyond_reach, standing
-from storage.project_documents import document_body, save_document
+from storage.project_documents import document_body
 from storage.tables import Pair, Vote
 
 _FRESH_S = 2.0
@@ -147,25 +147,14 @@ def set_adjudication(db: Database, who: Principal, project_id: str, **values: An
     def work(session: Session) -> Adjudication:
         project = find_project(session, project_id)
         before = settings_in(session, project.id)
-        try:
-            after = Adjudication.model_validate({**before.model_dump(), **values})
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        after = checked(Adjudication, {**before.model_dump(), **values})
         after.members = check_members(session, after.members, before.members)
         if after != before:
-            save_document(
-                session, project.id, KIND, "Adjudication", after.model_dump(), who.user_id, who.name
-            )
-            session.flush()
-            changed = [
-                name for name in Adjudication.model_fields if getattr(after, name) != getattr(before, name)
-            ]
-            if "members" in changed:
+            keep(session, who, project.id, KIND, "Adjudication", after)
+            names = list(changed(before, after))
+            if "members" in names:
                 share_audiences(session, project.id)
-            audit.record(
-                session, who, "project.adjudication", "project", project.id, project.id, changed=changed
-            )
+            note(session, who, "project.adjudication", project.id, names)
         return after
 
     done = db.write(work)

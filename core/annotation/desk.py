@@ -6,15 +6,15 @@ right; the goal for a day; and whether an annotator sees how far they agree with
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from sqlmodel import Session
 
-from core import audit
 from core.access import Principal, require
 from core.errors import Invalid
 from core.projects import find_project
+from core.set_by_leads import changed, checked, keep, note
 from storage.database import Database
-from storage.project_documents import document_body, save_document
+from storage.project_documents import document_body
 
 Scale = Literal["side", "1-5"]
 KIND = "desk"
@@ -48,18 +48,13 @@ def set_desk(db: Database, who: Principal, project_id: str, **values: object) ->
     def work(session: Session) -> Desk:
         project = find_project(session, project_id)
         before = desk_in(session, project.id)
-        try:
-            after = Desk.model_validate({**before.model_dump(), **values})
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        after = checked(Desk, {**before.model_dump(), **values})
         unknown = sorted(set(after.scales) - set(project.criteria))
         if unknown and set(after.scales) != set(before.scales):
             raise Invalid(f"scales: “{unknown[0]}” is no criterion of this project.")
         if after != before:
-            save_document(session, project.id, KIND, "Labelling", after.model_dump(), who.user_id, who.name)
-            changed = [name for name in Desk.model_fields if getattr(after, name) != getattr(before, name)]
-            audit.record(session, who, "project.edit", "project", project.id, project.id, changed=changed)
+            keep(session, who, project.id, KIND, "Labelling", after)
+            note(session, who, "project.edit", project.id, list(changed(before, after)))
         return after
 
     return db.write(work)

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from core import audit
 from core.access import Principal, require
 from core.annotation.pausing import Pause, Pauses, pauses_in
 from core.errors import Invalid, NotFound
 from core.projects import find_project
+from core.set_by_leads import changed, checked, keep, note
 from storage import groups as stored
 from storage.database import Database
 from storage.groups import ADJUDICATOR, KIND, Standing, audience_of
 from storage.ids import id_of
 from storage.pairs import annotator_of_user
-from storage.project_documents import document_body, save_document
+from storage.project_documents import document_body
 from storage.tables import Annotator, Prompt, User
 
 By = Literal["field", "source", "prompt", "text"]
@@ -271,14 +271,12 @@ def set_assignment(db: Database, who: Principal, project_id: str, **values: Any)
         after = _checked(session, project.id, before, {**before.model_dump(), **_raw(values)})
         if after == before:
             return Saved(after, 0, 0)
-        save_document(session, project.id, KIND, "Assignment", after.model_dump(), who.user_id, who.name)
-        session.flush()
+        keep(session, who, project.id, KIND, "Assignment", after)
         members = share_audiences(session, project.id)
         slots = stored.apply_rules(session, project.id)
-        changed = [name for name in ("groups", "rules") if getattr(after, name) != getattr(before, name)]
-        audit.record(
-            session, who, "project.assignment", "project", project.id, project.id,
-            changed=changed, groups=len(after.groups), rules=len(after.rules), slots=slots, members=members,
+        note(
+            session, who, "project.assignment", project.id, list(changed(before, after)),
+            groups=len(after.groups), rules=len(after.rules), slots=slots, members=members,
         )  # fmt: skip
         return Saved(after, slots, members)
 
@@ -326,11 +324,7 @@ def check_members(session: Session, members: Sequence[str], before: Sequence[str
 
 
 def _checked(session: Session, project_id: str, before: Assignment, values: dict[str, Any]) -> Assignment:
-    try:
-        found = Assignment.model_validate(values)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    found = checked(Assignment, values)
     known = {group.name.lower(): group for group in before.groups}
     names: set[str] = set()
     for group in found.groups:

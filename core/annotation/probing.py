@@ -5,17 +5,17 @@ from datetime import datetime
 from math import ceil
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 from sqlmodel import Session
 
-from core import audit
 from core.access import Principal, require
 from core.errors import Conflict, Invalid
 from core.projects import find_project
+from core.set_by_leads import changed, checked, keep, note
 from storage import probes as stored
 from storage.database import Database
 from storage.ids import now
-from storage.project_documents import document_body, save_document
+from storage.project_documents import document_body
 
 KIND = "probes"
 MOST_RATE = 0.5
@@ -84,7 +84,7 @@ def set_probing(db: Database, who: Principal, project_id: str, **values: Any) ->
     def work(session: Session) -> Probing:
         project = find_project(session, project_id)
         before = probing_in(session, project.id) or Probing()
-        after = _checked({**before.model_dump(), **values})
+        after = checked(Probing, {**before.model_dump(), **values})
         if after == before:
             return before
         if after.qualify:
@@ -97,20 +97,15 @@ def set_probing(db: Database, who: Principal, project_id: str, **values: Any) ->
             if rate == 0:
                 stored.drop_open(session, project_id=project.id, kind=kind)
         save(session, who, project.id, after)
-        changed = {
-            name: getattr(after, name)
-            for name in Probing.model_fields
-            if name not in SET_ELSEWHERE and getattr(after, name) != getattr(before, name)
-        }
-        audit.record(session, who, "probes.edit", "project", project.id, project.id, changed=changed)
+        news = {name: value for name, value in changed(before, after).items() if name not in SET_ELSEWHERE}
+        note(session, who, "probes.edit", project.id, news)
         return after
 
     return db.write(work)
 
 
 def save(session: Session, who: Principal, project_id: str, values: Probing) -> None:
-    body = values.model_dump(mode="json")
-    save_document(session, project_id, KIND, "Probes", body, who.user_id, who.name)
+    keep(session, who, project_id, KIND, "Probes", values)
     session.info.setdefault(KIND, {})[project_id] = values
 
 
@@ -122,13 +117,3 @@ def check_pool(session: Session, project_id: str, probing: Probing, *, fewer: in
             f"Qualification asks for {probing.asked} training pairs, and there would be {there}.",
             "Mark more pairs as training, or ask for fewer.",
         )
-
-
-def _checked(values: dict[str, Any]) -> Probing:
-    try:
-        return Probing.model_validate(values)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise Invalid(f"{field}: {said}." if field else f"{said}.") from None
