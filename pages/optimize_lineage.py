@@ -17,7 +17,9 @@ def lineage(run: Run, candidates: list[Candidate]) -> None:
     left = len(candidates) - len(shown)
     st.altair_chart(tree(shown), width="stretch", key=f"optimize_tree_{run.id}")
     said = f" {left:,} that were neither accepted nor among the best are left out." if left else ""
-    st.caption(f"Each candidate to the right of what it was made of, with its number; ringed: accepted.{said}")
+    st.caption(
+        f"Each candidate to the right of what it was made of, with its number; ringed: accepted.{said}"
+    )
     numbers = [candidate.number for candidate in candidates]
     chosen = st.selectbox(
         "The way to candidate",

@@ -1,5 +1,6 @@
 """Reward models: what there is to learn from, training, the registry."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -64,7 +65,7 @@ def the_data(people: Summary, everything: Summary) -> None:
             border=True,
             height="stretch",
         )
-    with st.expander("By split, and what is left out"):
+    with st.popover("By split, and what is left out", width="content"):
         rows = []
         for split, of in everything.splits.items():
             own = people.splits[split]
@@ -259,20 +260,28 @@ def the_models(project: Project, models: list[RewardModel]) -> RewardModel:
                 "Made": ago(model.created_at),
             }
         )
-    shown = st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"models_{project.id}",
-        height="content" if len(rows) <= 8 else 320,
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, width="stretch", height="content" if len(rows) <= 8 else 320
     )
-    picked = shown.selection.rows  # type: ignore[attr-defined]
-    if picked and picked[0] < len(models):
-        return models[picked[0]]
-    if len(models) > 1:
-        st.caption("Select a row to see that model below, and to make it the active one.")
-    return next((model for model in models if model.id == project.reward_model_id), models[0])
+    return the_one(project, models)
+
+
+def the_one(project: Project, models: list[RewardModel]) -> RewardModel:
+    """The model to look at: the one the reader chose, or the address names, or the active one."""
+    ids = {model.id: model for model in models}
+    asked = st.query_params.get("model")
+    first = next((key for key in (asked, project.reward_model_id) if key in ids), models[0].id)
+    if len(models) == 1:
+        return models[0]
+    chosen = st.selectbox(
+        "Look at",
+        list(ids),
+        index=list(ids).index(first),
+        format_func=lambda key: ids[key].name + (" (active)" if key == project.reward_model_id else ""),
+        key=f"model_{project.id}",
+        width=320,
+    )
+    return ids[chosen]
 
 
 def show() -> None:
@@ -304,11 +313,13 @@ def show() -> None:
         st.fragment(the_training, run_every=1.0)(newest[0].id)
     elif newest and newest[0].status in STOPPED:
         the_last_end(newest[0])
-    the_data(people, everything)
-    if not at_work:
-        the_form(project, people, everything)
     if models:
         the_model(project, the_models(project, models), models, over_time)
+    # What is asked of a reader first: without a model to train one, with one to know it.
+    with st.expander("Train another one", icon=":material/model_training:") if models else nullcontext():
+        the_data(people, everything)
+        if not at_work:
+            the_form(project, people, everything)
     show_registry(project)
 
 

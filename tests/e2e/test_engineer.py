@@ -73,7 +73,9 @@ def comparisons() -> list[dict]:
         }
         wrong = draw.random() < 0.2
         for person in ("Ann", "Ben"):
-            rows.append({**row, "annotator": person, "choice": "b" if wrong else "a", "left": draw.choice("ab")})
+            rows.append(
+                {**row, "annotator": person, "choice": "b" if wrong else "a", "left": draw.choice("ab")}
+            )
     return rows
 
 

@@ -85,8 +85,7 @@ def test_two_models_are_compared_and_one_is_promoted_with_a_reason(db, open_page
     assert "cannot be told apart from" in texts(at) and "Both right 22" in texts(at)
     assert "McNemar" in texts(at)
     # Select the other one: the button asks, with the warning, and wants a reason.
-    at.session_state[f"models_{project.id}"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
-    at.run()
+    at.selectbox(key=f"model_{project.id}").set_value(second.id).run()
     at.button(key=f"activate_{second.id}").click().run()
     assert any("not shown to be better" in item.value for item in at.warning)
     assert at.text_input(key=f"reason_{second.id}").label == "Reason"

@@ -105,7 +105,7 @@ def test_models_are_shown_beside_their_baselines_and_activated(db, open_page, ad
     finished(db, project, simulated_share=0.0, notes=[])
     at = open_page(admin, "reward_models.py", project)
     assert not at.exception
-    table = at.dataframe[1].value
+    table = at.dataframe[0].value
     assert list(table["Model"]) == ["Reward model 2", "Reward model 1"]
     assert table["Accuracy (95 % interval)"][0] == "64.0 % (58.0 to 70.0, n 250)"
     assert table["Best baseline"][0] == "56.0 %" and list(table["Votes"]) == ["by people", "40% simulated"]
@@ -119,7 +119,7 @@ def test_models_are_shown_beside_their_baselines_and_activated(db, open_page, ad
     other = next(m for m in registry.list_models(db, admin, project.id) if m.id != first)
     registry.activate(db, admin, other.id, "newer votes")
     at = at.run()
-    assert list(at.dataframe[1].value[""]) == ["Active", ""]
+    assert list(at.dataframe[0].value[""]) == ["Active", ""]
 
 
 def test_a_failed_training_says_why_and_can_be_resumed(db, open_page, admin, project):
