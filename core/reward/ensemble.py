@@ -50,6 +50,12 @@ class Scale:
         members has mean 0 and standard deviation 1."""
         return (raw - self.means[:, None, :]) / self.stds
 
+    def overall(self, raw: np.ndarray) -> np.ndarray:
+        """(n, 2) normalised scores of a and b by the overall head, the mean over members, from
+        (k, n, 2, heads)."""
+        flat = raw.reshape(len(raw), -1, raw.shape[-1])
+        return self(flat)[:, :, 0].mean(axis=0).reshape(raw.shape[1], 2)
+
     def as_card(self, heads: Sequence[str]) -> dict[str, Any]:
         """For reward.json. `mean` and `std` are those of the overall head, of the ensemble."""
         return {

@@ -100,6 +100,7 @@ class Training:
         self.batch_size, self.epochs = schedule(preset, len(self.train))
         self.heads = head_names(options.criteria)
         self.scale: Any = None  # core.reward.ensemble.Scale, once there are members
+        self.known: dict[tuple[str, str], float] = {}  # normalised scores of (input, response)
         self.seconds_to_load, self.seconds_below = time.monotonic() - started, 0.0
 
     def pairs(self, rows: Sequence[Row]) -> Pairs:

@@ -28,7 +28,7 @@ import torch
 from core.reward import launched, metrics
 from core.reward.encode import device
 from core.reward.ensemble import Scale, averaged
-from core.reward.judgement.running import judge_run
+from core.reward.judgement.running import judge_run, known_scores
 from core.reward.judging import judge, judge_criteria, notes, simulated_share
 from core.reward.options import read_options
 from core.reward.pairs import Pairs
@@ -94,10 +94,13 @@ def run(context: RunContext) -> dict[str, Any]:
     )  # fmt: skip
     context.artifact("reward_model", context.artifacts / "model")
     refit = training.fit if training.can_fit and training.preset.name == "thorough" else None
+    judging = time.monotonic()
+    # By its overall head, as the accuracy and the temperature above: a combination can be changed.
     result["judgement"] = judge_run(
-        context, RewardScorer(context.artifacts / "model"), training.rows,
+        context, RewardScorer(context.artifacts / "model", combination={}), training.rows, known=training.known,
         fit=refit, learner="the model itself, refitted" if refit else "", low=SCORED, high=JUDGED,
     )  # fmt: skip
+    result["seconds_of"]["judgement"] = time.monotonic() - judging
     result["seconds"] += time.monotonic() - saved
     context.progress(1.0, "done")
     if whole:  # a cancelled run can be resumed from where it was
@@ -129,7 +132,8 @@ def judged(context: RunContext, training: Training, members: list[Member]) -> di
 
     dev, train = training.dev, training.train
     some_dev = training.pairs(dev.rows[:CALIBRATED_PAIRS]) if len(dev) > CALIBRATED_PAIRS else dev
-    d = differences(scores(some_dev, 0, "calibrating on the dev split"))
+    raw_dev = scores(some_dev, 0, "calibrating on the dev split")
+    d = differences(raw_dev)
     temperature = metrics.fit_temperature(d, some_dev.q) if len(some_dev) >= MIN_CHOOSING else 1.0
     drawn = np.random.default_rng(context.seed).permutation(len(train))[:NORMALISED_PAIRS]
     some = training.pairs([train.rows[i] for i in sorted(drawn)])
@@ -137,6 +141,10 @@ def judged(context: RunContext, training: Training, members: list[Member]) -> di
     training.scale = Scale.of(raw.reshape(len(members), 2 * len(some), -1))
     test = training.pairs(training.rows["test"])
     raw = scores(test, 2, "judging on the test split")
+    training.known = {
+        **known_scores(some_dev.rows, training.scale.overall(raw_dev)),
+        **known_scores(test.rows, training.scale.overall(raw)),
+    }
     found = judge(test, raw[:, :, :, 0].mean(axis=0), temperature)
     if training.options.criteria:
         found["criteria"] = judge_criteria(test, differences(raw, heads=True), training.options.criteria)
