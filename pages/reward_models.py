@@ -6,26 +6,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.errors import Invalid
 from core.reward import drift, registry
 from core.reward.data import Summary, summary
-from core.reward.estimate import estimate
-from core.reward.presets import DEFAULT, PRESETS, schedule
-from core.reward.runs import check_enough, default_simulated, length_for
 from core.runs import service
 from core.services import database
-from pages.reward_detail import ACTIVE, line, simulated_words, the_curve, the_model
+from pages.reward_detail import ACTIVE, simulated_words, the_model
 from pages.reward_drift import the_alarm
+from pages.reward_form import the_form
 from pages.reward_registry import show_registry
-from pages.shared import ago, duration, empty, header, may, me, percent, problems
-from storage.tables import Project, RewardModel, Run
-
-STOPPED = {
-    "failed": "The last training failed.",
-    "interrupted": "The last training was interrupted.",
-}
-VOTES = {"exclude": "People's votes only", "include": "Also simulated votes"}
-
+from pages.reward_run import STOPPED, the_last_end, the_training
+from pages.shared import ago, empty, header, me, percent, problems
+from storage.tables import Project, RewardModel
 
 # --- what there is to learn from ----------------------------------------------------------
 
@@ -87,148 +78,6 @@ def the_data(people: Summary, everything: Summary) -> None:
             "teaches that neither is better, and is not counted in the accuracy. Pairs that everybody "
             "calls “both bad”, and pairs whose responses are the same text, are left out."
         )
-
-
-# --- training -----------------------------------------------------------------------------
-
-
-def the_form(project: Project, people: Summary, everything: Summary) -> None:
-    with st.container(border=True):
-        st.subheader("Train a reward model", anchor=False)
-        name = st.segmented_control(
-            "How thorough",
-            list(PRESETS),
-            default=DEFAULT,
-            required=True,
-            format_func=str.capitalize,
-            key=f"preset_{project.id}",
-        )
-        preset = PRESETS[name or DEFAULT]
-        simulated = default_simulated(people, everything)
-        if everything.votes > people.votes:
-            simulated = (
-                st.segmented_control(
-                    "Votes to learn from",
-                    list(VOTES),
-                    default=simulated,
-                    required=True,
-                    format_func=VOTES.__getitem__,
-                    key=f"votes_{project.id}",
-                )
-                or simulated
-            )
-        used = everything if simulated == "include" else people
-        train = used.splits["train"].pairs
-        batch, epochs = schedule(preset, train)
-        held_out = used.splits["dev"].pairs + used.splits["test"].pairs
-        length = length_for(preset, used)
-        st.text(preset.words)
-        shorter = " (shortened, to take less long)" if length < preset.max_length else ""
-        layers = f"{preset.frozen:.0%} of the layers frozen" if preset.frozen else "all layers trained"
-        passes = "one pass" if epochs == 1 else f"{epochs} passes"
-        if epochs > preset.epochs:
-            passes += " (as there are few)"
-        st.caption(
-            f"{length} tokens{shorter} · {layers} · {passes} over {train:,} pairs, {batch} at a time, "
-            "keeping the state that does best on the dev split · "
-            f"**about {duration(estimate(preset, train, held_out, used.characters, max_length=length).seconds)}** on two "
-            "processor cores"
-        )
-        if used.simulated_share > 0:
-            line(
-                f"{used.simulated_share:.0%} of these votes are simulated: the model will prefer what the "
-                "simulation prefers.",
-                ":material/science:",
-            )
-        if used.machine_votes:
-            line(
-                f"{used.machine_votes:,} of these {used.votes:,} votes are by machine judges, which a lead has taken "
-                "in.",
-                ":material/gavel:",
-            )
-        reason = missing(used, everything if simulated == "exclude" else None)
-        if reason:
-            line(str(reason), ":material/block:")
-        elif used.splits["test"].decided < 20:
-            line(
-                f"Only {used.splits['test'].decided} decided pairs to judge by: the accuracy will have a "
-                "wide interval.",
-            )
-        pressed = st.button(
-            "Train",
-            type="primary",
-            icon=":material/model_training:",
-            disabled=bool(reason) or not may("run.start"),
-            help=None if may("run.start") else "Engineers and admins start trainings.",
-            key="train",
-        )
-        if pressed:
-            with problems():
-                service.start_run(
-                    database(),
-                    me(),
-                    project.id,
-                    "reward_model",
-                    {"preset": preset.name, "simulated": simulated},
-                )
-                st.rerun()
-
-
-def missing(used: Summary, with_simulated: Summary | None) -> Invalid | None:
-    try:
-        check_enough(used, with_simulated)
-    except Invalid as problem:
-        return problem
-    return None
-
-
-def the_training(run_id: str) -> None:
-    """The run at work. Its end reruns the page, so that the model appears below."""
-    run = service.get_run(database(), me(), run_id)
-    if run.status not in ACTIVE:
-        st.rerun()
-    with st.container(border=True):
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.subheader("Training" if run.status == "running" else "Waiting for its turn", anchor=False)
-        with right, problems():
-            asked = st.button(
-                "Stopping…" if run.cancel_requested else "Cancel",
-                icon=":material/cancel:",
-                disabled=run.cancel_requested or not may("run.control"),
-                key=f"cancel_{run.id}",
-                width="stretch",
-                help="The best state so far is kept.",
-            )
-            if asked:
-                service.cancel_run(database(), me(), run.id)
-                st.rerun()
-        parts = [f"{run.progress:.0%}"]
-        if run.message:
-            parts.append(run.message)
-        if run.eta_s is not None:
-            parts.append(f"about {duration(run.eta_s)} left")
-        if run.status == "queued":
-            parts = ["It starts when a slot is free."]
-        st.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(parts))
-        the_curve(run)
-        settings = run.config
-        st.caption(f"{str(settings.get('preset', '')).capitalize()} · seed {run.seed}")
-
-
-def the_last_end(run: Run) -> None:
-    """A training that ended badly, until the next one."""
-    with st.container(border=True):
-        line(f"**{STOPPED[run.status]}**", ":red[:material/error:]")
-        if said := f"{run.error or ''} {run.hint or ''}".strip():
-            st.text(said)  # a library's own words may be in it
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if may("run.control") and st.button(
-                "Resume", icon=":material/play_arrow:", key=f"resume_{run.id}"
-            ):
-                with problems():
-                    service.resume_run(database(), me(), run.id)
-                    st.rerun()
-            st.page_link("runs.py", label="See its log", icon=":material/sync:", query_params={"run": run.id})
 
 
 # --- the registry -------------------------------------------------------------------------
