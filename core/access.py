@@ -141,6 +141,8 @@ PAGES: tuple[Page, ...] = (
          "How far the votes can be trusted, who cast them, and what to do about it."),
     Page("judges.py", "Machine judges", ":material/gavel:", "Understand", "quality.view",
          "Language models as judges: let one judge pairs, and see how far it agrees with people."),
+    Page("snapshots.py", "Preference data", ":material/dataset:", "Learn", "run.view",
+         "Frozen sets of votes that reward models learn from: which votes, how they add up, leak checks."),
     Page("reward_models.py", "Reward models", ":material/model_training:", "Learn", "run.view",
          "Train reward models from votes, compare them, choose the active one."),
     Page("reward_scores.py", "Scores", ":material/monitoring:", "Learn", "run.view",

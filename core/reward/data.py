@@ -249,7 +249,7 @@ def training_row(pair: VotedPair, votes: Votes) -> dict[str, Any]:
     }
 
 
-def summary_of(counts: dict[str, Any], characters: float) -> Summary:
+def summary_of(counts: dict[str, Any]) -> Summary:
     """Of a data set's counts (`core.reward.snapshots.counts`)."""
     return Summary(
         {
@@ -259,7 +259,7 @@ def summary_of(counts: dict[str, Any], characters: float) -> Summary:
             )
             for split, of in counts["splits"].items()
         },
-        characters,
+        counts["characters"],
     )  # fmt: skip
 
 
@@ -268,6 +268,6 @@ def summary(db: Database, who: Principal, project_id: str) -> dict[str, Summary]
     only, `include` with simulated ones where nobody else voted."""
     people, everything = preview_both(db, who, project_id)
     return {
-        "exclude": summary_of(people.counts, people.characters),
-        "include": summary_of(everything.counts, everything.characters),
+        "exclude": summary_of(people.counts),
+        "include": summary_of(everything.counts),
     }

@@ -45,8 +45,8 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             f"It has: {', '.join(project.criteria) or 'none'}.",
         )
     chosen = snapshot_for(session, project, config, seed)
-    used = summary_of(chosen.counts, chosen.characters)
-    more = summary_of(chosen.with_simulated, 0.0) if chosen.with_simulated else None
+    used = summary_of(chosen.counts)
+    more = summary_of(chosen.with_simulated) if chosen.with_simulated else None
     check_enough(used, more)
     check_rated(chosen.pairs, options)
     length = options.max_length or length_for(preset, used)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,16 +48,6 @@ class DataSet:
                 found.update(b"\n")
             found.update(b"\f")
         return found.hexdigest()
-
-    @property
-    def characters(self) -> float:
-        return characters(self.pairs)
-
-
-def characters(pairs: Sequence[Row]) -> float:
-    """Mean of a pair's two responses, each with the input."""
-    sizes = [2 * len(row["input"]) + len(row["response_a"]) + len(row["response_b"]) for row in pairs]
-    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def build(material: Material, filters: Filters) -> DataSet:

@@ -14,6 +14,7 @@ from core.reward.snapshots.filters import Filters, words
 Row = dict[str, Any]
 _SIGNS = re.compile(r"[\\`*_{}\[\]()#+\-!|<>~&$]")
 _VERDICTS = {"pass": "passed", "warn": "look at it", "fail": "**FAILED**"}
+CHOSEN_BY_SKILL = "These annotators were chosen by how well they agree with others, which raises it."
 LEFT_OUT = {
     "filtered": "no vote passes the filters",
     "identical": "both responses are the same text",
@@ -25,7 +26,7 @@ LEFT_OUT = {
 
 def card(name: str, project: str, filters: Filters, counts: Row, checks: list[Row], hash_: str) -> str:
     return "\n".join(
-        [*_head(name, counts, hash_), f"# {escaped(name)}", "", *_what(project, counts), *_splits(counts),
+        [*_head(name, counts, hash_), f"# {escaped(name)}", "", *_what(project, filters, counts), *_splits(counts),
          *_made(filters, counts), *_checked(checks), *_balance(counts), *_columns(), ""]
     )  # fmt: skip
 
@@ -41,8 +42,8 @@ def _head(name: str, counts: Row, hash_: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _what(project: str, counts: Row) -> list[str]:
-    who = [f"{counts['cast']:,} votes by {counts['annotators']:,} annotators"]
+def _what(project: str, filters: Filters, counts: Row) -> list[str]:
+    who = [f"{counts['cast']:,} votes by {people(counts['annotators'])}"]
     for name, words_ in (("simulated_votes", "simulated"), ("machine_votes", "by machine judges")):
         if counts[name]:
             who.append(f"{counts[name]:,} of them {words_}")
@@ -50,7 +51,8 @@ def _what(project: str, counts: Row) -> list[str]:
         f"Preferences of the project “{escaped(project)}”, frozen by Prefloop: {counts['pairs']:,} pairs of "
         f"responses to {counts['examples']:,} examples, from {', '.join(who)}.",
         "",
-        f"Agreement of two votes on the same pair: {rate(counts['agreement'], 'pairs')}.",
+        f"Agreement of two votes on the same pair: {rate(counts['agreement'], 'pairs')}."
+        + (f" {CHOSEN_BY_SKILL}" if filters.least_skill is not None else ""),
         "",
     ]
 
@@ -120,6 +122,10 @@ def _balance(counts: Row) -> list[str]:
             for of in counts["criteria"]
         ]
     return [*lines, ""]
+
+
+def people(n: int) -> str:
+    return f"{n:,} annotator" + ("" if n == 1 else "s")
 
 
 def _kind(of: Row) -> str:

@@ -23,12 +23,12 @@ ALWAYS_ONE_ORDER = 0.9  # where it may as well be one prompt that is always ther
 SHOWN = 3
 
 TITLES = {
-    "same_text": "The same text in two splits",
+    "same_text": "Same text in two splits",
     "near_duplicates": "Near-duplicates in two splits",
-    "identical": "Both responses the same",
-    "left": "The left one is preferred",
-    "first": "Response a is preferred",
-    "length": "The longer one is preferred",
+    "identical": "The same response twice",
+    "left": "Label from the side",
+    "first": "Label from the order",
+    "length": "Label from the length",
 }
 
 
@@ -202,7 +202,7 @@ def _first(rows: Sequence[Row]) -> Row:
     elif not n and sided:
         found["said"] = (
             f"One prompt always is response a, so its place cannot be told from the prompt; it is preferred in "
-            f"{np.mean(sided):.1%} ({low:.1%} to {high:.1%}, n {len(sided):,} decided pairs)."
+            f"{_percent(sum(sided), len(sided), low, high)} decided pairs)."
         )
     return {**found, "one_order_only": len(sided)}
 
@@ -219,12 +219,17 @@ def _side(check: str, won: float, n: float, of: str, what: str) -> Row:
     }
     if not n:
         return {**found, "low": None, "high": None, "verdict": PASS, "said": f"There are no {of}."}
-    percent = f"{what} is preferred in {won / n:.1%} ({low:.1%} to {high:.1%}, n {round(n):,} {of})"
+    percent = f"{what} is preferred in {_percent(won, n, low, high)} {of})"
     if low > ALWAYS or high < 1 - ALWAYS:
         said = f"The label follows from the place: {percent}."
         return {**found, "verdict": FAIL, "said": said}
     said = f"{percent[0].upper()}{percent[1:]}."
     return {**found, "verdict": WARN if low > 0.5 or high < 0.5 else PASS, "said": said}
+
+
+def _percent(won: float, n: float, low: float, high: float) -> str:
+    """“57.1 % (53.0 to 61.1, n 572”, without its end."""
+    return f"{100 * won / n:.1f} % ({100 * low:.1f} to {100 * high:.1f}, n {round(n):,}"
 
 
 def _length(rows: Sequence[Row]) -> Row:

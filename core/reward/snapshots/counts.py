@@ -65,6 +65,7 @@ def counts_of(
     found: Row = {
         **_sums(once),
         "rows": len(pairs),
+        "characters": characters(pairs),
         "cast": len(votes),
         "both_bad_votes": sum(row["outcome"] == "both_bad" for row in votes),
         "annotators": len({row["annotator"] for row in votes}),
@@ -96,6 +97,12 @@ def counts_of(
             },
         }
     return found
+
+
+def characters(pairs: Sequence[Row]) -> float:
+    """Mean of a pair's two responses, each with the input."""
+    sizes = [2 * len(row["input"]) + len(row["response_a"]) + len(row["response_b"]) for row in pairs]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def each_once(pairs: Sequence[Row]) -> list[Row]:

@@ -12,7 +12,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.kept import Kept
 from core.projects import find_project
 from core.reward.snapshots import frozen, service
-from core.reward.snapshots.build import DataSet, build, characters
+from core.reward.snapshots.build import DataSet, build
 from core.reward.snapshots.checks import failed
 from core.reward.snapshots.filters import Filters
 from core.reward.snapshots.gather import Material, gather
@@ -42,10 +42,6 @@ class Chosen:
     simulated_by_default: bool
     with_simulated: Row | None  # counts with simulated votes taken in, where they were not
     store: Callable[[Session], None]
-
-    @property
-    def characters(self) -> float:
-        return characters(self.pairs)
 
 
 def snapshot_for(session: Session, project: Project, config: dict[str, Any], seed: int) -> Chosen:

@@ -1,30 +1,36 @@
 """What people and programs do with preference data sets: look, make, compare, put away."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session
+import numpy as np
+from sqlmodel import Session, col, select
 
 from core import audit
 from core.access import Principal, require
 from core.annotation.aggregation import method_of
+from core.annotation.groups import assignment_in
 from core.errors import Conflict, Invalid, NotFound
 from core.kept import Kept
 from core.projects import find_project
+from core.reward import registry
 from core.reward.snapshots import compare as sides
 from core.reward.snapshots import frozen
 from core.reward.snapshots.build import DataSet, build
 from core.reward.snapshots.card import card
 from core.reward.snapshots.checks import failed
-from core.reward.snapshots.filters import Filters, filters_of
+from core.reward.snapshots.filters import SOURCES, Filters, filters_of
 from core.reward.snapshots.gather import Material, gather
 from core.settings import get_settings
 from storage import snapshots as stored
 from storage.database import Database
 from storage.evidence import votes_state
 from storage.ids import new_id, now
-from storage.tables import Project, Snapshot
+from storage.tables import Project, RewardModel, Snapshot, User
 
 MAX_NAME = 120
 DOWNLOADS = {"zip": None, "pairs": "pairs.parquet", "votes": "votes.parquet"}
@@ -59,11 +65,12 @@ def preview(db: Database, who: Principal, project_id: str, filters: Any) -> Data
 
 def kept_material(db: Database, session: Session, project: Project) -> tuple[Material, Any]:
     """For looks: on a project with very many votes, up to a thousandth of them old."""
-    people = [(item.id, item.audiences) for item in stored.voters(session, project.id)]
-    state = (*votes_state(session, project.id), str(people), tuple(project.criteria), stored.checks_state(session, project.id))  # fmt: skip
-    return _material.get(
-        (db.url, project.id), state, lambda: gather(session, project.id, project.criteria)
-    ), state
+    people = [(item.id, item.name, item.audiences) for item in stored.voters(session, project.id)]
+    groups = assignment_in(session, project.id).groups
+    others = (str(people), str(groups), tuple(project.criteria), stored.checks_state(session, project.id))
+    state = (*votes_state(session, project.id), *others)
+    key = (db.url, project.id)
+    return _material.get(key, state, lambda: gather(session, project.id, project.criteria)), state
 
 
 def make(db: Database, who: Principal, project_id: str, name: str, filters: Any = None) -> Snapshot:
@@ -151,6 +158,70 @@ def folder_of(snapshot: Snapshot) -> Path:
     return get_settings().data_dir / snapshot.folder
 
 
+@dataclass(frozen=True)
+class Options:
+    """What filters can ask for, of votes that count. annotators: name -> votes, with
+    `simulated` and `machines` naming those of them; groups: names; sources: those that occur;
+    first, last: when votes were cast. `skilled`, `checked`: somebody's skill is known, somebody
+    answered gold checks."""
+
+    annotators: dict[str, int]
+    simulated: frozenset[str]
+    machines: frozenset[str]
+    groups: list[str]
+    prompts: list[str]
+    sources: list[str]
+    criteria: list[str]
+    first: datetime | None
+    last: datetime | None
+    skilled: bool
+    checked: bool
+
+
+def options(db: Database, who: Principal, project_id: str) -> Options:
+    require(who, "run.view")
+    with db.read() as session:
+        material, _ = kept_material(db, session, find_project(session, project_id))
+    cast = material.cast
+    votes = np.bincount(cast.voter, minlength=len(cast.voters)).tolist()
+    named = sorted(zip(cast.voters, votes, strict=True), key=lambda item: item[0].name)
+    times = (
+        [datetime.fromtimestamp(at, UTC) for at in (cast.at.min(), cast.at.max())]
+        if len(cast)
+        else [None, None]
+    )
+    return Options(
+        {voter.name: n for voter, n in named},
+        frozenset(voter.name for voter in cast.voters if voter.simulated),
+        frozenset(voter.name for voter in cast.voters if voter.machine),
+        [group.name for group in material.assignment.groups],
+        sorted({*cast.prompt_a, *cast.prompt_b}),
+        [source for source in SOURCES if source in set(cast.source.tolist())],
+        list(material.criteria),
+        times[0],
+        times[1],
+        bool(material.skill[1].any()),
+        bool(material.gold),
+    )
+
+
+def models_by_snapshot(db: Database, who: Principal, project_id: str) -> dict[str, list[RewardModel]]:
+    """id of a snapshot -> the models that were trained on it."""
+    found: dict[str, list[RewardModel]] = {}
+    for model in registry.list_models(db, who, project_id):
+        if model.snapshot_id:
+            found.setdefault(model.snapshot_id, []).append(model)
+    return found
+
+
+def makers(db: Database, who: Principal, snapshots: Sequence[Snapshot]) -> dict[str, str]:
+    """The names of those who made them, by user id."""
+    require(who, "run.view")
+    ids = {item.created_by for item in snapshots if item.created_by}
+    with db.read() as session:
+        return {user.id: user.name for user in session.exec(select(User).where(col(User.id).in_(ids)))}
+
+
 # --- looking ----------------------------------------------------------------------------------
 
 
@@ -186,17 +257,22 @@ def card_of(db: Database, who: Principal, snapshot_id: str) -> str:
     return frozen.read_card(folder_of(get_snapshot(db, who, snapshot_id)))
 
 
+def file_name(snapshot: Snapshot, what: str) -> str:
+    """Letters of ASCII, digits and dashes, whatever the data set is called."""
+    name = re.sub(r"[^a-z0-9]+", "-", snapshot.name.lower()).strip("-")[:40].strip("-") or "snapshot"
+    return f"{name}.zip" if DOWNLOADS[what] is None else f"{name}-{DOWNLOADS[what]}"
+
+
 def download(db: Database, who: Principal, snapshot_id: str, what: str = "zip") -> tuple[str, bytes]:
     """(file name, bytes) of the folder as a zip, of pairs.parquet or of votes.parquet."""
     require(who, "data.export")
     if what not in DOWNLOADS:
         raise Invalid(f"as: there is no “{what}”.", f"One of: {', '.join(DOWNLOADS)}.")
     snapshot = get_snapshot(db, who, snapshot_id)
-    name = re.sub(r"[^a-z0-9]+", "-", snapshot.name.lower()).strip("-")[:40].strip("-") or "snapshot"
-    inner = DOWNLOADS[what]
-    if inner is None:
-        return f"{name}.zip", frozen.as_zip(folder_of(snapshot))
-    return f"{name}-{inner}", frozen.file_of(folder_of(snapshot), inner)
+    folder, inner = folder_of(snapshot), DOWNLOADS[what]
+    return file_name(snapshot, what), frozen.as_zip(folder) if inner is None else frozen.file_of(
+        folder, inner
+    )
 
 
 def exported(db: Database, who: Principal, snapshot_id: str, what: str) -> None:

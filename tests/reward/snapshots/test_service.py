@@ -199,7 +199,7 @@ def test_a_leak_in_imported_comparisons_is_named_and_not_trained_on(place):
         with place.db.read() as session:
             return runs.prepare(session, session.get(Project, place.id), config, 0)
 
-    with pytest.raises(Invalid, match=r"leak check.*same text in two splits") as problem:
+    with pytest.raises(Invalid, match=r"leak check.*Same text in two splits") as problem:
         train(snapshot=leaky.id)
     assert "allow_leaks" in problem.value.hint
     assert train(snapshot=leaky.id, allow_leaks=True).config["leaks"] == ["same_text", "near_duplicates"]
@@ -211,7 +211,7 @@ def test_sorted_comparisons_are_named(place):
     place.put(*(comparison(i, left="ab"[i % 2]) for i in range(120)))
     failed = [check["check"] for check in place.make().checks if check["verdict"] == "fail"]
     assert failed == ["left"]
-    with place.db.read() as session, pytest.raises(Invalid, match="The left one is preferred"):
+    with place.db.read() as session, pytest.raises(Invalid, match="Label from the side"):
         runs.prepare(session, session.get(Project, place.id), {}, 0)
 
 
