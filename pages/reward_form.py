@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.errors import Invalid
 from core.reward import registry
-from core.reward.data import Summary, summary_of
+from core.reward.data import Summary
 from core.reward.estimate import Estimate, Shape, estimate, shape_of, speed_here
 from core.reward.options import (
     AVERAGES,
@@ -21,17 +21,14 @@ from core.reward.options import (
     read_options,
 )
 from core.reward.presets import DEFAULT, PRESETS, Preset, schedule
-from core.reward.runs import check_enough, default_simulated, length_for
-from core.reward.snapshots.service import list_snapshots
+from core.reward.runs import check_enough, length_for
 from core.runs import service
 from core.services import database
 from core.settings import get_settings
 from pages.reward_detail import line
 from pages.shared import duration, may, me, problems
-from storage.tables import Project, Snapshot
-
-VOTES = {"exclude": "People's votes only", "include": "Also simulated votes"}
-NOW = "The votes as they are now"
+from pages.snapshots_choose import the_choice
+from storage.tables import Project
 
 
 def the_form(project: Project, people: Summary, everything: Summary) -> None:
@@ -48,14 +45,16 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
         preset = PRESETS[name or DEFAULT]
         st.text(preset.words)
         config: dict[str, Any] = {"preset": preset.name}
-        used, others = the_votes(project, people, everything, config)
+        data = the_choice(project, people, everything)
+        used = data.used
+        config |= data.config
         with st.expander("More choices", key=f"more_{project.id}"):
             config |= the_choices(project, preset)
         options: Options | None = None
         reason: Invalid | None = None
         try:
             options = read_options(config)
-            check_enough(used, others)
+            check_enough(used, data.more)
         except Invalid as problem:
             reason = problem
         if options is not None:
@@ -72,7 +71,7 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
             "Train",
             type="primary",
             icon=":material/model_training:",
-            disabled=bool(reason) or not may("run.start"),
+            disabled=bool(reason) or data.refused or not may("run.start"),
             help=None if may("run.start") else "Engineers and admins start trainings.",
             key="train",
         )
@@ -80,48 +79,6 @@ def the_form(project: Project, people: Summary, everything: Summary) -> None:
             with problems():
                 service.start_run(database(), me(), project.id, "reward_model", config)
                 st.rerun()
-
-
-# --- which votes --------------------------------------------------------------------------------
-
-
-def the_votes(
-    project: Project, people: Summary, everything: Summary, config: dict[str, Any]
-) -> tuple[Summary, Summary | None]:
-    """The data set, written into the config: (what it holds, what it would with simulated
-    votes where it has none)."""
-    snapshots = {snapshot.id: snapshot for snapshot in list_snapshots(database(), me(), project.id)}
-    chosen = st.selectbox(
-        "Preference data",
-        ["", *snapshots],
-        format_func=lambda id: _words(snapshots[id]) if id else NOW,
-        key=f"snapshot_{project.id}",
-        help="A data set that was frozen before, or a new one, which is kept with the model.",
-    )
-    if chosen:
-        config["snapshot"] = chosen
-        # A pair's length is that of today's votes: good enough to reckon a time by.
-        return summary_of(snapshots[chosen].counts, everything.characters), None
-    simulated = default_simulated(people, everything)
-    if everything.votes > people.votes:
-        simulated = (
-            st.segmented_control(
-                "Votes to learn from",
-                list(VOTES),
-                default=simulated,
-                required=True,
-                format_func=VOTES.__getitem__,
-                key=f"votes_{project.id}",
-            )
-            or simulated
-        )
-    config["simulated"] = simulated
-    return (everything, None) if simulated == "include" else (people, everything)
-
-
-def _words(snapshot: Snapshot) -> str:
-    train = (snapshot.counts.get("splits") or {}).get("train") or {}
-    return f"{snapshot.name} · {train.get('decided', 0):,} pairs to train on"
 
 
 # --- everything else ----------------------------------------------------------------------------

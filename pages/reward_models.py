@@ -74,7 +74,8 @@ def the_data(people: Summary, everything: Summary) -> None:
             )
         st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
         st.caption(
-            "A pair's split follows from its example, so no example is trained on and judged by. A tie "
+            "A pair's split follows from its example, and near-duplicates of an example go with it, so that no "
+            "example is trained on and judged by. A tie "
             "teaches that neither is better, and is not counted in the accuracy. Pairs that everybody "
             "calls “both bad”, and pairs whose responses are the same text, are left out."
         )

@@ -15,7 +15,7 @@ from storage.ballots import BOTH_BAD, STRENGTHS, TIE, A, B, columns_of
 from storage.counting import counted
 from storage.rows import renamed
 from storage.scan import scanned
-from storage.tables import Annotator, Example, Pair, Probe, Prompt, Response, Snapshot, Vote
+from storage.tables import Annotator, Example, Pair, Probe, Prompt, Response, RewardModel, Snapshot, Vote
 
 
 @dataclass(frozen=True)
@@ -228,3 +228,20 @@ def name_taken(session: Session, project_id: str, name: str) -> bool:
     """Also by one that was put away: a name means one data set for good."""
     query = select(col(Snapshot.id)).where(col(Snapshot.project_id) == project_id, col(Snapshot.name) == name)
     return session.execute(query.limit(1)).first() is not None
+
+
+def models_on(session: Session, project_id: str) -> dict[str, list[RewardModel]]:
+    """id of a snapshot -> the models that rest on it, oldest first."""
+    query = (
+        select(RewardModel)
+        .where(
+            col(RewardModel.project_id) == project_id,
+            col(RewardModel.snapshot_id).is_not(None),
+            col(RewardModel.archived_at).is_(None),
+        )
+        .order_by(col(RewardModel.created_at), col(RewardModel.id))
+    )
+    found: dict[str, list[RewardModel]] = {}
+    for model in session.scalars(query):
+        found.setdefault(model.snapshot_id or "", []).append(model)
+    return found

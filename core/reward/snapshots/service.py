@@ -17,7 +17,6 @@ from core.annotation.groups import assignment_in
 from core.errors import Conflict, Invalid, NotFound
 from core.kept import Kept
 from core.projects import find_project
-from core.reward import registry
 from core.reward.snapshots import compare as sides
 from core.reward.snapshots import frozen
 from core.reward.snapshots.build import DataSet, build
@@ -206,12 +205,10 @@ def options(db: Database, who: Principal, project_id: str) -> Options:
 
 
 def models_by_snapshot(db: Database, who: Principal, project_id: str) -> dict[str, list[RewardModel]]:
-    """id of a snapshot -> the models that were trained on it."""
-    found: dict[str, list[RewardModel]] = {}
-    for model in registry.list_models(db, who, project_id):
-        if model.snapshot_id:
-            found.setdefault(model.snapshot_id, []).append(model)
-    return found
+    """id of a snapshot -> the models that were trained on it, oldest first."""
+    require(who, "run.view")
+    with db.read() as session:
+        return stored.models_on(session, find_project(session, project_id).id)
 
 
 def makers(db: Database, who: Principal, snapshots: Sequence[Snapshot]) -> dict[str, str]:
