@@ -50,12 +50,11 @@ def train(folder, context=RunContext, **attributes):
 
 
 def rated_rows(count):
-    """Pairs rated by two criteria: “kind” as the overall vote, and “long”, which is not; a
-    third of them by none."""
+    """Pairs rated by two criteria: “kind” as the overall vote, and “blunt” the other way round;
+    a third of them by none."""
     rows = pair_rows(count)
     for i, row in enumerate(rows):
-        longer = float(len(row["response_a"]) > len(row["response_b"]))
-        said = {"kind": {"q": row["q"], "n": 1}, "long": {"q": longer, "n": 2}}
+        said = {"kind": {"q": row["q"], "n": 1}, "blunt": {"q": 1 - row["q"], "n": 2}}
         row["criteria"] = json.dumps(said if i % 3 else {})
     return rows
 
@@ -124,7 +123,8 @@ def test_warm_is_the_mean_of_weights_that_began_alike(tmp_path, backbone):
     again = run_folder(tmp_path / "again", rows, backbone, members=2, average="warm")
     context = RunContext(again)
     training = Training(context, rows, read_options(context.config), presets.PRESETS["quick"])
-    members, _ = training.members(0.0, 1.0)
+    training.look_below(0.0, 0.1)  # in the same batches, so with the same rounding
+    members, _ = training.members(0.1, 1.0)
     one, two = (member.weights for member in members)
     assert training.seeds(0)[0] == training.seeds(1)[0] and training.seeds(0)[1] != training.seeds(1)[1]
     for name, value in one.items():
@@ -179,8 +179,8 @@ def test_early_stopping_ends_when_the_dev_split_gains_nothing(tmp_path, backbone
 @pytest.fixture(scope="module")
 def headed(tmp_path_factory, backbone):
     folder = run_folder(
-        tmp_path_factory.mktemp("runs") / "heads", rated_rows(300), backbone, criteria=["kind", "long"],
-        combination={"weights": {"overall": 1.0, "long": 0.5}, "at_least": {"kind": 0.0}, "penalty": 2.0},
+        tmp_path_factory.mktemp("runs") / "heads", rated_rows(300), backbone, criteria=["kind", "blunt"],
+        combination={"weights": {"overall": 1.0, "blunt": 0.5}, "at_least": {"kind": 0.0}, "penalty": 2.0},
     )  # fmt: skip
     return folder, train(folder)
 
@@ -190,13 +190,13 @@ def test_each_criterion_learns_its_own_votes(headed):
 
     folder, result = headed
     config = json.loads((folder.artifacts / "model" / "config.json").read_text())
-    assert config["id2label"] == {"0": "overall", "1": "kind", "2": "long"}
+    assert config["id2label"] == {"0": "overall", "1": "kind", "2": "blunt"}
     found = result["criteria"]
-    assert found["kind"]["own"]["n"] == found["long"]["own"]["n"] > 0
+    assert found["kind"]["own"]["n"] == found["blunt"]["own"]["n"] > 0
     assert found["kind"]["own"]["accuracy"] > 0.85
-    assert found["long"]["own"]["accuracy"] > found["long"]["overall"]["accuracy"]
+    assert found["blunt"]["own"]["accuracy"] > 0.85 > 0.15 > found["blunt"]["overall"]["accuracy"]
     heads = RewardScorer(folder.artifacts / "model").score_heads(["word1"] * 2, ["word2 kind", "word2 rude"])
-    assert list(heads) == ["overall", "kind", "long"] and heads["kind"][0] > heads["kind"][1]
+    assert list(heads) == ["overall", "kind", "blunt"] and heads["kind"][0] > heads["kind"][1]
 
 
 def test_heads_are_combined_as_the_card_says_or_as_is_asked(headed):
@@ -208,7 +208,7 @@ def test_heads_are_combined_as_the_card_says_or_as_is_asked(headed):
     texts = ["word4"] * 6, ["rude", "kind word3", "false word1 word2", *GOOD[:3]]
     scorer = RewardScorer(model)
     heads = scorer.score_heads(*texts)
-    by_hand = heads["overall"] + 0.5 * heads["long"] - 2.0 * np.maximum(0, 0.0 - heads["kind"])
+    by_hand = heads["overall"] + 0.5 * heads["blunt"] - 2.0 * np.maximum(0, 0.0 - heads["kind"])
     assert np.allclose(scorer.score(*texts), by_hand)
     plain = RewardScorer(model, combination={"weights": {"overall": 1.0}})
     assert np.allclose(plain.score(*texts), heads["overall"])
