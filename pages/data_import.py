@@ -75,7 +75,11 @@ def show_import(project: Project) -> None:
 
 
 def _upload(state: dict[str, Any]) -> bool:
-    st.write("Nothing is stored before you have seen what would be.")
+    tools = [tool.title for tool in foreign.TOOLS.values()]
+    st.write(
+        f"Also exports of {', '.join(tools[:-1])} and {tools[-1]}, as they are. Nothing is stored before you have "
+        "seen what would be."
+    )
     file = st.file_uploader(
         "A file with examples, comparisons or preferences",
         type=["csv", "tsv", "tab", "txt", "json", "jsonl", "ndjson", "parquet", "pq", "gz"],
@@ -90,8 +94,7 @@ def _upload(state: dict[str, Any]) -> bool:
                 f"`{field.name}`" + (" (needed)" if field.required else "") for field in mapping.KINDS[kind]
             )
             st.markdown(f"{names}. Other names can be assigned in the next step.")
-        tools = ", ".join(tool.title for tool in foreign.TOOLS.values())
-        st.markdown(f"**Exports of other tools.** {tools}: recognised by their records.")
+        st.markdown(f"**Exports of other tools.** {', '.join(tools)}: recognised by their records.")
     if file is None:
         return False
     with problems(), st.spinner("Reading the file …"):

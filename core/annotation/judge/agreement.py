@@ -145,7 +145,7 @@ def _either_way(shares: np.ndarray) -> np.ndarray:
 def _figure(found: np.ndarray, pairs: float, *, share: bool) -> Figure:
     if not pairs or np.isnan(found[0]):
         return Figure(n=int(pairs))
-    found = np.round(found, 12)  # a judge that always says the same: 0, not 2e-16
+    found = np.round(found, 12) + 0.0  # a judge that always says the same: 0, not 2e-16 or -0
     spread = found[1:][~np.isnan(found[1:])]
     low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (None, None)
     if low == high and pairs < SMALL:

@@ -113,6 +113,8 @@ def test_intervals_hold_what_they_should():
 def test_nothing_to_compare():
     found = agreement([])
     assert found.share.value is None and found.share.n == 0 and found.people_kappa.value is None
+    chance = agreement(kinds([("tie", ["a"]), ("tie", ["b"])])).kappa.value
+    assert (chance, str(chance)) == (0.0, "0.0")  # not -0.0
     all_ties = agreement(kinds([("tie", ["tie"])] * 5))
     assert all_ties.share.value == 1 and all_ties.kappa.value is None and all_ties.decisive.n == 0
 
