@@ -37,6 +37,8 @@ def once_round_the_loop(server: Prefloop) -> None:
             api,
             api.post(f"/projects/{project}/runs", json={"kind": "reward_model", "config": {}}).json()["id"],
         )
+        scores = {"kind": "score", "config": {"scope": "all"}}
+        wait(api, api.post(f"/projects/{project}/runs", json=scores).json()["id"])
         config = {"method": "grips", "reward": "reward_model", "budget": {"calls": 120}, "seed": 7}
         run = api.post(f"/projects/{project}/runs", json={"kind": "optimize", "config": config}).json()["id"]
         wait(api, run)

@@ -45,6 +45,8 @@ def the_curve(run: Run, steps: int | None = None) -> None:
 
 
 def simulated_words(model: RewardModel) -> str:
+    if model.metrics.get("uploaded"):
+        return "not known"
     if model.simulated_share == 0:
         return "by people"
     if model.simulated_share >= 1:

@@ -28,12 +28,15 @@ from sqlmodel import Session
 
 from core.access import Principal, require
 from core.annotation.leaderboard import leaderboard
+from core.kept import Kept
 from core.projects import find_project
 from core.reward.keeping import current_scores
 from core.reward.normalise import Normalisation
 from core.reward.scores import Scores
 from core.runs.service import run_folder
+from storage.counting import left_out_state
 from storage.database import Database
+from storage.evidence import votes_state
 from storage.judgements import prompts_named
 from storage.rows import prompt_label
 from storage.tables import RewardModel
@@ -168,6 +171,21 @@ def board(
         found = opinion(session, project_id)
         if found is None:
             return None
+        state = (
+            found.scores.run_id, found.model.id, found.model.run_id, found.scale,
+            votes_state(session, project_id), left_out_state(session, project_id),
+        )  # fmt: skip
+    key = (db.url, project_id, held_out, simulated)
+    return _kept.get(key, state, lambda: _board(db, who, project_id, found, held_out, simulated))
+
+
+_kept: Kept[dict[str, Any]] = Kept()
+
+
+def _board(
+    db: Database, who: Principal, project_id: str, found: Opinion, held_out: bool, simulated: str | None
+) -> dict[str, Any]:
+    with db.read() as session:
         prompts = prompts_named(session, set(found.prompt))
         votes = voted(session, project_id, found, simulated)
     names = {key: prompt_label(prompt.name, prompt.version) for key, prompt in prompts.items()}

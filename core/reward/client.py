@@ -7,6 +7,7 @@ else can ask it, and it ends when its parent does, however that ends.
 
 import atexit
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -28,12 +29,48 @@ HUNG_S = 300.0  # a scorer that owes answers and has said nothing for so long is
 Found = dict[str, Any]
 
 
+class _Child:
+    """A scorer process, and the thread that writes to it: a scorer that hangs must not block who
+    asks, or the event loop that gives up on it."""
+
+    def __init__(self, idle_s: float, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "core.reward.serve", str(idle_s)],
+                cwd=ROOT,
+                env=child_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                encoding="utf-8",
+            )
+        self._outbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._write, name="scorer-writer", daemon=True).start()
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, line: str | None) -> None:
+        self._outbox.put(line)
+
+    def _write(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError, ValueError):  # it died: whoever listens to it notices
+            while (line := self._outbox.get()) is not None:
+                self.process.stdin.write(line)
+                self.process.stdin.flush()
+
+
 @dataclass
 class _Pending:
     id: int
     line: str
     rows: int
     future: "Future[Found]" = field(default_factory=Future)
+    child: _Child | None = None  # that owes the answer
     lost: int = 0  # times the scorer died over it
 
 
@@ -43,7 +80,7 @@ class ScorerClient:
     def __init__(self, idle_s: float, log: Path, most_waiting: int = MOST_WAITING) -> None:
         self.idle_s, self.log, self.most_waiting = idle_s, log, most_waiting
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._child: _Child | None = None
         self._pending: dict[int, _Pending] = {}
         self._number = 0
         self._heard = time.monotonic()
@@ -52,8 +89,8 @@ class ScorerClient:
     @property
     def pid(self) -> int | None:
         """Of the scorer at work, if there is one."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        child = self._child
+        return child.process.pid if child is not None and child.lives else None
 
     def submit(self, folder: str, inputs: Sequence[str], responses: Sequence[str]) -> "Future[Found]":
         """Ask for scores by the model in this folder; the future gets the scorer's answer (see
@@ -86,71 +123,46 @@ class ScorerClient:
         """Nobody waits for this any more. A scorer that hangs is ended here."""
         with self._lock:
             pending = self._pending.pop(getattr(future, "prefloop_id", 0), None)
-            if pending is None or self._process is None:
+            if pending is None or pending.child is None:
                 return
-            with suppress(OSError, ValueError):
-                self._write(json.dumps({"drop": pending.id}) + "\n")
+            pending.child.send(json.dumps({"drop": pending.id}) + "\n")
             if time.monotonic() - self._heard > HUNG_S:
-                self._process.kill()
+                pending.child.process.kill()
 
     def stop(self) -> None:
         """End the scorer; what waits gets Unavailable."""
         with self._lock:
             self._closed = True
-            process, self._process = self._process, None
+            child, self._child = self._child, None
             waiting, self._pending = list(self._pending.values()), {}
         for pending in waiting:
             _fail(pending, Unavailable("The server is stopping.", retry_after=10))
-        if process is None:
-            return
-        with suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
-        try:
-            process.wait(3)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
+        if child is not None:  # it has nothing to lose
+            child.send(None)
+            child.process.kill()
+            child.process.wait(10)
 
     # --- under the lock ----------------------------------------------------------------------
 
     def _send(self, pending: _Pending) -> None:
-        for _ in range(2):
-            try:
-                if self._process is None or self._process.poll() is not None:
-                    self._start()
-                self._write(pending.line)
-                return
-            except OSError:  # it ended between the two lines: once more with a new one
-                self._process = None
-        self._pending.pop(pending.id, None)
-        raise Unavailable("The scoring process could not be started.", f"Its words are in {self.log.name}.")
-
-    def _write(self, line: str) -> None:
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(line)
-        self._process.stdin.flush()
-
-    def _start(self) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.reward.serve", str(self.idle_s)],
-                cwd=ROOT,
-                env=child_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-            )
-        self._heard = time.monotonic()
-        threading.Thread(target=self._listen, args=(self._process,), name="scorer", daemon=True).start()
+        try:
+            if self._child is None or not self._child.lives:
+                self._child = _Child(self.idle_s, self.log)
+                self._heard = time.monotonic()
+                threading.Thread(
+                    target=self._listen, args=(self._child,), name="scorer-reader", daemon=True
+                ).start()
+        except OSError as problem:
+            self._pending.pop(pending.id, None)
+            raise Unavailable(f"The scoring process could not be started: {problem.strerror}.") from problem
+        pending.child = self._child
+        self._child.send(pending.line)
 
     # --- what it says ------------------------------------------------------------------------
 
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def _listen(self, child: _Child) -> None:
+        assert child.process.stdout is not None
+        for line in child.process.stdout:
             try:
                 found = json.loads(line)
             except ValueError:  # half a line of a process that was killed
@@ -164,18 +176,18 @@ class ScorerClient:
                 _fail(pending, PrefloopError(found["error"], found.get("hint", "")))
             elif pending.future.set_running_or_notify_cancel():
                 pending.future.set_result(found)
-        process.wait()
-        self._gone(process)
+        child.process.wait()
+        child.send(None)
+        self._gone(child)
 
-    def _gone(self, process: "subprocess.Popen[str]") -> None:
-        """It ended: by itself when it was idle, or it was killed. What it owes is asked of a new
-        one, once."""
-        failed: list[_Pending] = []
+    def _gone(self, child: _Child) -> None:
+        """It ended: by itself when it was idle, or it was killed. What it owes is asked of
+        another one, once."""
+        failed: list[tuple[_Pending, Unavailable]] = []
         with self._lock:
-            if self._closed or self._process is not process:
-                return
-            self._process = None
-            for pending in list(self._pending.values()):
+            if self._child is child:
+                self._child = None
+            for pending in [one for one in self._pending.values() if one.child is child]:
                 pending.lost += 1
                 try:
                     if pending.lost > 1:
@@ -183,10 +195,9 @@ class ScorerClient:
                     self._send(pending)
                 except Unavailable as problem:
                     self._pending.pop(pending.id, None)
-                    failed.append(pending)
-                    log_of_last = problem
-        for pending in failed:
-            _fail(pending, log_of_last)
+                    failed.append((pending, problem))
+        for lost, reason in failed:
+            _fail(lost, reason)
 
 
 def _fail(pending: _Pending, problem: PrefloopError) -> None:

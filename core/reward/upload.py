@@ -121,7 +121,8 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
     ]
     tables: dict[str, list[dict[str, Any]]] = {"reference": texts_of(session, chosen.ids)} if ids else {}
     if rows:
-        tables["pairs"] = rows
+        # Not “pairs”: those of a training say what a model has seen.
+        tables["judging"] = rows
     return Prepared(
         config={
             "upload": path.name,

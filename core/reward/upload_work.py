@@ -55,7 +55,7 @@ def run(context: RunContext) -> dict[str, Any]:
     scorer = RewardScorer(part)
     context.progress(0.4, "Scoring the project's responses")
     found = _scale(context, scorer)
-    rows = _rows(context, "pairs")
+    rows = _rows(context, "judging")
     dev, test = ([row for row in rows if row["split"] == split] for split in ("dev", "test"))
     context.check_cancelled()
     context.progress(0.6, "Judging it on the project's votes")

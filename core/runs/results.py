@@ -20,7 +20,7 @@ class Figure:
 
 def key_figures(kind: str, result: dict[str, Any]) -> list[Figure]:
     """The few figures a person looks for first; none for an unknown shape."""
-    if kind == "reward_model":
+    if kind in ("reward_model", "reward_upload"):
         return _reward_model(result)
     if kind == "optimize":
         return _optimize(result)
@@ -47,7 +47,8 @@ def _reward_model(result: dict[str, Any]) -> list[Figure]:
             if low is None and n:
                 low, high = wilson(of["accuracy"] * n, n)
             figures.append(Figure(f"Baseline: {name}", _share(of["accuracy"]), _interval(low, high, n, 100)))
-    figures.append(Figure("Training pairs", _number(result.get("n_train"))))
+    if not result.get("uploaded"):
+        figures.append(Figure("Training pairs", _number(result.get("n_train"))))
     return figures
 
 

@@ -235,3 +235,18 @@ def test_the_page_from_nothing_to_scores(shop, folders, open_page, person):  # n
         keeping.keep_current(shop.db, person("lead"), shop.project.id, False)
     at.segmented_control(key="scores_view").set_value("program").run()
     assert not at.exception and "/score" in at.code[0].value
+
+
+def test_members_give_a_mean_and_a_spread():
+    from core.reward.scored import scored
+
+    class Ensemble:
+        std, temperature = 2.0, 0.5
+
+        def score_members(self, inputs, responses):
+            return np.array([[1.0, 2.0, 6.0], [0.0, 0.0, 0.0]])
+
+    found = scored(Ensemble(), ["a", "b"], ["c", "d"])
+    assert found.score == pytest.approx([3.0, 0.0]) and found.members == 3
+    assert found.spread == pytest.approx([np.std([1, 2, 6]), 0.0])
+    assert found.logit == pytest.approx([12.0, 0.0])
