@@ -62,9 +62,17 @@ def show_by_reward(project: Project, simulated: str | None) -> None:
 def _agrees(found: dict[str, Any]) -> str:
     of = found["agreement"]
     if not of["n"]:
-        return "People have voted on none of what it has scored."
+        return "Nobody has voted on what it has scored."
     said = percent(of["value"], of["low"], of["high"])
-    return f"It prefers what people prefer on {said} of {of['pairs']:,} decided pairs ({of['n']:,} examples)."
+    who = "what people prefer"
+    if found["simulated_votes"]:
+        everything = found["simulated_votes"] == found["human_votes"]
+        who = (
+            "what the votes say, all of them simulated,"
+            if everything
+            else "what the votes say, some of them simulated,"
+        )
+    return f"It prefers {who} on {said} of {of['pairs']:,} decided pairs ({of['n']:,} examples)."
 
 
 def _held_out(project: Project, found: dict[str, Any]) -> None:
@@ -140,8 +148,8 @@ def _table(found: dict[str, Any]) -> None:
                 "Win share (95 %)": percent(share["value"], share["low"], share["high"], share["n"])
                 if share
                 else "—",
-                "People's rank": _ranks(human["rank"], human["rank_worst"]) if human else "—",
-                "People's rating": f"{human['rating']:.0f} ({human['low']:.0f} to {human['high']:.0f})"
+                "Rank by votes": _ranks(human["rank"], human["rank_worst"]) if human else "—",
+                "Rating by votes": f"{human['rating']:.0f} ({human['low']:.0f} to {human['high']:.0f})"
                 if human
                 else "—",
                 "Votes": human["n"] if human else 0,
@@ -157,7 +165,7 @@ def _table(found: dict[str, Any]) -> None:
         width="stretch",
         column_config={
             "Rank": st.column_config.TextColumn(help=RANGE),
-            "People's rank": st.column_config.TextColumn(
+            "Rank by votes": st.column_config.TextColumn(
                 help=RANGE + " Among the prompts that people have rated."
             ),
             "Win share (95 %)": st.column_config.TextColumn(help=SHARE),
@@ -205,7 +213,7 @@ def _versus(found: dict[str, Any]) -> None:
             "Second": row["second"],
             "Pairs": row["pairs"],
             "Examples": row["people"]["n"],
-            "People prefer the first": _three(row["people"]),
+            "Votes prefer the first": _three(row["people"]),
             "The model does": _three(row["model"]),
             "Difference": _points(row["difference"]),
             "": "opposite" if row["opposite"] else "differs" if row["differs"] else "",

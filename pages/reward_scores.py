@@ -28,7 +28,7 @@ SCALE = (
 def the_state(project: Project, found: keeping.Standing) -> None:
     """What is scored, and the two ways to have more: now, or always."""
     with st.container(border=True):
-        left, right = st.columns([2.2, 1], vertical_alignment="center")
+        left, right = st.columns([4, 1], vertical_alignment="center")
         with left:
             st.markdown(_said(found))
         with right:

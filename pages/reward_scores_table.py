@@ -66,7 +66,8 @@ def _said(found: Look) -> str:
     n = f"{found.total:,} of {len(found.everything):,} responses"
     if not found.total:
         return n
-    middle = f"mean {found.rewards.mean():+.2f}, standard deviation {found.rewards.std():.2f}"
+    mean = round(float(found.rewards.mean()), 2) + 0.0  # never “-0.00”
+    middle = f"mean {mean:+.2f}, standard deviation {found.rewards.std():.2f}"
     members = "one member" if found.members == 1 else f"{found.members} members"
     return (
         f"{n} · {middle} · on the scale of {found.scale.n:,} reference responses (mean 0, deviation 1) · "
@@ -85,13 +86,14 @@ def distribution(found: Look) -> alt.LayerChart:
     for name, values in parts:
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         rows += [
-            {"which": name, "from": a, "to": b, "responses": int(n)}
+            {"which": name, "from": a, "to": b, "responses": int(n), "zero": 0}
             for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("from:Q", title="reward", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="+.1f")),
         x2="to:Q",
         y=alt.Y("responses:Q", title="responses", stack=None, axis=alt.Axis(tickMinStep=1)),
+        y2="zero:Q",
         tooltip=[
             "which", alt.Tooltip("from", format="+.2f"), alt.Tooltip("to", format="+.2f"),
             alt.Tooltip("responses", format=","),
@@ -107,7 +109,7 @@ def distribution(found: Look) -> alt.LayerChart:
         legend=alt.Legend(orient="top") if len(names) > 1 else None,
     )
     mean = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 4], color=GRAY)
-    return alt.layer(base.mark_bar(opacity=0.75).encode(color=color), mean.encode(x="x:Q")).properties(
+    return alt.layer(base.mark_rect(opacity=0.75).encode(color=color), mean.encode(x="x:Q")).properties(
         height=200
     )
 

@@ -24,15 +24,10 @@ class Scored:
 
 def scored(scorer: RewardScorer, inputs: Sequence[str], responses: Sequence[str]) -> Scored:
     """Inputs as `core.reward.text.input_text` renders them."""
-    ensemble = getattr(scorer, "score_members", None)
-    if ensemble is None:
-        score = np.asarray(scorer.score(inputs, responses), dtype=float)
-        spread, members = np.full(len(score), np.nan), 1
-    else:
-        each = np.asarray(ensemble(inputs, responses), dtype=float)  # (n, k)
-        members = each.shape[1]
-        score = each.mean(axis=1)
-        spread = each.std(axis=1) if members > 1 else np.full(len(score), np.nan)
+    each = np.asarray(scorer.score_members(inputs, responses), dtype=float)  # (n, k)
+    members = each.shape[1]
+    score = each.mean(axis=1)
+    spread = each.std(axis=1) if members > 1 else np.full(len(score), np.nan)
     return Scored(score, spread, score * scorer.std / scorer.temperature, members)
 
 

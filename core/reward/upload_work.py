@@ -88,7 +88,7 @@ def run(context: RunContext) -> dict[str, Any]:
         "n_test_pairs": len(test),
         "temperature": temperature,
         "simulated": context.config.get("simulated", "exclude"),
-        "settings": {"max_length": config["max_length"], "members": getattr(scorer, "members", 1)},
+        "settings": {"max_length": config["max_length"], "members": scorer.members},
         "card_was_there": ours is not None,
         "bytes": size,
         "partial": False,
