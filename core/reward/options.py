@@ -25,7 +25,13 @@ PRECISIONS = {
     "bf16": "bfloat16",
     "fp16": "16 bits (GPU only)",
 }
-REPORTERS = ("tensorboard", "mlflow", "wandb", "trackio")
+# What transformers can report to -> the packages of which one must be there.
+REPORTERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+}
 OVERALL = "overall"
 MOST_MEMBERS = 5
 SHORTEST, LONGEST = 16, 32768  # tokens
@@ -119,7 +125,11 @@ def read_options(config: Mapping[str, Any]) -> Options:
 
 def installed_reporters() -> list[str]:
     """Of those that can be reported to, the ones that are installed here."""
-    return [name for name in REPORTERS if find_spec(name) is not None]
+    return [name for name in REPORTERS if _installed(name)]
+
+
+def _installed(reporter: str) -> bool:
+    return any(find_spec(package) is not None for package in REPORTERS[reporter])
 
 
 def read_combination(value: Any, criteria: tuple[str, ...]) -> Combination:
@@ -190,7 +200,7 @@ def _reporters(config: Mapping[str, Any]) -> tuple[str, ...]:
     for name in names:
         if name not in REPORTERS:
             raise Invalid(f"report_to: there is no “{name}”.", f"Any of: {', '.join(REPORTERS)}.")
-        if find_spec(name) is None:
+        if not _installed(name):
             raise Invalid(
                 f"report_to: {name} is not installed here.",
                 f"Install it (pip install {name}) or leave it out: the page shows the curves in any case.",

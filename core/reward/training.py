@@ -7,6 +7,7 @@ member-<i>.safetensors and .json, so a killed worker trains none of them twice.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -285,6 +286,9 @@ class Training:
         of_process = -(-batch_size // passes)
         steps = -(-len(train) // (of_process * passes)) * epochs
         numbers = self.frozen.rows(train.sides) if self.frozen is not None else None
+        # Beside the model, and not in state/, which goes when the run is done.
+        logs = self.context.artifacts / "tensorboard" / f"member-{number}"
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(logs)
         trainer = PreferenceTrainer(
             model=self.trained,
             args=training_config(

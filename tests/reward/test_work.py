@@ -211,27 +211,41 @@ def test_few_test_pairs_and_simulated_votes_are_said(tmp_path, backbone):
 
 @pytest.mark.slow
 def test_kill_minus_nine_of_the_worker(tmp_path, backbone):
-    """A real worker process, a real SIGKILL, and the same end as without."""
-    rows = pair_rows(400)
-    folder = run_folder(tmp_path / "run", rows, backbone, checkpoint_s=0)
-    start = [sys.executable, "-m", "core.runs.worker", str(folder.path)]
+    """A real worker process, a real SIGKILL in its second member, and to the bit the weights of
+    a worker that was left alone; with kept activations, accumulation and an ensemble."""
+    rows = pair_rows(200)
+    options = {"members": 2, "accumulation": 2, "checkpoint_s": 0}
+    whole, folder = (run_folder(tmp_path / name, rows, backbone, **options) for name in ("whole", "killed"))
+
+    def start(of):
+        return [sys.executable, "-m", "core.runs.worker", str(of.path)]
+
+    done = subprocess.run(start(whole), cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    steps = whole.result["result"]["settings"]["steps"]
+    assert whole.result["result"]["settings"]["kept_activations"]
 
     def steps_told() -> int:
         return max((e["data"]["step"] for e in folder.read_events()[0] if e["type"] == "metric"), default=0)
 
-    worker = subprocess.Popen(start, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while steps_told() < 8 and worker.poll() is None and time.monotonic() < until:
+    worker = subprocess.Popen(start(folder), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 200
+    while steps_told() < steps + 8 and worker.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     assert folder.result is None and list(folder.state.rglob("checkpoint-*"))
-    done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(start(folder), cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     assert folder.result["status"] == "succeeded", folder.result
     numbers = [e["n"] for e in folder.read_events()[0]]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert folder.result["result"]["settings"]["steps"] == -(-280 // 4)
+    told = [e["data"].get("text", "") for e in folder.read_events()[0]]
+    assert any("Going on from step" in text and "member 2" in text for text in told)
+    for place in ("model.safetensors", "members/1/model.safetensors"):
+        one, other = (load_file(of.artifacts / "model" / place) for of in (whole, folder))
+        assert all(np.array_equal(one[name], other[name]) for name in one), place
+    assert folder.result["result"]["accuracy"] == whole.result["result"]["accuracy"]
 
 
 @pytest.mark.slow
@@ -246,7 +260,7 @@ def test_the_embedded_backbone_learns_what_the_votes_say(tmp_path, monkeypatch):
     folder = run_folder(tmp_path / "run", pair_rows(100), "embedded", max_length=64)
     result = train(folder)
     assert result["accuracy"] >= 0.9, result
-    assert result["settings"]["frozen_layers"] == 3 and result["settings"]["layers"] == 6
+    assert result["settings"]["frozen_layers"] == 4 and result["settings"]["layers"] == 6
     assert result["settings"]["max_length"] == 64
     scorer = RewardScorer(folder.artifacts / "model")
     kind, rude = scorer.score(["word3 word4"] * 2, ["a kind and honest answer", "a rude and false answer"])
