@@ -201,6 +201,8 @@ def without_texts(judgement: dict[str, Any]) -> dict[str, Any]:
 def rate(of: dict[str, Any]) -> str:
     if of["value"] is None:
         return "—"
+    if of["low"] is None:
+        return f"{100 * of['value']:.1f} % (n {of['n']:,})"
     return f"{100 * of['value']:.1f} % ({100 * of['low']:.1f} to {100 * of['high']:.1f}, n {of['n']:,})"
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from scipy.stats import spearmanr
 
 from core.stats import wilson
 
@@ -92,6 +91,12 @@ def fit_temperature(d: np.ndarray, q: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
+def ranks(values: np.ndarray) -> np.ndarray:
+    """(n,) ranks from 1; equal values share the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place.reshape(-1)]
+
+
 def baselines(
     q: np.ndarray,
     length_a: np.ndarray,
@@ -121,7 +126,7 @@ def length_leaning(
     varied = len(d) > 2 and np.ptp(d) > 0 and np.ptp(by_length) > 0
     preferred_longer = np.sign(by_length) * np.sign(q - 0.5)
     return {
-        "spearman": float(spearmanr(d, by_length).statistic) if varied else None,
+        "spearman": float(np.corrcoef(ranks(d), ranks(by_length))[0, 1]) if varied else None,
         "preferred_longer": accuracy(d[preferred_longer > 0], q[preferred_longer > 0]),
         "preferred_shorter": accuracy(d[preferred_longer < 0], q[preferred_longer < 0]),
     }

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from core.reward.judgement.figures import Figure, figure, places, rate
+from core.reward.judgement.figures import Figure, figure, rate, renumbered
 from core.reward.judgement.logistic import Logistic, choose_ridge
-from core.reward.judgement.pairs import Judged, Row, agree, cluster_key
+from core.reward.judgement.pairs import Judged, Row, agree
 from core.reward.judgement.votes import Ballot
 from core.reward.paired import accuracy_difference
 
@@ -101,7 +101,7 @@ def baselines(
     """`features`: name (style, embeddings) -> differences of the train, dev and test pairs.
     `n_embedded`: the q of the train and dev pairs that were embedded, where not all were."""
     decided = np.flatnonzero(test.decided).tolist()
-    q, place = test.q[decided], places([cluster_key(test.rows[i]) for i in decided])
+    q, place = test.q[decided], renumbered(test.place[decided])
     model = test.right[decided]
     found = []
 
@@ -162,7 +162,7 @@ def left_baseline(test: Judged, ballots: Sequence[Ballot]) -> dict[str, Any] | N
     model = agree(test.d[at], for_a.astype(float))
     return compared(
         "left", "Always the left one", "decisive votes of which the side is known",
-        (for_a == left_a).astype(float), model, places([cluster_key(test.rows[i]) for i in at]), "votes",
+        (for_a == left_a).astype(float), model, renumbered(test.place[at]), "votes",
     )  # fmt: skip
 
 
@@ -176,5 +176,5 @@ def position(test: Judged, ballots: Sequence[Ballot]) -> dict[str, Figure]:
     with_left = agree(test.d[at], np.array([float(ballot.left == "a") for ballot in used]))
     return {
         "left": found["accuracy"],
-        "model": rate(with_left, places([cluster_key(test.rows[i]) for i in at])),
+        "model": rate(with_left, renumbered(test.place[at])),
     }

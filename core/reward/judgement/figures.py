@@ -1,8 +1,9 @@
 """A number that is shown: its value, its 95 % interval, and its n.
 
 Pairs of one example are not independent of each other: a model that understands an input is
-right on all of its pairs. So intervals go by examples. `place` (n,) is the number of the
-example (or the pair, where votes are counted) of each observation.
+right on all of its pairs. So intervals go by examples; where there are fewer than FEW_CLUSTERS of
+them, which says too little of how far examples differ, by pairs. `place` (n,) is the number of
+the example (or pair) of each observation.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,6 +33,11 @@ def places(keys: list[Any]) -> np.ndarray:
     if not keys:
         return np.zeros(0, dtype=int)
     return np.unique(np.array([str(key) for key in keys]), return_inverse=True)[1].reshape(-1)
+
+
+def renumbered(place: np.ndarray) -> np.ndarray:
+    """The same clusters, numbered from 0 without gaps: of a part of the observations."""
+    return np.unique(place, return_inverse=True)[1].reshape(-1)
 
 
 def design_effect(right: np.ndarray, place: np.ndarray) -> float:
@@ -66,8 +72,8 @@ class Bootstrap:
     draws for every statistic, so that figures of one judgement go together."""
 
     def __init__(self, place: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> None:
-        self.place, self.n = place, len(place)
-        self.clusters = int(place.max()) + 1 if len(place) else 0
+        self.place, self.n = renumbered(place), len(place)
+        self.clusters = int(self.place.max()) + 1 if len(place) else 0
         self.resamples, self.seed = resamples, seed
 
     def weights(self) -> Iterator[np.ndarray]:
@@ -106,12 +112,6 @@ def mean_of(values: np.ndarray, kept: np.ndarray | None = None) -> Statistic:
     mask = np.ones(len(values)) if kept is None else kept.astype(float)
     product = np.where(mask > 0, values, 0.0) * mask
     return lambda weights: (weights @ product) / (weights @ mask)
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """(n,) ranks from 1; equal values share the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place.reshape(-1)]
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> Statistic:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from core.reward.judgement.figures import Bootstrap, correlation, figure, partial_correlation, ranks, rate
+from core.reward.judgement.figures import Bootstrap, correlation, figure, partial_correlation, rate
 from core.reward.judgement.pairs import Judged, Row
+from core.reward.metrics import ranks
 
 TITLES = {
     "length": "Length, characters", "headers": "Headers", "lists": "List items", "bold": "Bold passages",

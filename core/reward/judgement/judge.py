@@ -160,7 +160,7 @@ class _Work:
             "n": {
                 "train": len(self.train_rows), "dev": len(self.dev), "test": len(test),
                 "decided": int(decided.sum()), "ties": int((~decided).sum()),
-                "examples": len(np.unique(test.place)), "votes": int(test.column("n").sum()),
+                "examples": test.examples, "votes": int(test.column("n").sum()),
                 "simulated": int(test.column("n_simulated").sum()), "machine": int(test.column("n_machine").sum()),
             },
             "accuracy": rate(test.right[decided], test.place[decided]),

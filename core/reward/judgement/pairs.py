@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.reward.judgement.figures import places
+from core.reward.judgement.figures import FEW_CLUSTERS, places
 from core.reward.metrics import probability
 
 Row = Mapping[str, Any]
@@ -67,7 +67,14 @@ class Judged:
 
     @cached_property
     def place(self) -> np.ndarray:
-        return places([cluster_key(row) for row in self.rows])
+        """(n,) what intervals go by: the number of each pair's example, or, where there are fewer
+        than FEW_CLUSTERS examples, of the pair itself."""
+        by_example = places([cluster_key(row) for row in self.rows])
+        return by_example if self.examples >= FEW_CLUSTERS else np.arange(len(self.rows))
+
+    @cached_property
+    def examples(self) -> int:
+        return len({str(cluster_key(row)) for row in self.rows})
 
     @cached_property
     def length_a(self) -> np.ndarray:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from core.reward.judgement.edits import EDITS
-from core.reward.judgement.figures import Bootstrap, figure, mean_of, places, rate
-from core.reward.judgement.pairs import Judged, Scorer, cluster_key
+from core.reward.judgement.figures import Bootstrap, figure, mean_of, rate
+from core.reward.judgement.pairs import Judged, Scorer
 
 QUOTED = 160  # characters of an example
 LEAST = 5  # responses that an edit applies to: below, nothing is said
@@ -61,7 +61,7 @@ def effect(test: Judged, used: list[tuple[int, str]], scores: np.ndarray, resamp
     shift = scores - own
     flipped = (np.sign(own - other) != np.sign(scores - other)).astype(float)
     losing = own < other
-    place = places([cluster_key(test.rows[i]) for i in at])
+    place = test.place[at]
     whole = Bootstrap(place, resamples)
     return {
         "shift": whole.figure(mean_of(shift)),

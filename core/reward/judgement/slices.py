@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.special import erfc
 
-from core.reward.judgement.figures import Figure, design_effect, figure, places, rate
+from core.reward.judgement.figures import Figure, design_effect, figure, rate, renumbered
 from core.reward.judgement.multiplicity import benjamini_hochberg
-from core.reward.judgement.pairs import Judged, agree, cluster_key
+from core.reward.judgement.pairs import Judged, agree
 from core.reward.judgement.votes import Ballot, parsed
 from core.stats import wilson
 
@@ -106,7 +106,7 @@ def p_value(right: np.ndarray, place: np.ndarray, inside: np.ndarray) -> float:
 
 def all_groups(test: Judged, ballots: Sequence[Ballot], cluster_names: Sequence[str]) -> list[Group]:
     at = np.flatnonzero(test.decided).tolist()
-    right, place = test.right[at], places([cluster_key(test.rows[i]) for i in at])
+    right, place = test.right[at], renumbered(test.place[at])
 
     def group(by: str, title: str, labels: Sequence[str | None], order: Sequence[str] = ()) -> Group:
         """`labels` (n,) of the decided pairs; None: in no slice."""

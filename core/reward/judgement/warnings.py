@@ -148,7 +148,7 @@ def edits(found: Found) -> Said:
                 f"{row['title']}: the meaning stays, and {share(row['flipped'])} of the decisions change.",
             )  # fmt: skip
     cut = by.get("truncated")
-    if cut and cut["shift"]["value"] is not None and cut["shift"]["high"] > 0:
+    if cut and cut["shift"]["high"] is not None and cut["shift"]["high"] > 0:
         yield (
             "truncation", "note",
             f"It hardly minds half an answer: without the second half the reward moves by {amount(cut['shift'], ' sd')}.",
@@ -156,7 +156,7 @@ def edits(found: Found) -> Said:
     order = by.get("order")
     if (
         order
-        and order["size"]["value"] is not None
+        and order["size"]["high"] is not None
         and order["size"]["high"] < 0.1
         and order["size"]["n"] >= 20
     ):
@@ -213,7 +213,7 @@ def sure(found: Found) -> Said:
     if n["examples"] < FEW_CLUSTERS:
         yield (
             "few_examples", "note",
-            f"The test pairs come from only {n['examples']} examples: the intervals are about further pairs of these, not about "
+            f"The test pairs come from only {n['examples']} example{'s' * (n['examples'] != 1)}: the intervals are about further pairs of these, not about "
             "other inputs.",
         )  # fmt: skip
     if after["low"] is not None and after["low"] > OFF:

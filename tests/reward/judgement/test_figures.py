@@ -10,6 +10,7 @@ from scipy.stats import false_discovery_control, rankdata, spearmanr
 from core.reward.judgement import figures
 from core.reward.judgement.logistic import Logistic, choose_ridge
 from core.reward.judgement.multiplicity import benjamini_hochberg, holm
+from core.reward.metrics import ranks
 from core.stats import wilson
 
 
@@ -59,7 +60,7 @@ def test_the_bootstrap_of_a_mean_is_its_standard_error():
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=40))
 def test_ranks_are_scipys(values):
-    assert figures.ranks(np.array(values)) == pytest.approx(rankdata(values))
+    assert ranks(np.array(values)) == pytest.approx(rankdata(values))
 
 
 def test_correlations_are_scipys():
@@ -67,7 +68,7 @@ def test_correlations_are_scipys():
     x, z = rng.normal(size=300), rng.normal(size=300)
     y = x + z + rng.normal(size=300)
     ones = np.ones((1, 300))
-    ranked = [figures.ranks(of) for of in (x, y, z)]
+    ranked = [ranks(of) for of in (x, y, z)]
     assert figures.correlation(*ranked[:2])(ones)[0] == pytest.approx(spearmanr(x, y).statistic)
     # Partial correlation is that of what linear regression on z leaves over.
     design = np.stack([np.ones(300), ranked[2]], axis=1)

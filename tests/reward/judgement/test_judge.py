@@ -9,6 +9,7 @@ import pytest
 
 import core.reward.judgement as judgement
 from core.reward.judgement import judge_model
+from core.stats import wilson
 from tests.reward.judgement.made import Made, Scores, embed
 
 FIGURE = {"value", "low", "high", "n"}
@@ -197,6 +198,19 @@ def test_it_is_the_same_again(tmp_path):
         found = judge(tmp_path / name, Made(9, per_example=2), Scores(kind), train=60, test=40)
         both.append({key: value for key, value in found.items() if key != "seconds"})
     assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("examples", [1, 3])
+def test_few_examples_with_many_pairs_are_judged_by_pairs_and_said(tmp_path, examples):
+    test = 60
+    made = Made(12, prefer=lambda a, b: 0.7 if "kind" in a else 0.3, per_example=-(-test // examples))
+    found = judge(tmp_path, made, Scores(kind), test=test, train=60)
+    assert found["n"]["examples"] == examples
+    assert f"come from only {examples} example" in text_of(found, "few_examples")
+    for row in found["sensitivity"]:  # by pairs: there is an interval at all
+        assert row["shift"]["value"] is None or row["shift"]["low"] is not None
+    by_pairs = wilson(found["accuracy"]["value"] * 60, 60)
+    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == pytest.approx(by_pairs)
 
 
 @pytest.mark.parametrize("test", [0, 1, 3])
