@@ -1,14 +1,15 @@
 """What was paid for, in one file that is only appended to: state/answers.jsonl.
 
 A line is written before calls are made (`charged`) and after they were answered
-(`answers` or `said`). It is the books and the cache in one: a search that goes on after a
+(`answers` or `said`), and when an earlier search's answers were used (`free`). It is the books and the cache in one: a search that goes on after a
 kill counts what it had spent, and pays for no (text, example) and no question twice. Calls
 that were charged and never answered were lost with the process; they are known, too.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from core.llm.ledger import Ledger
 from core.optimize.objectives import Outcome
 from storage.ids import content_hash
 
+_hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
 Said = tuple[str, dict[str, Any]]  # a text, and tokens_in, tokens_out and cost
 
 
@@ -29,10 +31,19 @@ class Payer:
 
 
 class Answers:
-    def __init__(self, path: Path, ledger: Ledger, target: Payer, optimizer: Payer | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        ledger: Ledger,
+        target: Payer,
+        optimizer: Payer | None = None,
+        earlier: Mapping[tuple[str, str], Outcome] | None = None,
+    ) -> None:
         """Read what is there into the cache and the ledger. `target`: the host whose
-        prompt is worked on; `optimizer`: the host that proposes, if it is another."""
+        prompt is worked on; `optimizer`: the host that proposes, if it is another;
+        `earlier`: what other searches paid for, by (hash of the text, example)."""
         self.ledger = ledger
+        self.earlier = earlier or {}
         self.payers = {"target": target, "optimizer": optimizer or target}
         self.lost = 0
         self._outcomes: dict[tuple[str, str], Outcome] = {}
@@ -43,11 +54,24 @@ class Answers:
         self._file = path.open("a", encoding="utf-8")
 
     def outcome(self, text: str, example: str) -> Outcome | None:
-        return self._outcomes.get((content_hash(text), example))
+        key = _hash(text), example
+        return self._outcomes.get(key) or self.earlier.get(key)
+
+    def use(self, asked: Sequence[tuple[str, str]]) -> None:
+        """Take over what an earlier search paid for: counted as cached, and no call."""
+        keys = [(_hash(text), example) for text, example in asked]
+        free = [
+            [*key, asdict(self.earlier[key])]
+            for key in keys
+            if key in self.earlier and key not in self._outcomes
+        ]
+        if free:
+            self._write({"purpose": "target", "free": free})
+            self._keep_free(free)
 
     def paid(self, text: str, examples: Iterable[str]) -> int:
         """Calls the run had spent once a text was scored on all of these."""
-        key = content_hash(text)
+        key = _hash(text)
         return max(self._paid[key, example] for example in examples)
 
     def said(self, key: str) -> str | None:
@@ -60,7 +84,7 @@ class Answers:
         self._charge("target", len(asked))
         outcomes = list(make())
         answers = [
-            [content_hash(text), example, asdict(outcome)]
+            [_hash(text), example, asdict(outcome)]
             for (text, example), outcome in zip(asked, outcomes, strict=True)
         ]
         self._write({"purpose": "target", "answers": answers})
@@ -93,6 +117,12 @@ class Answers:
                 self.payers["target"].host, "target", outcome.tokens_in, outcome.tokens_out, outcome.cost
             )
 
+    def _keep_free(self, free: list[Any]) -> None:
+        for text, example, values in free:
+            self._outcomes[text, example] = Outcome(**values)
+            self._paid[text, example] = self.ledger.calls
+        self.ledger.record(self.payers["target"].host, "target", cached=len(free))
+
     def _keep_said(self, said: list[Any]) -> None:
         for key, text, spent in said:
             self._said[key] = text
@@ -113,10 +143,13 @@ class Answers:
                 self._settle(pending, answered=False)
                 pending = line["purpose"], line["charged"]
                 continue
-            self._settle(pending, answered=True)
-            pending = None
+            if "free" not in line:
+                self._settle(pending, answered=True)
+                pending = None
             if "said" in line:
                 self._keep_said(line["said"])
+            elif "free" in line:
+                self._keep_free(line["free"])
             else:
                 self._keep(line["answers"])
         self._settle(pending, answered=False)

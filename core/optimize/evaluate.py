@@ -108,6 +108,7 @@ class HostEvaluator:
             pairs = [(text, row) for text in texts[first : first + together] for row in rows]
             for start in range(0, len(pairs), self.batch):
                 part = pairs[start : start + self.batch]
+                self.answers.use([(text, row["id"]) for text, row in part])
                 missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
                 if missing:
                     self.between()

@@ -24,6 +24,7 @@ from core.optimize.inputs import (
     sample,
     usable_examples,
 )
+from core.optimize.known import known_answers
 from core.optimize.methods import (
     ACCESS,
     ACCESS_WORDS,
@@ -71,14 +72,26 @@ REWARDS = {
 _FIELDS = {
     "method", "reward", "budget", "seed", "prompt", "host", "optimizer_host", "labels", "verbalizer",
     "examples", "finalists", "max_new_tokens", "time_limit_s", "target", "no_improvement",
+    "reuse",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
 _FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "sampling"}
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
-    """Check the config and gather what is frozen. Raises Invalid naming the field that is
-    wrong, or what is missing in the project."""
+    """Check the config and gather what is frozen, with what earlier searches paid for.
+    Raises Invalid naming the field that is wrong, or what is missing in the project."""
+    prepared = lay_out(session, project, config, seed)
+    if prepared.config["reuse"]:
+        examples, start = prepared.tables["examples"], prepared.config["start"]
+        known = known_answers(session, project, prepared.documents, start, examples)
+        if known:
+            prepared.tables["known"] = known
+    return prepared
+
+
+def lay_out(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
+    """All of `prepare` that is quick: what a form shows while it is filled in."""
     method = method_named(config.get("method"))
     fields = _FIELDS | {option.name for option in method.options}
     unknown = sorted(set(config) - fields - _FROZEN)
@@ -158,6 +171,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "plan": laid.as_dict(),
             "options": options,
             "stop": stops_of(config),
+            "reuse": reuse_of(config),
             **frozen,
         },
         tables={"examples": pick(rows, laid.as_dict(), seed)},
@@ -230,6 +244,13 @@ def sizes_of(config: dict[str, Any]) -> dict[str, int]:
         for split, value in asked.items()
         if value is not None
     }
+
+
+def reuse_of(config: dict[str, Any]) -> bool:
+    asked = config.get("reuse")
+    if asked is not None and not isinstance(asked, bool):
+        raise Invalid("reuse: true or false.")
+    return asked is not False
 
 
 def stops_of(config: dict[str, Any]) -> dict[str, Any]:

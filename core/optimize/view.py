@@ -11,7 +11,7 @@ from core.errors import Invalid, NotFound
 from core.llm.registry import host_spec
 from core.optimize.instruction import instruction_of
 from core.optimize.methods import METHODS, why_not
-from core.optimize.runs import prepare
+from core.optimize.runs import lay_out
 from core.projects import find_project
 from core.reward.registry import active_model
 from core.runs.service import find_run
@@ -125,7 +125,7 @@ def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any
     require(who, "run.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        prepared = prepare(session, project, dict(config), int(config.get("seed") or 0))
+        prepared = lay_out(session, project, dict(config), int(config.get("seed") or 0))
         pace, measured = _pace(session, project, prepared.config)
     start = prepared.config["start"]
     return Preview(

@@ -5,6 +5,7 @@ inputs/host.json          a HostSpec: the model whose prompt is worked on
 inputs/optimizer_host.json  a HostSpec: the model that proposes; often the same
 inputs/reward.json        {"kind": "labels", "words": {reference: word}} or
                           {"kind": "reward_model", "folder": …, "sampling": {…}}
+inputs/known.parquet      what earlier searches paid for (core/optimize/known.py), if anything
 state/search.json         the optimiser, after its last step
 state/answers.jsonl       every answer paid for
 """
@@ -25,6 +26,7 @@ from core.optimize.evaluate import HostEvaluator, Rows
 from core.optimize.instruction import Instruction
 from core.optimize.methods import method_named
 from core.optimize.objectives import LabelScore, Objective, RewardScore, Scorer
+from core.optimize.objectives import Outcome as Answered
 from core.optimize.protocol import (
     FINISH_WORDS,
     AnyOf,
@@ -79,7 +81,13 @@ def run(context: RunContext) -> dict[str, Any]:
             "Choose an in-process host, or optimise against the reward model.",
         )
     ledger = Ledger(config["budget"]["calls"])
-    answers = Answers(context.state / "answers.jsonl", ledger, payer(spec), payer(proposer.spec))
+    answers = Answers(
+        context.state / "answers.jsonl",
+        ledger,
+        payer(spec),
+        payer(proposer.spec),
+        read_known(context.inputs / "known.parquet"),
+    )
     plan = config["plan"]
     evaluator = HostEvaluator(
         host,
@@ -215,6 +223,12 @@ def read_rows(path: Path) -> Rows:
     return rows
 
 
+def read_known(path: Path) -> dict[tuple[str, str], Answered]:
+    if not path.exists():
+        return {}
+    return {(row.pop("text"), row.pop("example")): Answered(**row) for row in pq.read_table(path).to_pylist()}
+
+
 def summary(
     outcome: Outcome, optimizer: Optimizer, evaluator: HostEvaluator, instruction: Instruction
 ) -> dict[str, Any]:
@@ -242,6 +256,7 @@ def summary(
         "figures": [asdict(figure) for figure in optimizer.figures()],
         "failed_calls": evaluator.failed,
         "lost_calls": evaluator.answers.lost,
+        "free_answers": total.cached,
         "tokens_in": total.tokens_in,
         "tokens_out": total.tokens_out,
         "cost": total.cost,
