@@ -33,6 +33,9 @@ LOOKS = {  # suffix: (width, height, colour scheme)
 def once_round_the_loop(server: Prefloop) -> None:
     with server.api() as api:
         project = api.get("/projects").json()[0]["id"]
+        # The training makes a data set of its own; this one is to be held against it.
+        filters = {"simulated": "include", "method": "skill", "ties": "drop"}
+        api.post(f"/projects/{project}/snapshots", json={"name": "Weighed by skill", "filters": filters})
         wait(
             api,
             api.post(f"/projects/{project}/runs", json={"kind": "reward_model", "config": {}}).json()["id"],

@@ -135,6 +135,8 @@ def the_name(project: Project, model: RewardModel) -> None:
             st.badge(f"{found['machine_votes']:,} votes by machine", icon=":material/gavel:", color="orange")
         if found.get("partial"):
             st.badge("stopped early", icon=":material/cancel:", color="yellow")
+        if found.get("allowed_leaks"):
+            st.badge("data with a leak", icon=":material/leak_remove:", color="red")
         offered = not active and may("reward.activate")
         if offered and st.button(
             "Make it the active one", icon=":material/check:", key=f"activate_{model.id}"

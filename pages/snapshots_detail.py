@@ -179,7 +179,7 @@ def _figures(counts: Row, by_skill: bool) -> None:
         ),
         (
             "Annotators agree", percent(agreement["share"]),
-            f"{100 * agreement['low']:.1f} to {100 * agreement['high']:.1f}, n {agreement['n']:,} pairs" if agreement["n"] else "needs pairs with two votes",
+            _under(agreement, by_skill),
             "Of two votes on the same pair, how often they are the same. A model cannot be expected to agree with "
             "people more often than they do themselves. 95 % interval over pairs."
             + (f" {CHOSEN_BY_SKILL}" if by_skill else ""),
@@ -189,6 +189,13 @@ def _figures(counts: Row, by_skill: bool) -> None:
         with column.container(border=True, gap=None, height="stretch"):
             st.metric(label, value, help=help)
             st.caption(under)
+
+
+def _under(agreement: Row, by_skill: bool) -> str:
+    if not agreement["n"]:
+        return "needs pairs with two votes"
+    said = f"{100 * agreement['low']:.1f} to {100 * agreement['high']:.1f}, n {agreement['n']:,} pairs"
+    return said + (" · chosen by agreeing" if by_skill else "")
 
 
 def _checks(checks: list[Row]) -> None:

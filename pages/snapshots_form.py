@@ -171,7 +171,7 @@ def _labels(project: Project) -> dict[str, Any]:
         ties = choose(
             "Ties", TIES, "ties", "half",
             "Half: the label of a tie is one half. Both ways round: to train on, an even pair is there twice, once for "
-            "each side, each with half the weight; for losses that take no probabilities.",
+            "each side, each as half a pair; for losses that take no probabilities.",
         )  # fmt: skip
         margins = choose(
             "Margins", {"strength": "From strength", "none": "None"}, "margins", "strength",

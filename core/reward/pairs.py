@@ -21,6 +21,7 @@ class Pairs:
         self.rows = list(rows)
         self.q, self.margin, self.n = self.column("q"), self.column("margin"), self.column("n")
         self.weight = self.column("weight", 1.0)
+        self.share = self.column("share", 1.0)  # a tie that is there both ways round is half a pair each
         self.n_simulated, self.n_machine = self.column("n_simulated"), self.column("n_machine")
         self.votes = self._votes()
         self.rated_q, self.rated = rated(self.rows, criteria)
@@ -61,7 +62,7 @@ class Pairs:
         """For the trainer. With `numbers` (2n,), those of `sides` in the cache of frozen layers,
         these stand in the place of tokens."""
         count = len(self)
-        weight = self.weight if options.objective.weights == "skill" else np.ones(count)
+        weight = self.share * (self.weight if options.objective.weights == "skill" else 1.0)
         weight = weight / max(float(weight.mean()), 1e-12) if count else weight
         a: Any = self.a if numbers is None else numbers[:count, None].tolist()
         b: Any = self.b if numbers is None else numbers[count:, None].tolist()

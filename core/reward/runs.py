@@ -70,7 +70,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "simulated_by_default": chosen.simulated_by_default,
             "aggregation": chosen.filters.method,
             "allow_leaks": bool(config.get("allow_leaks", False)),
-            "leaks": [check["check"] for check in chosen.leaks],
+            "allowed_leaks": [check["check"] for check in chosen.leaks],
             "backbone": backbone,
             "max_length": length,
         },
@@ -155,8 +155,8 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
     model.simulated_share = float(result.get("simulated_share", 0.0))
     model.snapshot_id = run.config.get("snapshot")
     # A leak check that failed and was overridden by name stays with the model.
-    if leaks := run.config.get("leaks"):
-        model.metrics["leaks"] = leaks
+    if leaks := run.config.get("allowed_leaks"):
+        model.metrics["allowed_leaks"] = leaks
     session.add(model)
     if project.reward_model_id is None and not result.get("partial"):
         project.reward_model_id = model_id

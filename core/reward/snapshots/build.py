@@ -171,6 +171,7 @@ def _pair_rows(
             "margin": _rounded(found.margin[place]),
             "left_known": int(found.left_known[place]),
             "left_won": int(found.left_won[place]),
+            "share": 1.0,  # of the pair: half where it is there both ways round
             "weight": _rounded(found.weight[place] * scale),
             "count_a": int(found.a[place]),
             "count_b": int(found.b[place]),
@@ -183,9 +184,8 @@ def _pair_rows(
             "week": week_of(found.newest[place]),
         }
         if filters.ties == "both" and split == "train" and abs(q - 0.5) < EVEN:
-            half = row["weight"] / 2
-            yield {**row, "q": 1.0, "weight": half}
-            yield {**row, "q": 0.0, "weight": half}
+            yield {**row, "q": 1.0, "share": 0.5}
+            yield {**row, "q": 0.0, "share": 0.5}
         else:
             yield row
 

@@ -137,7 +137,8 @@ def _columns() -> list[str]:
         "## Columns", "",
         "`pairs.parquet`: `q` is the label, the probability that `response_a` is preferred; `n` votes are "
         "behind it (`count_a`, `count_b`, `count_tie`; `votes_…`: the same, weighted); `margin` is positive "
-        "where votes for `response_a` are stronger; `weight` goes by the skill of the annotators, mean 1 in "
+        "where votes for `response_a` are stronger; `share` is .5 for each of the two rows of a tie that is there "
+        "both ways round; `weight` goes by the skill of the annotators, mean 1 in "
         "the train split; `criteria` has label and votes by criterion. `votes.parquet`: a row for each vote; "
         "`left` is what stood on the left.",
     ]  # fmt: skip

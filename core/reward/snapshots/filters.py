@@ -29,7 +29,7 @@ class Filters(BaseModel):
     (`core.annotation.aggregation`). soft: the label is a probability; else the side it speaks
     for. ties: half (a tie speaks half for each), drop (tie votes, and pairs that stay even,
     are left out), both (as half; in the train split an even pair is there twice, once each way
-    round, each with half the weight, for losses that take no soft label). both_bad: ignore
+    round, each row as half a pair (`share`), for losses that take no soft label). both_bad: ignore
     (the votes say nothing about which is better) or drop (where more than half of a pair's
     votes say so, the pair is left out). margins: strength (Llama 2's, arXiv 2307.09288, table
     27) or none. split: groups (near-duplicates of an example stay with it) or stored (as the

@@ -34,6 +34,7 @@ PAIRS = pa.schema(
         *((name, _WHOLE) for name in ("n", "n_simulated", "n_machine")),
         ("margin", _REAL),
         *((name, _WHOLE) for name in ("left_known", "left_won")),
+        ("share", _REAL),
         ("weight", _REAL),
         *((name, _WHOLE) for name in ("count_a", "count_b", "count_tie")),
         *((name, _REAL) for name in ("votes_a", "votes_b", "votes_tie")),

@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
@@ -33,6 +34,7 @@ _BLOCK = 2_000_000  # candidates compared at a time
 _NO_WORD = re.compile(r"[\W_]+")
 
 
+@lru_cache(maxsize=1 << 15)  # the same texts are asked for by splits and checks, and by the next look
 def normalised(text: str) -> str:
     """Lower case, no punctuation, single spaces (Unicode's compatible forms made one). Texts
     of the same normal form are the same to every check. A text of nothing but signs stays."""
@@ -107,12 +109,12 @@ def _matrix(sets: list[set[str]]) -> sparse.csr_matrix:
     """(n, features) of ones, features in order of how rare they are."""
     often = Counter(feature for each in sets for feature in each)
     place = {feature: i for i, feature in enumerate(sorted(often, key=lambda name: (often[name], name)))}
-    columns = [sorted(place[feature] for feature in each) for each in sets]
-    ends = np.cumsum([0, *(len(each) for each in columns)])
-    flat = np.fromiter((column for each in columns for column in each), dtype=np.int64, count=int(ends[-1]))
-    return sparse.csr_matrix(
-        (np.ones(len(flat), dtype=np.int32), flat, ends), shape=(len(sets), max(1, len(place)))
-    )
+    ends = np.cumsum([0, *(len(each) for each in sets)])
+    flat = np.fromiter((place[feature] for each in sets for feature in each), np.int64, count=int(ends[-1]))
+    ones = np.ones(len(flat), dtype=np.int32)
+    rows = sparse.csr_matrix((ones, flat, ends), shape=(len(sets), max(1, len(place))))
+    rows.sort_indices()
+    return rows
 
 
 def _first_of_each(rows: sparse.csr_matrix, counts: np.ndarray) -> sparse.csr_matrix:

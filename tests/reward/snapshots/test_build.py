@@ -64,7 +64,7 @@ def test_ties_and_both_bad_become_what_was_asked():
     assert (left_out["even"], left_out["both_bad"]) == (1, 2)
     # Both ways round in the train split only, so that a tie held out is judged as one.
     both = rows([Asked("e", SUN, tie), Asked("f", "Geese?", tie, "test", a="1")], ties="both")
-    assert [(row["split"], row["q"], row["weight"]) for row in both.pairs] == [
+    assert [(row["split"], row["q"], row["share"]) for row in both.pairs] == [
         ("train", 1.0, 0.5), ("train", 0.0, 0.5), ("test", 0.5, 1.0),
     ]  # fmt: skip
     assert (both.counts["pairs"], both.counts["ties"], both.counts["rows"]) == (2, 2, 3)

@@ -83,7 +83,7 @@ def test_a_failed_leak_check_is_red_and_a_training_needs_a_word(db, admin, proje
     at.checkbox(key=f"allow_leaks_{leaky.id}").check().run()
     button(at, "Train").click().run()
     (run,) = list_runs(db, admin, project.id)
-    assert (run.config["snapshot"], run.config["leaks"]) == (leaky.id, ["left"])
+    assert (run.config["snapshot"], run.config["allowed_leaks"]) == (leaky.id, ["left"])
 
 
 def test_an_annotator_has_no_such_page(person, project, votes, open_page):

@@ -202,8 +202,11 @@ def test_a_leak_in_imported_comparisons_is_named_and_not_trained_on(place):
     with pytest.raises(Invalid, match=r"leak check.*Same text in two splits") as problem:
         train(snapshot=leaky.id)
     assert "allow_leaks" in problem.value.hint
-    assert train(snapshot=leaky.id, allow_leaks=True).config["leaks"] == ["same_text", "near_duplicates"]
-    assert train(snapshot=mended.id).config["leaks"] == []
+    assert train(snapshot=leaky.id, allow_leaks=True).config["allowed_leaks"] == [
+        "same_text",
+        "near_duplicates",
+    ]
+    assert train(snapshot=mended.id).config["allowed_leaks"] == []
 
 
 def test_sorted_comparisons_are_named(place):
@@ -269,14 +272,14 @@ def test_a_model_knows_its_data_set_and_keeps_a_leak_that_was_overridden(db, adm
 
     def again(session):
         found = session.get(Run, run.id)
-        found.config = {"snapshot": "s1", "leaks": ["left"]}
+        found.config = {"snapshot": "s1", "allowed_leaks": ["left"]}
         session.add(found)
         runs.finish(session, found, run_folder(run.id), told)
 
     db.write(again)
     with db.read() as session:
         model = session.get(RewardModel, told["reward_model_id"])
-    assert model.snapshot_id == "s1" and model.metrics["leaks"] == ["left"]
+    assert model.snapshot_id == "s1" and model.metrics["allowed_leaks"] == ["left"]
 
 
 # --- over HTTP -------------------------------------------------------------------------------
