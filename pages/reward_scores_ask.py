@@ -87,7 +87,7 @@ def the_form(project: Project) -> None:
 
 
 def _show(found: dict) -> None:
-    whose = f"by {found['model']['name']}"
+    whose = f"By {found['model']['name']}"
     scale = (
         "on the project's scale"
         if found["scale"]["kind"] == "project"
@@ -97,7 +97,7 @@ def _show(found: dict) -> None:
         pair = found["pairs"][0]
         with st.container(horizontal=True):
             st.metric(
-                "People prefer the first",
+                "Chance that people prefer the first",
                 percent(pair["p"]),
                 border=True,
                 help="Calibrated on the dev split.",

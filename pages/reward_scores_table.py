@@ -64,6 +64,8 @@ def filters(project: Project) -> dict[str, object]:
 
 def _said(found: Look) -> str:
     n = f"{found.total:,} of {len(found.everything):,} responses"
+    if found.total != len(found.everything):
+        n += " (coloured; all of them in grey)"
     if not found.total:
         return n
     mean = round(float(found.rewards.mean()), 2) + 0.0  # never “-0.00”
@@ -76,42 +78,52 @@ def _said(found: Look) -> str:
 
 
 def distribution(found: Look) -> alt.LayerChart:
-    """Counts by reward: those chosen, before all of the project."""
+    """Counts by reward; where some are chosen, shares of them beside those of all."""
     low, high = np.quantile(found.everything, [0.001, 0.999]) if len(found.everything) else (-1.0, 1.0)
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    parts = [("all responses", found.everything)]
-    if found.total != len(found.everything):
-        parts.append(("chosen", found.rewards))
+    some = found.total != len(found.everything)
+    parts = [("all responses", found.everything), *([("chosen", found.rewards)] if some else [])]
     rows = []
     for name, values in parts:
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         rows += [
-            {"which": name, "from": a, "to": b, "responses": int(n), "zero": 0}
+            {
+                "which": name,
+                "from": a,
+                "to": b,
+                "responses": int(n),
+                "height": n / max(1, len(values)) if some else int(n),
+                "zero": 0,
+            }
             for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
+    y = alt.Y(
+        "height:Q",
+        title="share of them" if some else "responses",
+        stack=None,
+        axis=alt.Axis(format="%") if some else alt.Axis(tickMinStep=1),
+    )
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("from:Q", title="reward", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="+.1f")),
+        x=alt.X(
+            "from:Q", title="reward", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="+.1f")
+        ),
         x2="to:Q",
-        y=alt.Y("responses:Q", title="responses", stack=None, axis=alt.Axis(tickMinStep=1)),
+        y=y,
         y2="zero:Q",
         tooltip=[
-            "which", alt.Tooltip("from", format="+.2f"), alt.Tooltip("to", format="+.2f"),
+            "which",
+            alt.Tooltip("from", format="+.2f"),
+            alt.Tooltip("to", format="+.2f"),
             alt.Tooltip("responses", format=","),
         ],
-    )  # fmt: skip
-    names = [name for name, _ in parts]
-    color = alt.Color(
-        "which:N",
-        title=None,
-        scale=alt.Scale(domain=names)
-        if len(names) == 1
-        else alt.Scale(domain=names, range=[GRAY, "#0f8a8a"]),
-        legend=alt.Legend(orient="top") if len(names) > 1 else None,
     )
-    mean = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 4], color=GRAY)
-    return alt.layer(base.mark_rect(opacity=0.75).encode(color=color), mean.encode(x="x:Q")).properties(
-        height=200
-    )
+    mean = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 4], color=GRAY).encode(x="x:Q")
+    if not some:
+        return alt.layer(base.mark_rect(opacity=0.75), mean).properties(height=200)
+    which = alt.datum.which
+    everything = base.transform_filter(which == "all responses").mark_rect(color=GRAY, opacity=0.45)
+    chosen = base.transform_filter(which == "chosen").mark_rect(opacity=0.75)
+    return alt.layer(everything, chosen, mean).properties(height=200)
 
 
 def _rows(project: Project, found: Look, chosen: dict[str, object]) -> None:
