@@ -201,3 +201,22 @@ def test_without_scores_the_page_says_where_to_make_them(db, folders, open_page)
     at = open_page(shop.who, "leaderboard.py", shop.project)
     at.segmented_control(key=f"opinion_{shop.project.id}").set_value("reward").run()
     assert not at.exception and "has not scored this project" in at.info[0].value
+
+
+def test_on_both_databases(any_db, folders):  # noqa: F811
+    from core.reward import keeping, stages
+    from core.reward.look import look
+
+    shop = Split(any_db, pairs=12)
+    shop.model(folders[0], "one", active=True)
+    keeping.keep_current(any_db, shop.who, shop.project.id, True)
+    keeping.ScoreKeeper(any_db).refresh()
+    (run,) = shop.rows(Run)
+    shop.carry_on(run.id)
+    keeping.ScoreKeeper(any_db).refresh()
+    shop.order = sorted({response.prompt_id for response in shop.rows(Response)})
+    shop.vote([0, 1, 2])
+    found = board(any_db, shop.who, shop.project.id)
+    assert len(found["items"]) == 3 and found["voted_pairs"] == 12
+    assert look(any_db, shop.who, shop.project.id, search="INPUT 3").total == 2
+    assert [one.stage for one in stages.versions(any_db, shop.who, shop.project.id)] == ["active"]

@@ -19,7 +19,7 @@ from core.reward import cards, stages
 from core.reward.download import model_zip
 from core.reward.upload import staging, upload_model
 from core.runs.service import run_folder
-from storage.tables import AuditEntry, Example, Pair, Project, RewardModel, Run, Vote
+from storage.tables import Annotator, AuditEntry, Example, Pair, Project, RewardModel, Run, Vote
 from tests.reward.test_pages import texts
 from tests.reward.test_scoring import Shop, folders  # noqa: F401
 
@@ -135,6 +135,8 @@ def votes_for(shop) -> None:
     """A vote on every pair; a third of the examples go to the dev and the test split each."""
 
     def work(session):
+        judge = Annotator(project_id=shop.project.id, name="judge")
+        session.add(judge)
         for place, example in enumerate(session.exec(select(Example).order_by(Example.id))):
             example.split = ("test", "dev", "train")[place % 3]
         for place, pair in enumerate(session.exec(select(Pair))):
@@ -143,7 +145,7 @@ def votes_for(shop) -> None:
                 Vote(
                     project_id=pair.project_id,
                     pair_id=pair.id,
-                    annotator_id="x",
+                    annotator_id=judge.id,
                     outcome="win",
                     winner=winner,
                 )
@@ -152,7 +154,7 @@ def votes_for(shop) -> None:
     shop.db.write(work)
 
 
-def test_an_upload_is_measured_judged_and_a_candidate(db, folders):  # noqa: F811
+def test_an_upload_is_measured_judged_and_a_candidate(db, folders, open_page):  # noqa: F811
     shop = Shop(db, pairs=24)
     votes_for(shop)
     shop.model(folders[1], "active", active=True)
@@ -184,6 +186,9 @@ def test_an_upload_is_measured_judged_and_a_candidate(db, folders):  # noqa: F81
     )
     assert (scores.mean(), scores.std()) == (pytest.approx(0, abs=0.1), pytest.approx(1, abs=0.1))
     assert list(staging().iterdir()) == []
+    make_active(shop, version.model.id)
+    at = open_page(shop.who, "reward_models.py", shop.project)
+    assert not at.exception and "which votes it was trained on is not known" in texts(at)
     # It can be used at once, and goes out and in again with its own card.
     data = b"".join(model_zip(db, shop.who, version.model.id)[1])
     again = take_in(shop, data, "")
@@ -191,6 +196,27 @@ def test_an_upload_is_measured_judged_and_a_candidate(db, folders):  # noqa: F81
     kept = json.loads((run_folder(again.id).artifacts / "model" / "reward.json").read_text())
     assert kept == card and again.result["card_was_there"]
     assert again.result["accuracy"] == pytest.approx(result["accuracy"])
+
+
+def make_active(shop, model_id: str) -> None:
+    def work(session):
+        session.get(Project, shop.project.id).reward_model_id = model_id
+
+    shop.db.write(work)
+
+
+def test_an_upload_without_votes_is_not_judged_and_says_so(shop, folders, open_page):  # noqa: F811
+    run = take_in(shop, zipped(folders[0], top="", leave_out=("reward.json",)), "plain")
+    assert run.status == "succeeded", run.error
+    assert run.result["accuracy"] is None and run.result["n_test"] == 0
+    assert any("It has not been judged" in note for note in run.result["notes"])
+    make_active(shop, run.result["reward_model_id"])
+    at = open_page(shop.who, "reward_models.py", shop.project)
+    assert not at.exception
+    table = next(item.value for item in at.dataframe if "Stage" in item.value)
+    assert list(table["Accuracy (95 % interval)"]) == ["not judged"] and list(table["From"]) == ["upload"]
+    card = cards.card_of(shop.db, shop.who, run.result["reward_model_id"]).generated
+    assert "has not been judged" in card and "Uploaded on" in card and "licence is not known" in card
 
 
 BAD_ZIPS = {
