@@ -13,6 +13,8 @@ import pytest
 
 from core.llm.protocol import HostSpec
 from core.optimize import work
+from core.optimize.methods import METHODS
+from core.optimize.protocol import FINISH_WORDS
 from core.runs.context import RunContext
 from core.runs.folder import write_json
 from tests.conftest import ROOT, SHARED_DATA
@@ -95,3 +97,36 @@ def sst2_inputs(folder, sizes):
                 )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), folder.inputs / "examples.parquet")
     write_json(folder.inputs / "host.json", HostSpec().as_dict())
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A random model of a few thousand weights: what it says makes no sense, and that is
+    what a method has to live with."""
+    from tests.llm.tiny import build
+
+    folder = build(tmp_path_factory.mktemp("tiny") / "model", context=2_048)
+    return HostSpec(model=str(folder), name="tiny", params={"dtype": "float32", "device": "cpu"})
+
+
+SMALL = {
+    "gepa": {"reflection_tokens": 32, "iterations": 4},
+    "ape": {"subsets": 1, "per_subset": 4, "rounds": 3},
+}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_ends_on_a_real_model(tmp_path, tiny, name):
+    folder = make_folder(
+        tmp_path / "r", method=name, calls=90, sizes=(6, 3, 4), finalists=1, host=tiny, **SMALL.get(name, {})
+    )
+    # Words the wrong way round: the tiny model happens to have the others right, and a method
+    # that learns from mistakes would have none to learn from.
+    words = {"0": "positive", "1": "negative"}
+    write_json(folder.inputs / "reward.json", {"kind": "labels", "words": words})
+    context = RunContext(folder)
+    result = work.run(context)
+    context.close()
+    assert result["finish_reason"] in FINISH_WORDS and result["calls"] <= 90
+    assert result["best"]["test"]["n"] == 4 and result["gain"] is not None
+    assert result["candidates"] > 1 or result["dropped"]  # it tried, and what was no use is counted
