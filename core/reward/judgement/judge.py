@@ -35,7 +35,7 @@ from core.runs.folder import write_json
 
 JUDGEMENT, PAIRS = "judgement.json", "test_pairs.parquet"
 DEV_PAIRS = 300
-TOPICS_FROM = 600  # inputs at most that topics are made of
+TOPICS_FROM = 400  # inputs at most that topics are made of
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Plan:
 PLANS = {
     plan.name: plan
     for plan in (
-        Plan("quick", 500, embedded=400, edited=30, sizes=4, orders=4, curve_s=10.0),
-        Plan("standard", 1_000, embedded=1_200, edited=60, sizes=5, orders=6, curve_s=20.0),
+        Plan("quick", 500, embedded=300, edited=25, sizes=4, orders=4, curve_s=10.0),
+        Plan("standard", 1_000, embedded=800, edited=40, sizes=5, orders=6, curve_s=20.0),
         Plan("thorough", 2_000, embedded=5_000, edited=200, sizes=7, orders=10, curve_s=180.0),
     )
 }
