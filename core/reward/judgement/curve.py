@@ -34,12 +34,12 @@ def curve_sizes(n: int, count: int) -> list[int]:
 
 def learning_curve(
     train: Sequence[Row], test: Judged, fit: Fit, *, learner: str, sizes: int, orders: int, seed: int = 0,
-    n_train: int | None = None, budget_s: float = float("inf"),
+    n_train: int | None = None, budget_s: float = float("inf"), give_up: bool = False,
     tell: Callable[[float], None] = lambda share: None, stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any] | None:  # fmt: skip
     """`n_train`: how many training pairs the model had, where `train` is only some of them.
-    None where there are too few pairs, where time or patience ended before two orders were
-    whole, or would (by what the first fits took) long after `budget_s`. See `core.reward.judgement` for what is answered."""
+    None where there are too few pairs, where somebody asked to stop before two orders were
+    whole, or, with `give_up`, where these would take far longer than `budget_s`. See `core.reward.judgement` for what is answered."""
     plan = curve_sizes(len(train), sizes)
     least = 2 * sum(plan)  # pairs that two whole orders are fitted on
     done = 0
@@ -58,7 +58,12 @@ def learning_curve(
             done += size
             # A learner too slow for even two orders is known after its first fits.
             spent = time.monotonic() - started
-            if done < least and spent > EARLY * budget_s and spent * least / done > LATE * budget_s:
+            if (
+                give_up
+                and done < least
+                and spent > EARLY * budget_s
+                and spent * least / done > LATE * budget_s
+            ):
                 return None
             tell((order + (number + 1) / len(plan)) / orders)
         if len(line) < len(plan):

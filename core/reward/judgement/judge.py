@@ -247,7 +247,7 @@ class _Work:
         """By the learner given, where it can be refitted in time; else on frozen embeddings."""
         found = None
         if self.fit is not None:
-            found = self.refitted(self.train_rows, self.fit, self.learner)
+            found = self.refitted(self.train_rows, self.fit, self.learner, give_up=True)
         if found is None and embedded is not None:
             found = self.refitted(
                 embedded.train, embedded.fit, f"logistic regression on frozen embeddings{self.embedder}"
@@ -263,10 +263,12 @@ class _Work:
                 )
         return found
 
-    def refitted(self, rows: Sequence[Row], fit: Fit, learner: str) -> dict[str, Any] | None:
+    def refitted(
+        self, rows: Sequence[Row], fit: Fit, learner: str, give_up: bool = False
+    ) -> dict[str, Any] | None:
         return learning_curve(
             rows, self.test, fit, learner=learner, sizes=self.plan.sizes, orders=self.plan.orders, seed=self.seed,
-            n_train=len(self.train_rows), budget_s=self.plan.curve_s,
+            n_train=len(self.train_rows), budget_s=self.plan.curve_s, give_up=give_up,
             tell=lambda share: self.tell(0.8 + 0.19 * share, "refitting on parts of the data"), stop=self.stop,
         )  # fmt: skip
 

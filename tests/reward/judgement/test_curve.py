@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from core.reward.judgement import curve
 from core.reward.judgement.curve import curve_sizes, learning_curve
 from core.reward.judgement.extrapolate import covariance, posterior, shape, spread_of_orders, summary
 from core.reward.judgement.logistic import Logistic
@@ -136,7 +135,7 @@ def test_a_learner_gets_better_with_more_pairs(data):
     assert last["pairs"] == 1_600 and last["low"] <= last["value"] <= last["high"]
 
 
-def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data, monkeypatch):
+def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data):
     train, test = data
     calls = []
 
@@ -147,7 +146,6 @@ def test_it_ends_when_it_is_asked_to_and_when_time_is_up(data, monkeypatch):
     stopped = learning_curve(train, test, slow, learner="", sizes=3, orders=9, stop=lambda: len(calls) >= 2)
     assert stopped is None and len(calls) == 2
     calls.clear()
-    monkeypatch.setattr(curve, "LATE", np.inf)  # late, and going on all the same
     short = learning_curve(train, test, slow, learner="", sizes=3, orders=9, budget_s=0.0)
     assert short["points"][0]["fits"] == 2 and len(calls) == 6  # two orders are the least
     assert learning_curve(train[:30], test, slow, learner="", sizes=3, orders=3) is None
@@ -162,5 +160,7 @@ def test_a_learner_too_slow_for_two_orders_is_given_up_after_its_first_fits(data
         time.sleep(0.05)
         return fit(rows, seed)
 
-    assert learning_curve(train, test, slow, learner="", sizes=5, orders=4, budget_s=0.15) is None
+    assert (
+        learning_curve(train, test, slow, learner="", sizes=5, orders=4, budget_s=0.15, give_up=True) is None
+    )
     assert calls == [25]  # .05 s for 25 of 1,550 pairs: 3 s in all, against .15
