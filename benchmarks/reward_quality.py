@@ -223,7 +223,8 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
             **gap,
             **{key: None if gap[key] is None else 100 * gap[key] for key in ("value", "low", "high")},
         }
-        said.append((row["title"].lower(), f"{rate(row['accuracy'])}; model {number(points, 1)} points"))
+        title = "words in common with the input" if row["name"] == "overlap" else row["title"].lower()
+        said.append((title, f"{rate(row['accuracy'])}; model {number(points, 1)} points"))
     people = found["people"]
     if people["several"]:
         said += [
@@ -267,7 +268,13 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Markdown, a column for each data set."""
     columns = {name: dict(lines(of["judgement"])) for name, of in found.items()}
-    titles = list(dict.fromkeys(title for rows in columns.values() for title in rows))
+    titles: list[str] = []
+    for rows in columns.values():  # each new title after the one that it follows
+        place = 0
+        for title in rows:
+            if title not in titles:
+                titles.insert(place, title)
+            place = titles.index(title) + 1
     head = ["", *columns]
     rows = [[title, *(of.get(title, "—") for of in columns.values())] for title in titles]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

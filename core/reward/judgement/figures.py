@@ -104,7 +104,8 @@ class Bootstrap:
         if not len(drawn) or not np.isfinite(value):
             return figure(value, None, None, count)
         low, high = np.quantile(drawn, [0.025, 0.975])
-        return figure(value, low, high, count)
+        # A statistic that resampling pushes one way (ECE, upwards) is still within its interval.
+        return figure(value, min(low, value), max(high, value), count)
 
 
 def mean_of(values: np.ndarray, kept: np.ndarray | None = None) -> Statistic:
