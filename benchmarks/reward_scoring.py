@@ -11,6 +11,7 @@ Started alone it makes a Prefloop of its own and trains the quick preset (minute
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -96,6 +97,7 @@ def main() -> None:
             api.close()
             if server:
                 server.stop()
+    found["load_average"] = round(os.getloadavg()[0], 1)  # what else the machine was doing
     print(json.dumps(found, indent=1))
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
