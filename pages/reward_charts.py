@@ -1,5 +1,6 @@
 """Charts of reward models: the loss curve, accuracy beside baselines, calibration."""
 
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
@@ -57,6 +58,9 @@ def loss_chart(points: pd.DataFrame, steps: int | None = None) -> alt.LayerChart
     ).properties(height=240)
 
 
+WRAP = 26  # characters of a label's line: on a phone the chart must keep some room
+LABELS = alt.Axis(ticks=False, labelExpr="split(datum.label, '\\n')", labelLineHeight=12, labelLimit=200)
+AXIS = 74  # pixels of an axis and its title, within a chart's height
 KINDS = {  # what a dot stands for -> its colour, the same wherever it is drawn
     "this": "#178f88",
     "other": "#d0703a",
@@ -73,7 +77,7 @@ def dots(
     shares: bool = True,
     at: float | None = 0.5,
     domain: tuple[float, float] | None = None,
-    height: int = 34,
+    height: int = 40,
 ) -> alt.LayerChart:
     """A point with its 95 % interval for each row, in their order. A row has name, value, low,
     high, n, and may have unit, kind (KINDS) and said, which the tooltip shows too; `at` draws a
@@ -87,7 +91,9 @@ def dots(
             "n": row["n"],
             "kind": row.get("kind") or "this",
             "said": row.get("said") or "",
-            "at": f"{row['name']} · n {row['n']:,}" + (f" {row['unit']}" if row.get("unit") else ""),
+            "at": "\n".join(
+                [*wrap(str(row["name"]), WRAP)[:2], f"n {row['n']:,} {row.get('unit') or ''}".strip()]
+            ),
         }
         for row in rows
         if row.get("value") is not None
@@ -107,7 +113,7 @@ def dots(
     if any(row["said"] for row in drawn):
         tooltip.append(alt.Tooltip("said:N", title="what it is"))
     base = alt.Chart(pd.DataFrame(drawn)).encode(
-        y=alt.Y("at:N", sort=None, title=None, axis=alt.Axis(labelLimit=230, ticks=False)),
+        y=alt.Y("at:N", sort=None, title=None, axis=LABELS),
         color=alt.Color(
             "kind:N", scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())), legend=None
         ),
@@ -121,7 +127,7 @@ def dots(
     if at is not None:
         line = alt.Chart(pd.DataFrame({"x": [at]})).mark_rule(strokeDash=[4, 4], color=GRAY)
         layers.insert(0, line.encode(x=alt.X("x:Q", scale=scale)))
-    return alt.layer(*layers).properties(height=height * max(1, len(drawn)) + 46)
+    return alt.layer(*layers).properties(height=height * max(1, len(drawn)) + AXIS)
 
 
 def reliability_chart(calibration: dict[str, Any]) -> alt.LayerChart:
@@ -206,7 +212,8 @@ def learning_chart(curve: dict[str, Any], what: str) -> alt.LayerChart:
     layers: list[Any] = []
     if len(fit):
         fit = fit.assign(kind="this")
-        inside, beyond = fit[fit["votes"] <= last], fit[fit["votes"] >= last]
+        inside = fit[fit["votes"] <= last]
+        beyond = fit[fit["votes"] >= (inside["votes"].max() if len(inside) else 0)]
         band = (
             alt.Chart(fit)
             .mark_area(opacity=0.15)

@@ -53,7 +53,7 @@ def the_warnings(found: Found) -> None:
     for note in notes[:3]:
         st.markdown(f":material/info: {plain(note)}")
     if len(notes) > 3:
-        with st.expander(f"{len(notes) - 3} more notes"):
+        with st.expander("1 more note" if len(notes) == 4 else f"{len(notes) - 3} more notes"):
             for note in notes[3:]:
                 st.markdown(f"- {plain(note)}")
 
@@ -145,7 +145,7 @@ def the_accuracy(found: Found) -> None:
         if _value(people.get(key)) is not None:
             kind = "people" if key == "one_out" else "this"
             rows.append({"name": name, **people[key], "kind": kind, "unit": "votes"})
-    st.altair_chart(dots(rows, "accuracy", height=30), width="stretch")
+    st.altair_chart(dots(rows, "accuracy"), width="stretch")
     if people.get("message"):
         st.caption(plain(people["message"]))
     ties = (found.get("n") or {}).get("ties")
@@ -170,9 +170,12 @@ def the_calibration(found: Found) -> None:
     ]  # fmt: skip
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
     temperature = calibration.get("temperature") or {}
+    said = f"Temperature {temperature['value']:.2f}" if _value(temperature) is not None else "Not scaled"
+    if temperature.get("low") is not None:
+        said += f" ({temperature['low']:.2f} to {temperature['high']:.2f})"
     st.caption(
-        f"Temperature {figure(temperature, share=False)} dev pairs. A coin has a log-loss of 0.693 and a Brier of 0.25. "
-        "Larger dots hold more pairs."
+        f"{said}, from {calibration.get('n_dev', 0):,} dev pairs. A coin has a log-loss of 0.693 and a Brier score of "
+        "0.25. Larger dots hold more pairs."
     )
 
 
@@ -242,7 +245,7 @@ def the_leanings(found: Found) -> None:
         ]
         if rows:
             st.altair_chart(
-                dots(rows, "rank correlation", shares=False, at=0.0, domain=(-1, 1), height=26),
+                dots(rows, "rank correlation", shares=False, at=0.0, domain=(-1, 1)),
                 width="stretch",
             )
             st.caption(

@@ -7,6 +7,7 @@ import streamlit as st
 from core.reward import mistakes
 from core.reward.mistakes import Mistake, Said
 from core.services import database
+from core.stats import wilson
 from pages.reward_reading import show_pair
 from pages.shared import ago, may, me, percent, plain, problems
 from storage.tables import Project, RewardModel
@@ -64,8 +65,6 @@ def what_came_back(found: list[Mistake]) -> None:
         )
     st.markdown(f":material/forward_to_inbox: **{'; '.join(parts)}.**")
     if n >= 5:
-        from core.stats import wilson
-
         low, high = wilson(back["model"], n)
         st.caption(
             f"New votes side with the model in {percent(back['model'] / n, low, high, n)} of these: about so many of "
@@ -122,7 +121,7 @@ def the_mistake(model: RewardModel, item: Mistake, place: int) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.checkbox(
-                f"**{place}** · gives the preferred response {item.p:.1%}",
+                f"**{place}** · gives what people prefer a chance of {item.p:.1%}",
                 key=_key(model, item),
                 disabled=bool(item.refused) or not may("reward.send_back"),
                 help=item.refused or None,
@@ -138,7 +137,7 @@ def the_mistake(model: RewardModel, item: Mistake, place: int) -> None:
             st.write("Its texts are no longer there.")
         facts = [f"label {item.q:.2f} for A (n {item.n:,})"]
         if item.length_difference:
-            longer = "A" if item.length_difference > 0 else "B"
+            longer = "A" if (item.length_difference > 0) == (item.preferred == "a") else "B"
             facts.append(f"{longer} is longer by {abs(item.length_difference):,.0f} characters")
         if item.cluster:
             facts.append(f"topic {item.cluster}")

@@ -1,6 +1,5 @@
 """Reward models: what there is to learn from, training, the registry."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -56,7 +55,7 @@ def the_data(people: Summary, everything: Summary) -> None:
             border=True,
             height="stretch",
         )
-    with st.popover("By split, and what is left out", width="content"):
+    with st.expander("By split, and what is left out"):
         rows = []
         for split, of in everything.splits.items():
             own = people.splits[split]
@@ -166,11 +165,15 @@ def show() -> None:
     if models:
         the_model(project, the_models(project, models), models, over_time)
     # What is asked of a reader first: without a model to train one, with one to know it.
-    with st.expander("Train another one", icon=":material/model_training:") if models else nullcontext():
+    train, files = (
+        st.tabs(["Train another one", "Versions and files"]) if models else (st.container(), st.container())
+    )
+    with train:
         the_data(people, everything)
         if not at_work:
             the_form(project, people, everything)
-    show_registry(project)
+    with files:
+        show_registry(project)
 
 
 with problems():

@@ -46,7 +46,8 @@ class Said:
 @dataclass(frozen=True)
 class Mistake:
     """A test pair of which the model prefers the other side than people: `preferred` a or b,
-    `d` score of a less b, `p` the chance it gave the side that people prefer. `sent`: times it
+    `d` score of a less b, `p` the chance it gave the side that people prefer,
+    `length_difference` characters of that side less the other's. `sent`: times it
     was sent back; `waiting`: a vote is on its way; `refused`: why it cannot be sent back."""
 
     pair_id: str
