@@ -34,7 +34,7 @@ def failed(session: Session, probing: Probing, probe: Probe, pair: Pair) -> None
         session, annotator.id, probe.project_id, _acted(session, annotator.id), probing.window
     )
     wrong = sum(not item.passed for item in recent)
-    acts = 0 < probing.failures <= wrong and not _stands(annotator, probing.action)
+    acts = probing.acts_on([bool(item.passed) for item in recent]) and not _stands(annotator, probing.action)
     if acts:
         _act(session, probing, annotator, wrong, len(recent))
     webhooks.emit(

@@ -1,6 +1,7 @@
 """What a lead sets about probes: qualification before real pairs, gold checks and hidden
 repeats later, and what follows when gold checks fail. A document in versions."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any, Literal
@@ -56,6 +57,10 @@ class Probing(BaseModel):
     def needed(self, asked: int) -> int:
         """How many of so many must be right."""
         return max(1, ceil(self.pass_mark * asked - 1e-9))
+
+    def acts_on(self, passed: Sequence[bool]) -> bool:
+        """Whether the newest `window` of these gold checks have one failure too many."""
+        return 0 < self.failures <= sum(not right for right in passed[-self.window :])
 
 
 def probing_in(session: Session, project_id: str) -> Probing | None:

@@ -6,6 +6,7 @@ random numbers. What was drawn is kept in memory only: after a restart a new blo
 which changes the rate by chance alone, up or down alike.
 """
 
+import random
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
@@ -32,9 +33,9 @@ class _Block:
 class Schedule:
     """By key (a person in a project, and a kind of probe)."""
 
-    def __init__(self, most: int = 50_000) -> None:
+    def __init__(self, most: int = 50_000, lot: random.Random | None = None) -> None:
         self._blocks: OrderedDict[Hashable, _Block] = OrderedDict()
-        self._most = most
+        self._most, self._random = most, lot
         self._lock = Lock()
 
     def step(self, key: Hashable, rate: float) -> bool:
@@ -63,10 +64,10 @@ class Schedule:
             return deque()
         block = self._blocks.get(key)
         if block is None or block.rate != rate:
-            block = self._blocks[key] = _begin(rate)
+            block = self._blocks[key] = _begin(rate, self._random or _lot)
         while len(block.ahead) < steps:
             if block.seen >= block.length:
-                block = self._blocks[key] = replace(_begin(rate), ahead=block.ahead)
+                block = self._blocks[key] = replace(_begin(rate, self._random or _lot), ahead=block.ahead)
             block.ahead.append(block.seen == block.place)
             block.seen += 1
         self._blocks.move_to_end(key)
@@ -80,7 +81,7 @@ def pick(options: Sequence[T]) -> T:
     return _lot.choice(options)
 
 
-def _begin(rate: float) -> _Block:
+def _begin(rate: float, lot: random.Random) -> _Block:
     whole, part = divmod(1 / rate, 1)
-    length = int(whole) + (_lot.random() < part)
-    return _Block(rate, length, _lot.randrange(length))
+    length = int(whole) + (lot.random() < part)
+    return _Block(rate, length, lot.randrange(length))
