@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, and_, case, cast, func, select
+from sqlalchemy import Float, and_, case, cast, func, select, true
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -192,23 +192,35 @@ def agreement(session: Session, project_id: str, annotator_id: str) -> Agreed:
         col(other.outcome) == col(mine.outcome),
         func.coalesce(col(other.winner), "") == func.coalesce(col(mine.winner), ""),
     )
-    share = cast(func.sum(case((same, 1), else_=0)), Float) / func.count()
-    pairs = (
-        select(share.label("share"))
-        .select_from(mine)
-        .join(other, and_(col(other.pair_id) == col(mine.pair_id), col(other.id) != col(mine.id)))
-        .where(
-            col(mine.project_id) == project_id,
-            col(mine.annotator_id) == annotator_id,
-            col(other.simulated).is_(False),
-            not_by_machine(project_id, other.annotator_id),
-            independent(mine),
-            independent(other),
-        )
-        .group_by(col(mine.id))
-        .subquery()
+    share = (cast(func.sum(case((same, 1), else_=0)), Float) / func.nullif(func.count(), 0)).label("share")
+    of_mine = (
+        col(mine.project_id) == project_id,
+        col(mine.annotator_id) == annotator_id,
+        independent(mine),
     )
+    of_other = (
+        col(other.pair_id) == col(mine.pair_id),
+        col(other.id) != col(mine.id),
+        col(other.simulated).is_(False),
+        not_by_machine(project_id, other.annotator_id),
+        independent(other),
+    )
+    query: Any
+    if session.get_bind().dialect.name == "postgresql":
+        # For a join PostgreSQL reads every vote there is; this it looks up by the index of the
+        # pair, for each vote of one's own.
+        beside = select(share).select_from(other).where(*of_other).correlate(mine).lateral()
+        query = select(beside.c.share).select_from(mine).join(beside, true()).where(*of_mine)
+    else:
+        query = (
+            select(share)
+            .select_from(mine)
+            .join(other, and_(*of_other))
+            .where(*of_mine)
+            .group_by(col(mine.id))
+        )
+    shares = query.subquery()
     compared, agreed = session.execute(
-        select(func.count(), func.coalesce(func.sum(pairs.c.share), 0.0)).select_from(pairs)
+        select(func.count(shares.c.share), func.coalesce(func.sum(shares.c.share), 0.0))
     ).one()
     return Agreed(int(compared), float(agreed))

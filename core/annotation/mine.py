@@ -1,5 +1,6 @@
 """My work: one's own votes, pace, goal for the day, and agreement with others."""
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -9,6 +10,7 @@ from core.annotation.asked import annotator_id_of
 from core.annotation.desk import desk_in
 from core.annotation.probing import probing_in
 from core.errors import Invalid
+from core.kept import Kept
 from core.projects import find_project
 from core.stats import wilson
 from storage import my_votes
@@ -18,6 +20,10 @@ from storage.my_votes import Filter, Past
 
 DAYS = 30
 MOST_ROWS = 200
+MANY = 1_000  # votes of one's own, for which comparing them with others' takes a while
+KEPT_S = 600
+
+_kept: Kept[my_votes.Agreed] = Kept(256)
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,12 @@ def my_work(db: Database, who: Principal, project_id: str) -> Work:
         ever = my_votes.by_day(session, annotator_id, probing_in(session, project.id) is not None)
         first = today - timedelta(days=DAYS - 1)
         days = [Day(moment.date(), votes, median) for moment, votes, median in ever if moment >= first]
-        agreement = None
-        if desk.show_agreement:
-            found = my_votes.agreement(session, project.id, annotator_id)
-            if found.compared:
-                share = found.agreed / found.compared
-                low, high = wilson(found.agreed, found.compared)
-                agreement = Agreement(share, low, high, found.compared)
+    total = sum(votes for _, votes, _ in ever)
+    agreement = _agreement(db, project.id, annotator_id, total) if desk.show_agreement else None
     done_today = next((day.votes for day in days if day.day == today.date()), 0)
     timed = [day for day in days if day.median_ms is not None]
     return Work(
-        votes=sum(votes for _, votes, _ in ever),
+        votes=total,
         today=done_today,
         goal=desk.daily_goal,
         median_ms=timed[-1].median_ms if timed else None,
@@ -111,6 +112,24 @@ def my_work(db: Database, who: Principal, project_id: str) -> Work:
         shows_agreement=desk.show_agreement,
         agreement=agreement,
     )
+
+
+def _agreement(db: Database, project_id: str, annotator_id: str, votes: int) -> Agreement | None:
+    """`votes`: how many they cast. With MANY and more, at most KEPT_S old."""
+
+    def count() -> my_votes.Agreed:
+        with db.read() as session:
+            return my_votes.agreement(session, project_id, annotator_id)
+
+    if votes >= MANY:
+        key = (db.url, project_id, annotator_id, int(time.time() / KEPT_S))
+        found = _kept.get(key, votes, count, meanwhile=True)
+    else:
+        found = count()
+    if not found.compared:
+        return None
+    low, high = wilson(found.agreed, found.compared)
+    return Agreement(found.agreed / found.compared, low, high, found.compared)
 
 
 def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -> list[str]:

@@ -1,6 +1,9 @@
 """The desk's routes as the annotate page calls them, the edit of a vote, demonstrations, and
 what a project sets."""
 
+import random
+import threading
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import select
@@ -8,8 +11,8 @@ from sqlmodel import select
 from api.desk import create_desk
 from core.annotation import demonstrations, desk, marks, mine, sitting, votes
 from core.errors import Forbidden, Invalid, NotFound
-from storage.my_votes import Filter
-from storage.tables import Demonstration, Slot, Vote, VoteHistory
+from storage.my_votes import Filter, agreement
+from storage.tables import Annotator, Demonstration, Pair, Slot, Vote, VoteHistory
 from tests.annotation.conftest import make_person, make_world
 from tests.annotation.test_votes import everything, expire
 
@@ -253,6 +256,86 @@ def test_my_work_counts_the_day_and_agreement_where_it_is_shown(any_db):
     assert shown.goal == 5 and (shown.agreement.value, shown.agreement.n) == (0.5, 4)
     assert shown.agreement.low < 0.5 < shown.agreement.high
     assert mine.my_work(any_db, people[2], made.project.id).agreement.value == 0.0
+
+
+def test_agreement_of_many_votes_is_kept_and_follows_ones_own(db, monkeypatch):
+    made = make_world(db, pairs=5, votes=2)
+    one, other, lead = make_person(db, "one"), make_person(db, "other"), make_person(db, "lead", "lead")
+    desk.set_desk(db, lead, made.project.id, show_agreement=True)
+
+    def vote(who, times):
+        for _ in range(times):
+            claim = votes.claim(db, who, made.project.id)
+            votes.cast(db, who, claim.pair_id, claim.lease, "tie")
+
+    counted = []
+    count = mine.my_votes.agreement
+    monkeypatch.setattr(mine.my_votes, "agreement", lambda *args: counted.append(1) or count(*args))
+    monkeypatch.setattr(mine, "MANY", 3)
+    monkeypatch.setattr(mine.time, "time", lambda: 6_000.0)
+    vote(other, 5)
+    vote(one, 2)
+    assert mine.my_work(db, one, made.project.id).agreement.n == 2
+    vote(one, 1)
+    assert [mine.my_work(db, one, made.project.id).agreement.n for _ in range(3)] == [3, 3, 3]
+    assert len(counted) == 2, "once while they were few, once for all three"
+    vote(one, 1)
+    mine.my_work(db, one, made.project.id)  # as it was, and counted anew beside
+    for thread in threading.enumerate():
+        if thread.name == "kept":
+            thread.join(10)
+    assert mine.my_work(db, one, made.project.id).agreement.n == 4 and len(counted) == 3
+    monkeypatch.setattr(mine.time, "time", lambda: 6_600.0)
+    mine.my_work(db, one, made.project.id)
+    assert len(counted) == 4, "never older than that"
+
+
+def test_agreement_is_what_going_through_the_votes_one_by_one_gives(any_db):
+    """Votes of people, simulations, a machine judge and an adjudicator, by lot."""
+    rng = random.Random(1)
+    made = make_world(any_db, pairs=25, votes=1)
+    judges = [
+        Annotator(project_id=made.project.id, name=f"j{i}", simulated=i == 4, machine=i == 5)
+        for i in range(7)
+    ]
+
+    def work(session):
+        session.add_all(judges)
+        for pair_id in made.pairs:
+            pair = session.get(Pair, pair_id)
+            for judge in rng.sample(judges, rng.randrange(7)):
+                winner = rng.choice([pair.response_a, pair.response_b, None])
+                session.add(
+                    Vote(
+                        project_id=made.project.id,
+                        pair_id=pair_id,
+                        annotator_id=judge.id,
+                        outcome="win" if winner else rng.choice(["tie", "both_bad"]),
+                        winner=winner,
+                        simulated=judge.simulated,
+                        source="adjudication" if judge is judges[6] and rng.random() < 0.5 else "page",
+                    )
+                )
+
+    any_db.write(work)
+    with any_db.read() as session:
+        cast = list(session.exec(select(Vote)))
+        found = {judge.id: agreement(session, made.project.id, judge.id) for judge in judges}
+    left_out = {judge.id for judge in judges if judge.machine or judge.simulated}
+    for judge in judges:
+        shares = []
+        for vote in cast:
+            others = [
+                (other.outcome, other.winner)
+                for other in cast
+                if other.pair_id == vote.pair_id
+                and other.annotator_id not in left_out | {judge.id}
+                and other.source == "page"
+            ]
+            if vote.annotator_id == judge.id and vote.source == "page" and others:
+                shares.append(others.count((vote.outcome, vote.winner)) / len(others))
+        assert found[judge.id].compared == len(shares) > 5
+        assert found[judge.id].agreed == pytest.approx(sum(shares))
 
 
 # --- demonstrations ------------------------------------------------------------------------
