@@ -5,7 +5,7 @@ what was read true until it is written."""
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +29,13 @@ class Waiting:
     slot_id: str
     pair_id: str
     audience: str | None
+    front: float | None
+    position: float
+
+    @property
+    def place(self) -> tuple[bool, float, float, str]:
+        """What is claimed first is smaller."""
+        return self.front is None, self.front or 0.0, self.position, self.slot_id
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,13 @@ class Leased:
 
 @dataclass(frozen=True)
 class Lease:
-    """A slot that is to be leased."""
+    """A slot that is to be leased, at that moment."""
 
     slot_id: str
     annotator_id: str
     lease: str
     a_left: bool
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,15 @@ class Content:
     text_b: str
 
 
-def waiting(session: Session, project_id: str, at: datetime, most: int) -> list[Waiting]:
-    """The slots that would be claimed first, in that order."""
+def waiting(
+    session: Session, project_id: str, at: datetime, audience: str | None, most: int
+) -> list[Waiting]:
+    """The slots for this audience (None: for everybody) that would be claimed first, in that
+    order."""
+    theirs = col(Slot.audience).is_(None) if audience is None else col(Slot.audience) == audience
     query = (
-        sa_select(col(Slot.id), col(Slot.pair_id), col(Slot.audience))
-        .where(scanned(col(Slot.project_id)) == project_id, free_at(at))
+        sa_select(col(Slot.id), col(Slot.pair_id), col(Slot.audience), col(Slot.front), col(Slot.position))
+        .where(scanned(col(Slot.project_id)) == project_id, free_at(at), theirs)
         .order_by(col(Slot.front).asc().nulls_last(), col(Slot.position), col(Slot.id))
         .limit(most)
     )
@@ -131,11 +143,7 @@ def lease(session: Session, leases: Sequence[Lease], at: datetime, until: dateti
             "annotator_id": [item.annotator_id for item in leases],
             "lease": [item.lease for item in leases],
             "a_left": [item.a_left for item in leases],
-            # One after the other, so that they are shown in the order they were given.
-            "leased_at": pa.array(
-                [at + timedelta(microseconds=place) for place in range(len(leases))],
-                pa.timestamp("us", tz="UTC"),
-            ),
+            "leased_at": pa.array([item.at for item in leases], pa.timestamp("us", tz="UTC")),
             "expires_at": pa.array([until] * len(leases), pa.timestamp("us", tz="UTC")),
         }
     )

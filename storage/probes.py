@@ -45,11 +45,23 @@ def open_ones(session: Session, project_id: str, annotator_id: str) -> list[Prob
     return found
 
 
-def who_hold_one(session: Session, annotator_ids: Sequence[str]) -> set[str]:
-    query = sa_select(col(Probe.annotator_id)).where(
-        col(Probe.annotator_id).in_(annotator_ids), col(Probe.answered_at).is_(None)
+def open_of(session: Session, annotator_ids: Sequence[str]) -> dict[str, list[Probe]]:
+    """What each of these annotators holds, in the order it is to be shown."""
+    query = (
+        select(Probe)
+        .where(col(Probe.annotator_id).in_(annotator_ids), col(Probe.answered_at).is_(None))
+        .order_by(col(Probe.leased_at), col(Probe.id))
     )
-    return set(session.scalars(query.distinct()))
+    found: dict[str, list[Probe]] = {}
+    for probe in session.exec(query):
+        found.setdefault(probe.annotator_id, []).append(probe)
+    return found
+
+
+def unanswered(session: Session, leases: Sequence[str]) -> dict[str, Probe]:
+    """By lease, those of these that hold a probe."""
+    query = select(Probe).where(col(Probe.lease).in_(leases), col(Probe.answered_at).is_(None))
+    return {probe.lease: probe for probe in session.exec(query)}
 
 
 def prolong(
@@ -64,6 +76,15 @@ def prolong(
         which.append(col(Probe.lease).in_(leases))
     session.execute(
         update(Probe).where(*which).values(expires_at=until), execution_options={"synchronize_session": False}
+    )
+
+
+def prolong_of(session: Session, annotator_ids: Sequence[str], until: datetime) -> None:
+    session.execute(
+        update(Probe)
+        .where(col(Probe.annotator_id).in_(annotator_ids), col(Probe.answered_at).is_(None))
+        .values(expires_at=until),
+        execution_options={"synchronize_session": False},
     )
 
 

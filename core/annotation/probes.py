@@ -85,6 +85,11 @@ def in_order(session: Session, slots: Sequence[S], probes: Sequence[Held]) -> li
     return [item for *_, item in sorted(both, key=lambda entry: entry[:2])]
 
 
+def prolong_all(session: Session, annotators: Sequence[Annotator], until: datetime) -> None:
+    """Let everything these hold as probes run until then."""
+    stored.prolong_of(session, [annotator.id for annotator in annotators], until)
+
+
 def prolong(
     session: Session, project_id: str, annotator_id: str, until: datetime, leases: Sequence[str]
 ) -> set[str]:
@@ -119,6 +124,47 @@ def draw(
         session, project.id, annotator.id, now(), annotator.audiences or ()
     ):
         return Drawn()
+    return Drawn(_one_of(session, probing, annotator, until, due))
+
+
+def hidden_of(session: Session, annotators: Sequence[Annotator]) -> dict[str, list[Held]]:
+    """For claims that are done together: of these annotators, those who have nothing to do
+    with training, each with the hidden probes they hold, the first leased first. Who is left
+    out asks alone, through `held` and `draw`."""
+    found: dict[str, list[Held]] = {}
+    looked: list[str] = []
+    for annotator in annotators:
+        probing = probing_in(session, annotator.project_id)
+        if probing is None or annotator.simulated or annotator.machine:
+            found[annotator.id] = []
+        elif not qualification.needed(session, probing, annotator):
+            looked.append(annotator.id)
+    on_desks = stored.open_of(session, looked) if looked else {}
+    for key in looked:
+        mine = on_desks.get(key, [])
+        if all(probe.kind in stored.HIDDEN for probe in mine):
+            found[key] = [_held(session, probe) for probe in mine]
+    return found
+
+
+def draw_hidden(session: Session, annotator: Annotator, until: datetime, at: datetime) -> Held | None:
+    """For claims that are done together, of those whom `hidden_of` names: a probe in place of
+    an ordinary pair that could be given now, when one is due."""
+    probing = probing_in(session, annotator.project_id)
+    if probing is None or annotator.simulated or annotator.machine:
+        return None
+    due = _due(annotator, probing)
+    return _one_of(session, probing, annotator, until, due, at) if due else None
+
+
+def _one_of(
+    session: Session,
+    probing: Probing,
+    annotator: Annotator,
+    until: datetime,
+    due: Sequence[str],
+    at: datetime | None = None,
+) -> Held | None:
     for kind in due:
         _schedule.settle((annotator.id, kind))
         probe = (
@@ -127,33 +173,11 @@ def draw(
             else _repeat(session, probing, annotator, until)
         )
         if probe is not None:
+            probe.leased_at = at or probe.leased_at
             session.add(probe)
             session.flush()
-            return Drawn(_held(session, probe))
-    return Drawn()
-
-
-def ordinary(session: Session, wishes: Sequence[tuple[Annotator, int]]) -> set[str]:
-    """Of annotators of whom each wants so many more pairs, the ids of those who get ordinary
-    ones only: nothing of theirs is a probe now, and none is due. For claims that are done
-    together; who is not among them asks alone, through `held` and `draw`."""
-    plain: set[str] = set()
-    looked: list[tuple[Annotator, Probing, int]] = []
-    for annotator, missing in wishes:
-        probing = probing_in(session, annotator.project_id)
-        if probing is None or annotator.simulated or annotator.machine:
-            plain.add(annotator.id)
-        elif not qualification.needed(session, probing, annotator):
-            looked.append((annotator, probing, missing))
-    # Who holds one misses fewer than it seems; and whoever asks alone takes the steps there.
-    holders = stored.who_hold_one(session, [annotator.id for annotator, *_ in looked]) if looked else ()
-    for annotator, probing, missing in looked:
-        due = [_schedule.due_within(key, rate, missing) for key, rate in _kinds(annotator, probing)]
-        if annotator.id not in holders and not any(due):
-            plain.add(annotator.id)
-            for _ in range(missing):
-                _due(annotator, probing)
-    return plain
+            return _held(session, probe)
+    return None
 
 
 def _kinds(annotator: Annotator, probing: Probing) -> list[tuple[tuple[str, str], float]]:
@@ -177,11 +201,30 @@ def answer(
         return None
     if probe.answered_at is not None and probe.outcome is None:
         return None
-    left, right = _sides(pair, probe)
     if probe.outcome is not None:
         before = _as_vote(session, probe, sent.source)
         check_same(before, sent.choice, sent.strength, marks, sent.reason)
         return before
+    return say(session, project, pair, probe, sent, marks)
+
+
+def unanswered(session: Session, sent: Sequence[VoteSent]) -> dict[str, Probe]:
+    """For votes that are sent together: by lease, the hidden probes that these answer, each
+    on a lease of its sender's own."""
+    found = stored.unanswered(session, [one.lease for one in sent])
+    return {
+        one.lease: probe
+        for one in sent
+        if (probe := found.get(one.lease)) is not None
+        and probe.kind in stored.HIDDEN
+        and shown_id(probe) == one.pair_id
+        and probe.annotator_id == annotator_id_of(probe.project_id, one.who)
+    }
+
+
+def say(session: Session, project: Project, pair: Pair, probe: Probe, sent: VoteSent, marks: Marks) -> Vote:
+    """What `answer` does with a probe that nobody has answered yet."""
+    left, right = _sides(pair, probe)
     probe.outcome = "win" if sent.choice in ("left", "right") else sent.choice
     probe.winner = {"left": left, "right": right}.get(sent.choice)
     probe.strength, probe.reason, probe.duration_ms = sent.strength, sent.reason, sent.duration_ms
@@ -197,7 +240,7 @@ def answer(
         session, sent.who, "probe.answer", "probe", probe.id, project.id,
         kind=probe.kind, pair=pair.id, passed=probe.passed,
     )  # fmt: skip
-    annotator = session.get(Annotator, annotator_id)
+    annotator = session.get(Annotator, probe.annotator_id)
     probing = probing_in(session, project.id) or Probing()
     if annotator is not None and probe.kind == "training":
         qualification.answered(session, annotator, probe)

@@ -8,10 +8,9 @@ which changes the rate by chance alone, up or down alike.
 
 import random
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass
 from threading import Lock
 from typing import TypeVar
 
@@ -21,13 +20,11 @@ T = TypeVar("T")
 
 @dataclass
 class _Block:
-    """`ahead`: what the next steps are, as far as somebody has asked."""
-
     rate: float
     length: int
     place: int
     seen: int = 0
-    ahead: deque[bool] = field(default_factory=deque)
+    pending: bool = False
 
 
 class Schedule:
@@ -42,38 +39,27 @@ class Schedule:
         """One more pair is given; answers whether a probe is due. Then it is, without a step
         more, until `settle`."""
         with self._lock:
-            ahead = self._looked(key, rate, 1)
-            return bool(ahead) and (ahead[0] or ahead.popleft())
-
-    def due_within(self, key: Hashable, rate: float, steps: int) -> bool:
-        """Whether a probe is due in the next so many steps, none of which is taken."""
-        with self._lock:
-            return any(islice(self._looked(key, rate, steps), steps))
+            if rate <= 0:
+                self._blocks.pop(key, None)
+                return False
+            block = self._blocks.get(key)
+            if block is not None and block.rate == rate and block.pending:
+                return True  # it takes the place that was counted already
+            if block is None or block.rate != rate or block.seen >= block.length:
+                block = _begin(rate, self._random or _lot)
+            block.pending = block.seen == block.place
+            block.seen += 1
+            self._blocks[key] = block
+            self._blocks.move_to_end(key)
+            while len(self._blocks) > self._most:
+                self._blocks.popitem(last=False)
+            return block.pending
 
     def settle(self, key: Hashable) -> None:
         """The probe was given, or there is none to give."""
         with self._lock:
-            block = self._blocks.get(key)
-            if block is not None and block.ahead and block.ahead[0]:
-                block.ahead.popleft()
-
-    def _looked(self, key: Hashable, rate: float, steps: int) -> deque[bool]:
-        """What at least the next so many steps are; empty where the rate is none."""
-        if rate <= 0:
-            self._blocks.pop(key, None)
-            return deque()
-        block = self._blocks.get(key)
-        if block is None or block.rate != rate:
-            block = self._blocks[key] = _begin(rate, self._random or _lot)
-        while len(block.ahead) < steps:
-            if block.seen >= block.length:
-                block = self._blocks[key] = replace(_begin(rate, self._random or _lot), ahead=block.ahead)
-            block.ahead.append(block.seen == block.place)
-            block.seen += 1
-        self._blocks.move_to_end(key)
-        while len(self._blocks) > self._most:
-            self._blocks.popitem(last=False)
-        return block.ahead
+            if key in self._blocks:
+                self._blocks[key].pending = False
 
 
 def pick(options: Sequence[T]) -> T:

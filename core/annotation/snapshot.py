@@ -8,6 +8,7 @@ the same is noticed, and costs nobody a vote.
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -22,10 +23,26 @@ from storage.claims import Held
 from storage.pairs import annotators_of_users
 from storage.tables import Annotator, Project
 
-LINE = 1_000  # slots read ahead of the claims
+LINE = 1_000  # slots read ahead of the claims, of each audience
 CONTENTS = 3_000  # pairs whose texts are kept
 AHEAD = 300  # of them, looked up before they are claimed
 AT_MOST = timedelta(seconds=30)  # a line is read anew after this, come what may
+
+
+@dataclass
+class _Read:
+    """Of an audience's slots, how many are `left` in the line, and the place of the `last` that
+    was read; None when there are no more behind it."""
+
+    left: int
+    last: tuple[bool, float, float, str] | None
+
+    def enough(self, wanted: int) -> bool:
+        return self.last is None or self.left >= wanted
+
+
+def _audiences(annotator: Annotator) -> set[str | None]:
+    return {None, *(annotator.audiences or ())}
 
 
 class Snapshot:
@@ -40,7 +57,7 @@ class Snapshot:
         self.held: dict[str, list[Held]] = {}
         self.line: dict[str, bulk.Waiting] = {}
         self.judged: set[tuple[str, str]] = set()
-        self.whole = False  # nothing is free that is not in the line
+        self._read: dict[str | None, _Read] = {}  # by audience
         self.good_until: datetime | None = None
 
     def meet(self, session: Session, people: Collection[Principal]) -> None:
@@ -56,37 +73,58 @@ class Snapshot:
                 self.annotators[annotator.id] = annotator
                 self.held[annotator.id] = held.get(annotator.id, [])
 
-    def look(self, session: Session, wanted: int, at: datetime) -> None:
-        """Have at least `wanted` slots in the line, when there are that many."""
-        enough = self.whole or len(self.line) >= wanted
+    def look(self, session: Session, wanted: int, at: datetime, people: Collection[Annotator]) -> None:
+        """Have at least `wanted` slots in the line for each audience of these people, when there
+        are that many."""
+        audiences = {audience for annotator in people for audience in _audiences(annotator)}
+        enough = all(name in self._read and self._read[name].enough(wanted) for name in audiences)
         if enough and self.good_until is not None and at < self.good_until:
             return
-        slots = bulk.waiting(session, self.project.id, at, LINE + wanted)
-        self.line = {slot.slot_id: slot for slot in slots}
-        self.whole = len(slots) < LINE + wanted
+        # Each audience by itself: slots that are for others only must not fill the line.
+        slots: list[bulk.Waiting] = []
+        for name in audiences | set(self._read):
+            found = bulk.waiting(session, self.project.id, at, name, LINE + wanted)
+            last = found[-1].place if len(found) == LINE + wanted else None
+            self._read[name] = _Read(len(found), last)
+            slots += found
+        self.line = {slot.slot_id: slot for slot in sorted(slots, key=lambda slot: slot.place)}
         self.judged = bulk.judged(session, {slot.pair_id for slot in slots})
         # A slot whose lease had run out may be in the line and still be its holder's: both are so
         # until somebody takes it.
         runs_out = bulk.next_to_run_out(session, self.project.id, at)
         self.good_until = min(filter(None, (at + AT_MOST, runs_out)))
 
-    def candidates(self, annotator: Annotator, taken: Collection[str]) -> Iterator[bulk.Waiting]:
+    def whole(self, annotator: Annotator) -> bool:
+        """Nothing that this annotator may have is free and not in the line."""
+        return all(name in self._read and self._read[name].last is None for name in _audiences(annotator))
+
+    def candidates(self, annotator: Annotator) -> Iterator[bulk.Waiting]:
         """Slots this annotator may have, in order, each pair once."""
         own = {held.pair_id for held in self.held[annotator.id]}
-        audiences = annotator.audiences or ()
+        audiences = _audiences(annotator)
+        # Behind the last that was read for one audience may stand more of its slots.
+        ends = [read.last for name in audiences if (read := self._read.get(name)) and read.last is not None]
+        end = min(ends, default=None)
         for slot in self.line.values():
+            if end is not None and slot.place > end:
+                return
             if (
-                slot.slot_id not in taken
+                slot.audience in audiences
                 and slot.pair_id not in own
-                and (slot.audience is None or slot.audience in audiences)
                 and (annotator.id, slot.pair_id) not in self.judged
             ):
                 own.add(slot.pair_id)
                 yield slot
 
+    def taken(self, slot_id: str) -> None:
+        """This slot is not in the line any more, if it was."""
+        slot = self.line.pop(slot_id, None)
+        if slot is not None:
+            self._read[slot.audience].left -= 1
+
     def leased(self, lease: bulk.Lease, slot: bulk.Waiting, until: datetime) -> Held:
         """The slot has gone to this annotator, and from whoever's lease on it had run out."""
-        self.line.pop(slot.slot_id, None)
+        self.taken(slot.slot_id)
         for others in self.held.values():
             others[:] = [held for held in others if held.slot_id != slot.slot_id]
         held = Held(slot.slot_id, slot.pair_id, lease.lease, lease.a_left, until, slot.audience)
@@ -95,7 +133,7 @@ class Snapshot:
 
     def voted(self, annotator_id: str, held: Held) -> None:
         self.judged.add((annotator_id, held.pair_id))
-        self.line.pop(held.slot_id, None)  # where it was if its lease had run out
+        self.taken(held.slot_id)  # in the line if its lease had run out
         if annotator_id in self.held:
             mine = self.held[annotator_id]
             mine[:] = [other for other in mine if other.slot_id != held.slot_id]

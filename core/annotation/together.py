@@ -2,8 +2,8 @@
 commit, and each step of it one statement for everybody (DuckDB).
 
 Only what is ordinary is done here: a claim by a known annotator, a vote on a lease that
-holds. Whatever is not (a repeated vote, a lost lease, a first claim, nothing free in sight)
-is done alone afterwards, by the code that PostgreSQL always uses, which also says what was
+holds, with gold checks and hidden repeats among them. Whatever is not (a repeated vote, a lost
+lease, a training set, an adjudication, nothing free in sight) is done alone afterwards, by the code that PostgreSQL always uses, which also says what was
 wrong. So there is one place that decides, and this one only saves time.
 """
 
@@ -38,7 +38,7 @@ from storage.database import Database
 from storage.group_commit import GroupCommit
 from storage.groups import ADJUDICATOR
 from storage.ids import now
-from storage.tables import Annotator, AuditEntry, Vote
+from storage.tables import Annotator, AuditEntry, Pair, Vote
 
 Asked = PairsAsked | VoteSent
 
@@ -124,7 +124,7 @@ class _Wish:
     place: int
     snapshot: Snapshot
     annotator: Annotator
-    held: list[Held]
+    held: list[Held | probes.Held]
     missing: int
 
 
@@ -134,7 +134,7 @@ class _Unit:
     def __init__(self, session: Session, snapshots: Snapshots) -> None:
         self.session = session
         self.snapshots = snapshots
-        self.at = now()
+        self.at = self.moment = now()
         self.until = self.at + timedelta(minutes=get_settings().lease_minutes)
 
     def cast(self, sent: Sequence[tuple[int, VoteSent]], results: list[Result]) -> None:
@@ -145,8 +145,11 @@ class _Unit:
         votes: list[Vote] = []
         entries: list[AuditEntry] = []
         closed: list[tuple[Snapshot, str, Held]] = []
+        unknown: list[tuple[int, VoteSent]] = []
         for place, one in sent:
             snapshot, annotator_id, held = holding.get(one.lease, (None, "", None))
+            if held is None:
+                unknown.append((place, one))
             if snapshot is None or held is None or held.pair_id != one.pair_id or one.pair_id not in shown:
                 continue
             if held.audience == ADJUDICATOR:
@@ -180,6 +183,39 @@ class _Unit:
             if room.after_votes(self.session, votes):
                 self.snapshots.forget()  # slots were opened or closed
             webhooks.after_votes(self.session, votes)
+        if unknown:
+            self.answer_probes(unknown, results)
+
+    def answer_probes(self, sent: Sequence[tuple[int, VoteSent]], results: list[Result]) -> None:
+        """Of these, whose leases hold no slot, those that answer a hidden probe."""
+        found = probes.unanswered(self.session, [one for _, one in sent])
+        changed = False
+        for place, one in sent:
+            probe = found.get(one.lease)
+            snapshot = self.snapshots.of(self.session, probe.project_id) if probe else None
+            pair = self.session.get(Pair, probe.pair_id) if probe and snapshot else None
+            if probe is None or snapshot is None or pair is None:
+                continue
+            try:
+                marks = checked_marks(snapshot.project, snapshot.desk, one.criteria)
+            except PrefloopError as problem:
+                results[place] = problem
+                continue
+            results[place] = probes.say(self.session, snapshot.project, pair, probe, one, marks)
+            # A failed check may have paused its annotator, or left their votes out.
+            changed |= (
+                probe.kind == "gold" and not probe.passed and self.differs(snapshot, probe.annotator_id)
+            )
+        if changed:
+            self.snapshots.forget()
+
+    def differs(self, snapshot: Snapshot, annotator_id: str) -> bool:
+        known, stands = snapshot.annotators.get(annotator_id), self.session.get(Annotator, annotator_id)
+        return (
+            known is None
+            or stands is None
+            or (known.paused_at, known.excluded_at) != (stands.paused_at, stands.excluded_at)
+        )
 
     def claim(self, asked: Sequence[tuple[int, PairsAsked]], results: list[Result]) -> None:
         if not asked:
@@ -191,7 +227,7 @@ class _Unit:
         if given:
             bulk.lease(self.session, given, self.at, self.until)
         # Who misses something may still find it further back; what was given to them is theirs.
-        wishes = [wish for wish in wishes if not wish.missing or wish.snapshot.whole]
+        wishes = [wish for wish in wishes if not wish.missing or wish.snapshot.whole(wish.annotator)]
         pairs = {held.pair_id for wish in wishes for held in wish.held}
         shown = self.snapshots.contents(self.session, pairs)
         for wish in wishes:
@@ -200,13 +236,14 @@ class _Unit:
 
     def wishes(self, asked: Sequence[tuple[int, PairsAsked]], results: list[Result]) -> list[_Wish]:
         """Who may have pairs, with those they hold already, whose leases are prolonged."""
-        wishes = []
+        wishes: list[_Wish] = []
         for project_id in {one.project_id for _, one in asked}:
             snapshot = self.snapshots.of(self.session, project_id)
             if snapshot is None:
                 continue
             here = [(place, one) for place, one in asked if one.project_id == project_id]
             snapshot.meet(self.session, [one.who for _, one in here])
+            able: list[tuple[int, PairsAsked, Annotator]] = []
             for place, one in here:
                 annotator = snapshot.annotators[annotator_id_of(project_id, one.who)]
                 try:
@@ -215,42 +252,65 @@ class _Unit:
                 except PrefloopError as problem:
                     results[place] = problem
                     continue
-                mine = snapshot.held[annotator.id]
-                held = [replace(item, expires_at=self.until) for item in (mine[:1] if one.one else mine)]
-                for item in held:
-                    snapshot.line.pop(item.slot_id, None)  # its lease had run out, and runs again
-                wishes.append(_Wish(place, snapshot, annotator, held, max(0, one.wanted - len(held))))
-        # Who has a probe, or gets one now, asks alone; so does who decides disputed pairs.
-        ordinary = probes.ordinary(self.session, [(wish.annotator, wish.missing) for wish in wishes])
-        wishes = [wish for wish in wishes if wish.annotator.id in ordinary and not _adjudicates(wish)]
-        if held := [item for wish in wishes for item in wish.held]:
+                able.append((place, one, annotator))
+            # Who is at a training set asks alone; so does who decides disputed pairs.
+            probed = probes.hidden_of(self.session, [annotator for *_, annotator in able])
+            for place, one, annotator in able:
+                if annotator.id in probed and not _adjudicates(annotator, snapshot.held[annotator.id]):
+                    wishes.append(self.wish(place, one, snapshot, annotator, probed[annotator.id]))
+            if holders := [wish.annotator for wish in wishes if probed.get(wish.annotator.id)]:
+                probes.prolong_all(self.session, holders, self.until)
+        if held := [item for wish in wishes for item in wish.held if isinstance(item, Held)]:
             bulk.prolong(self.session, held, self.until)
         return wishes
 
+    def wish(
+        self, place: int, one: PairsAsked, snapshot: Snapshot, annotator: Annotator, probed: list[probes.Held]
+    ) -> _Wish:
+        mine = snapshot.held[annotator.id]
+        slots = [replace(item, expires_at=self.until) for item in (mine[:1] if one.one else mine)]
+        held: list[Held | probes.Held] = list(slots)
+        if probed:
+            held = probes.in_order(
+                self.session, slots, [replace(item, expires_at=self.until) for item in probed]
+            )
+            if one.one:
+                held = held[:1]
+        for item in held:
+            if isinstance(item, Held):
+                snapshot.taken(item.slot_id)  # its lease had run out, and runs again
+        return _Wish(place, snapshot, annotator, held, max(0, one.wanted - len(held)))
+
     def fill(self, wishes: Sequence[_Wish], given: list[bulk.Lease]) -> None:
-        """Give every wish of a project what it misses, from the project's line."""
+        """Give every wish of a project what it misses: from the project's line, or a probe in
+        place of a pair that stands there."""
         wanted = sum(wish.missing for wish in wishes)
         if not wanted:
             return
         snapshot = wishes[0].snapshot
-        snapshot.look(self.session, 2 * wanted, self.at)
+        snapshot.look(self.session, 2 * wanted, self.at, [wish.annotator for wish in wishes])
         for wish in wishes:
-            for slot in list(islice(snapshot.candidates(wish.annotator, ()), wish.missing)):
+            for slot in list(islice(snapshot.candidates(wish.annotator), wish.missing)):
+                wish.missing -= 1
+                # One after the other, so that they are shown in the order they were given.
+                self.moment += timedelta(microseconds=1)
+                probe = probes.draw_hidden(self.session, wish.annotator, self.until, self.moment)
+                if probe is not None:
+                    wish.held.append(probe)
+                    continue
                 key, a_left = secrets.token_urlsafe(18), secrets.randbits(1) == 1
-                lease = bulk.Lease(slot.slot_id, wish.annotator.id, key, a_left)
+                lease = bulk.Lease(slot.slot_id, wish.annotator.id, key, a_left, self.moment)
                 given.append(lease)
                 wish.held.append(snapshot.leased(lease, slot, self.until))
-                wish.missing -= 1
 
 
-def _adjudicates(wish: _Wish) -> bool:
-    audiences = [*(wish.annotator.audiences or ()), *(held.audience for held in wish.held)]
-    return ADJUDICATOR in audiences
+def _adjudicates(annotator: Annotator, held: Sequence[Held]) -> bool:
+    return ADJUDICATOR in (*(annotator.audiences or ()), *(item.audience for item in held))
 
 
-def _shown(held: Held, content: bulk.Content) -> Claim:
+def _shown(held: Held | probes.Held, content: bulk.Content) -> Claim:
     return Claim(
-        pair_id=content.pair_id,
+        pair_id=held.shown_id if isinstance(held, probes.Held) else content.pair_id,
         project_id=content.project_id,
         lease=held.lease,
         expires_at=held.expires_at,

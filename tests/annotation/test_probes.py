@@ -735,20 +735,6 @@ def test_the_schedule_keeps_its_rate_and_is_not_periodic(rate):
     assert not schedule.step("somebody", 0)
 
 
-def test_looking_ahead_takes_no_step():
-    schedule, given, looked = Schedule(), 0, 0
-    for _ in range(1_000):
-        looked += schedule.due_within("x", 0.1, 7)
-        if schedule.step("x", 0.1):
-            assert schedule.due_within("x", 0.1, 1)
-            given += 1
-            schedule.settle("x")
-        else:
-            assert not schedule.due_within("x", 0.1, 0)
-    assert 99 <= given <= 101
-    assert looked > 5 * given  # seen coming, each of them
-
-
 def test_the_rate_is_kept_where_pairs_are_claimed_ahead(any_db):
     """As the desk does: five on the table, one is judged, one more is claimed."""
     made, lead, who = (
