@@ -1,6 +1,7 @@
 """Claims and votes that are done together (DuckDB) answer as those done alone, whatever else
 is written between them."""
 
+import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,12 @@ from threading import Barrier, Event
 import pytest
 from sqlmodel import col, select, update
 
-from core.annotation import annotators, marks, together, votes
+from core.annotation import annotators, gold, marks, probing, snapshot, together, votes
+from core.annotation.asked import VoteSent
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import archive_project
 from storage.ids import now
-from storage.tables import Annotator, AuditEntry, Slot, Vote
+from storage.tables import Annotator, AuditEntry, Probe, Slot, Vote
 from tests.annotation.conftest import make_person, make_world
 
 
@@ -325,3 +327,103 @@ def test_sixty_four_at_once_and_clients_that_die(any_db):
         assert {slot.status for slot in session.exec(select(Slot))} == {"voted"}
     assert Counter(vote.pair_id for vote in cast) == dict.fromkeys(made.pairs, wanted)
     assert len({(vote.pair_id, vote.annotator_id) for vote in cast}) == len(cast)
+
+
+def test_gold_checks_and_hidden_repeats_are_given_and_answered_together(db, alone, at_once):
+    made, lead = make_world(db, pairs=60, votes=1), make_person(db, "lead", "lead")
+    first, *people = people_of(db, 9)
+    for pair_id in made.pairs[:5]:
+        gold.mark(db, lead, made.project.id, pair_id, "check", "tie")
+    probing.set_probing(db, lead, made.project.id, gold_rate=0.5, repeat_rate=0.5, repeat_after=1)
+    for who in people:  # known, and with something to repeat
+        for _ in range(2):
+            claim = votes.claim(db, who, made.project.id)
+            votes.cast(db, who, claim.pair_id, claim.lease, "left")
+    for round_ in range(3):
+        alone.clear()
+        held = at_once(
+            first, made.project.id, [lambda p=p: votes.claim_some(db, p, made.project.id, 3) for p in people]
+        )
+        again = at_once(
+            first, made.project.id, [lambda p=p: votes.claim_some(db, p, made.project.id, 3) for p in people]
+        )
+        for before, after in zip(held, again, strict=True):
+            assert [claim.lease for claim in before] == [claim.lease for claim in after]
+            assert len({claim.pair_id for claim in before}) == len(before) == 3
+        cast = at_once(
+            first,
+            made.project.id,
+            [
+                lambda p=p, c=c[0], r=str(round_): votes.cast(db, p, c.pair_id, c.lease, "tie", reason=r)
+                for p, c in zip(people, held, strict=True)
+            ],
+        )
+        assert [vote.pair_id for vote in cast] == [claims[0].pair_id for claims in held]
+        assert all(asked.who.user_id == first.user_id for asked in alone), "none of it was done alone"
+    with db.read() as session:
+        probed = list(session.exec(select(Probe)))
+        cast = list(session.exec(select(Vote)))
+    answered = [probe for probe in probed if probe.outcome is not None]
+    assert {probe.kind for probe in probed} == {"gold", "repeat"} and len(answered) >= 8
+    assert all(probe.passed == (probe.kind == "gold") for probe in answered if probe.reason)
+    assert not {probe.id for probe in probed} & {vote.id for vote in cast}
+    assert not {vote.pair_id for vote in cast} & set(made.pairs[:5])
+
+
+def test_who_fails_a_check_within_a_unit_is_paused_at_once(db, alone):
+    made, lead = make_world(db, pairs=20, votes=1), make_person(db, "lead", "lead")
+    (who,) = people_of(db, 1)
+    for pair_id in made.pairs[:3]:
+        gold.mark(db, lead, made.project.id, pair_id, "check", "tie")
+    probing.set_probing(db, lead, made.project.id, gold_rate=0.5, failures=2, window=2, action="pause")
+    votes.claim(db, who, made.project.id)
+    alone.clear()
+    with pytest.raises(Forbidden, match="control pairs"):
+        for _ in range(12):
+            claim = votes.claim(db, who, made.project.id)
+            votes.cast(db, who, claim.pair_id, claim.lease, "left")
+    assert not [asked for asked in alone if isinstance(asked, VoteSent)]
+
+
+def test_slots_for_others_do_not_stand_in_the_way(db, alone, monkeypatch):
+    """Everybody gets the first slot they may have, however few are read ahead and whoever the
+    ones before it are for."""
+    monkeypatch.setattr(snapshot, "LINE", 2)
+    made = make_world(db, pairs=40, votes=1)
+    people = people_of(db, 3)
+    audiences = [None, "group:a", "group:b", "group:nobody"]
+    rng = random.Random(3)
+
+    def work(session):
+        for slot in session.exec(select(Slot)):
+            slot.audience = "group:nobody" if slot.position < 0.3 else rng.choice(audiences)
+            slot.front = rng.choice([None, None, rng.random()])
+            session.add(slot)
+
+    for who in people:
+        claim = votes.claim(db, who, made.project.id)
+        votes.release(db, who, claim.pair_id, claim.lease)
+    db.write(work)
+
+    def join(session):
+        for annotator in session.exec(select(Annotator)):
+            annotator.audiences = {"p1": ["group:a"], "p2": ["group:a", "group:b"]}.get(annotator.name)
+            session.add(annotator)
+
+    db.write(join)
+    alone.clear()
+    for step in range(40):
+        who = people[step % 3]
+        with db.read() as session:
+            (annotator,) = session.exec(select(Annotator).where(Annotator.user_id == who.user_id))
+            rows = session.exec(
+                select(Slot)
+                .where(Slot.status == "open")
+                .order_by(col(Slot.front).asc().nulls_last(), col(Slot.position), col(Slot.id))
+            ).all()
+        mine = [row for row in rows if row.audience is None or row.audience in (annotator.audiences or ())]
+        claim = votes.claim(db, who, made.project.id)
+        assert (claim and claim.pair_id) == (mine[0].pair_id if mine else None), step
+        if claim:
+            votes.cast(db, who, claim.pair_id, claim.lease, "tie")
+    assert not alone
