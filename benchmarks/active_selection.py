@@ -17,7 +17,7 @@ Errors: root mean square of the ratings (Elo points, centred) and of the matrix 
 difference to random is taken seed by seed; its interval is Student's over seeds.
 
 The strategies are the product's (`core/annotation/selection.py`), and so is the way from scores
-to a pair (`core.reward.scoring.Scores`, the open pairs with the fewest votes, the value of
+to a pair (`core.reward.scores.Scores`, the open pairs with the fewest votes, the value of
 a pair). The reward model that two of them ask is a **stand-in**: a Bradley-Terry head with a
 ridge on frozen features (of llmfao's answers: embeddings by the embedded MiniLM, of which the 128
 directions are kept in which answers to a prompt differ most), fitted anew to all votes so far every 50 votes, and for the disagreement five of them, four by bootstrap. The

@@ -9,7 +9,8 @@ from benchmarks.selection.head import Heads
 from benchmarks.selection.worlds import World
 from core.annotation.selection import STRATEGIES, OpenPairs, Standing, choose, choose_by_value, standing
 from core.reward.metrics import accuracy, log_loss
-from core.reward.scoring import SCORED_PAIRS, Scores
+from core.reward.scores import Scores
+from core.reward.scoring import SCORED_PAIRS
 
 BATCH = 50  # votes between two rankings of the open pairs
 ENSEMBLE = 5
@@ -69,8 +70,13 @@ def by_reward(
     fewest = np.lexsort((rng.random(len(open_)), given[open_]))[:SCORED_PAIRS]
     pool = open_[fewest]
     names = tuple(str(i) for i in range(len(heads.weights)))
-    place = {str(row): row for row in range(len(heads.features))}
-    scores = Scores("", names, names, place, heads.logits())
+    logits = heads.logits()
+    unknown = np.full(len(logits), "")
+    scores = Scores(
+        run_id="", models=names, names=names, place={str(row): row for row in range(len(logits))},
+        logits=logits, scores=logits, spreads=np.full(logits.shape, np.nan), members=(1,) * len(names),
+        prompt=unknown, example=unknown, split=unknown,
+    )  # fmt: skip
     chances = scores.chances([str(row) for row in world.row_a[pool]], [str(row) for row in world.row_b[pool]])
     return pool[choose_by_value(value(chances), wanted, rng)]
 
