@@ -149,7 +149,7 @@ STRATEGIES = {
             "reward_uncertainty",
             "Uncertain reward model",
             "Pairs come first whose winner the active reward model is least sure of: by lot from the tenth "
-            "nearest to 50 %.",
+            "nearest to 50 %. For the model's sake: the leaderboard is less exact for it.",
             models=1,
             value=_unsure,
         ),
@@ -157,7 +157,7 @@ STRATEGIES = {
             "reward_disagreement",
             "Reward models disagree",
             "Pairs come first about which the project's newest reward models (two to five) differ most: by lot "
-            "from the tenth with the largest spread.",
+            "from the tenth with the largest spread. For the model's sake: the leaderboard is less exact for it.",
             models=2,
             value=_disagreement,
         ),
