@@ -14,6 +14,7 @@ from sqlmodel import select
 
 from core.annotation import annotators, gold, marks, probes, probing, schedule, votes
 from core.annotation.asked import annotator_id_of
+from core.annotation.disguise import shown_vote_id
 from core.errors import Conflict, Forbidden, NotFound
 from storage.database import Database
 from storage.ids import now
@@ -85,7 +86,10 @@ class Labelling(RuleBasedStateMachine):
     def stands(self, vote):
         """As it is stored now: a vote, or an answered probe; None when it was taken back."""
         answered = [probe for probe in self.table(Probe) if probe.outcome is not None]
-        return next((item for item in [*self.table(Vote), *answered] if item.id == vote.id), None)
+        known = {item.id: item for item in self.table(Vote)} | {
+            shown_vote_id(item): item for item in answered
+        }
+        return known.get(vote.id)
 
     @rule(i=PEOPLE, reason=st.sampled_from(["", "too fast"]))
     def pause_or_resume(self, i, reason):
@@ -215,15 +219,13 @@ class Labelling(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(data=st.data(), choice=CHOICES)
     def edit(self, data, choice):
-        i, claim, _, vote = data.draw(st.sampled_from(self.old))
-        stands = next((item for item in self.table(Vote) if item.id == vote.id), None)
-        if stands is None:  # an answer to a probe is not edited either
+        i, claim, was, vote = data.draw(st.sampled_from(self.old))
+        if self.stands(vote) is None:
             with pytest.raises(NotFound):
                 votes.edit(self.db, self.people[i], vote.id, choice)
             return
-        was = marks.choice_of(stands)
         changed = votes.edit(self.db, self.people[i], vote.id, choice)
-        assert (changed.id, changed.left, changed.slot_id) == (stands.id, stands.left, stands.slot_id)
+        assert (changed.id, changed.left, changed.slot_id) == (vote.id, vote.left, vote.slot_id)
         with self.db.read() as session:
             winner = session.get(Response, changed.winner).text if changed.winner else None
         assert winner == {"left": claim.left, "right": claim.right}.get(choice)
