@@ -328,9 +328,7 @@ def main() -> None:
         for name, of in {**found, **planted}.items()
     }
     about = {"preset": given.preset, "pairs": given.pairs, "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
-    target.write_text(
-        json.dumps({"python": platform.python_version(), **about, "data": kept}, indent=1) + "\n"
-    )
+    target.write_text(json.dumps({"python": platform.python_version(), **about, "data": kept}) + "\n")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,11 @@ def leak(found: Found) -> Said:
     if of["accuracy"]["n"]:
         text += f" It is right on {share(of['accuracy'])} of them"
         text += f", and on {share(of['clean'])} of the others." if of["clean"]["n"] else "."
-    yield "leak", "bad", text + " The accuracy is that of a memory: remove the duplicates and train again."
+    yield (
+        "leak",
+        "bad",
+        text + " The accuracy may be that of a memory: remove the duplicates and train again.",
+    )
 
 
 def length(found: Found) -> Said:
