@@ -77,7 +77,7 @@ def dots(
     shares: bool = True,
     at: float | None = 0.5,
     domain: tuple[float, float] | None = None,
-    height: int = 40,
+    height: int | None = None,
 ) -> alt.LayerChart:
     """A point with its 95 % interval for each row, in their order. A row has name, value, low,
     high, n, and may have unit, kind (KINDS) and said, which the tooltip shows too; `at` draws a
@@ -127,7 +127,8 @@ def dots(
     if at is not None:
         line = alt.Chart(pd.DataFrame({"x": [at]})).mark_rule(strokeDash=[4, 4], color=GRAY)
         layers.insert(0, line.encode(x=alt.X("x:Q", scale=scale)))
-    return alt.layer(*layers).properties(height=height * max(1, len(drawn)) + AXIS)
+    lines = max((row["at"].count("\n") + 1 for row in drawn), default=1)
+    return alt.layer(*layers).properties(height=(height or 14 + 13 * lines) * max(1, len(drawn)) + AXIS)
 
 
 def reliability_chart(calibration: dict[str, Any]) -> alt.LayerChart:

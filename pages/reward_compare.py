@@ -21,7 +21,7 @@ VERDICTS = {
 LEFT_OUT = {
     "only_first": "only in the test split of “{first}”",
     "only_second": "only in the test split of “{second}”",
-    "seen": "their pair or example was in one of the two trainings",
+    "seen": "their pair, example or input was in one of the two trainings",
 }
 SHOWN = 5
 

@@ -14,6 +14,7 @@ from pages.reward_charts import GRAY, KINDS, dots
 from pages.shared import duration, may, me, percent, plain, problems
 from storage.tables import Project
 
+SHOWN_FROM = 5  # new pairs
 BY = {
     "all": "All pairs", "prompt": "Prompt", "annotator": "Annotator", "length": "Difference in length",
     "topic": "Topic words", "input": "Inputs",
@@ -92,9 +93,13 @@ def the_slices(found: Drift) -> None:
         st.caption("Its held-out pairs were not kept, so parts cannot be compared with what they were.")
         return
     rows: list[dict[str, Any]] = []
-    for item in sorted(
-        found.slices, key=lambda s: (s.by != "all", s.p_adjusted is None, s.p_adjusted or 1.0)
-    )[:16]:
+    large = [item for item in found.slices if item.now.n >= SHOWN_FROM]
+    if not large:
+        st.caption(
+            f"Parts are shown from {SHOWN_FROM} new pairs on, and tested from {drift.LEAST} examples on."
+        )
+        return
+    for item in sorted(large, key=lambda s: (s.by != "all", s.p_adjusted is None, s.p_adjusted or 1.0))[:16]:
         rows.append(
             {
                 "name": name_of(item), "value": item.now.value, "low": item.now.low, "high": item.now.high,
@@ -150,7 +155,9 @@ def verdict(item: Slice) -> str:
 def weeks_chart(found: Drift) -> alt.LayerChart:
     table = pd.DataFrame([{"week": week.week, "kind": "this", **vars(week.accuracy)} for week in found.weeks])
     whole = alt.Scale(domain=[0, 1])
-    x = alt.X("week:O", title=None, axis=alt.Axis(labelAngle=-40, labelOverlap=True))
+    x = alt.X(
+        "week:O", title=None, axis=alt.Axis(labelAngle=0 if len(table) <= 8 else -40, labelOverlap=True)
+    )
     y = alt.Y("value:Q", title="accuracy, 95 % interval", scale=whole, axis=alt.Axis(format="%", tickCount=5))
     color = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())), legend=None)
     tooltip = [

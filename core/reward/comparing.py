@@ -1,7 +1,7 @@
 """Two reward models compared on the same held-out pairs. Web side: no torch.
 
 Which pairs: those that both models were judged on at the end of their trainings (their test
-splits), without any whose pair or example one of them was trained or tuned on. Where two
+splits), without any whose pair, example or input one of them was trained or tuned on. Where two
 models share too few of those, a run of the kind `reward_compare` scores, with both, every
 pair that has votes now and that neither has seen (its examples included).
 
@@ -205,10 +205,13 @@ def _shared_test(first: RewardModel, second: RewardModel) -> tuple[Columns, dict
     left_out["only_first"] = len(one["pair_id"]) - len(at_one)
     left_out["only_second"] = len(two["pair_id"]) - len(at_one)
     known = [found for model in (first, second) if (found := judged.seen(model)) is not None]
+    asked = judged.test_inputs(first) or {}
     unseen = [
         i
         for i in at_one
-        if not any(one["pair_id"][i] in k.pairs or one["example_id"][i] in k.examples for k in known)
+        if not any(
+            k.knows(one["pair_id"][i], one["example_id"][i], asked.get(one["pair_id"][i], "")) for k in known
+        )
     ]
     left_out["seen"] = len(at_one) - len(unseen)
     i = np.array(unseen, dtype=int)
@@ -431,7 +434,7 @@ def _unseen(
         return all(
             pair.split == "test"
             if k is None
-            else pair.pair_id not in k.pairs and pair.text["example_id"] not in k.examples
+            else not k.knows(pair.pair_id, pair.text["example_id"], pair.text["input"])
             for k in known
         )
 

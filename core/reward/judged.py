@@ -26,12 +26,21 @@ SPLITS_SEEN = ("train", "dev")  # what a model was trained on, and what its stat
 
 @dataclass(frozen=True)
 class Seen:
-    """Pairs and examples a model knows from its training (train and dev splits), and every
-    pair that was in its data at all, with the test split."""
+    """Pairs, examples and inputs (as `same_text` has them) a model knows from its training (train
+    and dev splits), and every pair that was in its data at all, with the test split."""
 
     pairs: frozenset[str]
     examples: frozenset[str]
+    inputs: frozenset[str]
     all_pairs: frozenset[str]
+
+    def knows(self, pair_id: str, example_id: str, input_: str) -> bool:
+        return pair_id in self.pairs or example_id in self.examples or same_text(input_) in self.inputs
+
+
+def same_text(text: str) -> str:
+    """What two texts share that differ only in case and white space."""
+    return " ".join(text.casefold().split())
 
 
 def folder_of(model: RewardModel) -> Path:
@@ -104,12 +113,13 @@ def _columns(path: str, _changed: int, _size: int) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=32)
 def _seen(path: str, _changed: int, _size: int) -> Seen:
-    table = pq.read_table(path, columns=["pair_id", "example_id", "split"])
-    pairs, examples, splits = (column.to_pylist() for column in table.columns)
+    table = pq.read_table(path, columns=["pair_id", "example_id", "split", "input"])
+    pairs, examples, splits, inputs = (column.to_pylist() for column in table.columns)
     inside = [split in SPLITS_SEEN for split in splits]
     return Seen(
         frozenset(key for key, known in zip(pairs, inside, strict=True) if known),
         frozenset(key for key, known in zip(examples, inside, strict=True) if known),
+        frozenset(same_text(text) for text, known in zip(inputs, inside, strict=True) if known),
         frozenset(pairs),
     )
 

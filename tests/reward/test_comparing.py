@@ -55,12 +55,14 @@ def test_difference_interval_and_p_on_the_same_pairs(db, admin, project):
 
 def test_no_pair_that_one_of_them_has_seen(db, admin, project):
     one = [*(row(pair) for pair in TEST[:30]), row("x", "train", "example of t3"), row("y", "dev")]
+    one.append(row("same", "train", input=" why  T15? "))  # another example, the same question
     other = [*(row(pair) for pair in TEST[10:]), row(TEST[0], "train"), row("z", "train", "example of t12")]
-    scores = dict.fromkeys([*TEST, "x", "y", "z"], 1.0)
+    scores = dict.fromkeys([*TEST, "x", "y", "z", "same"], 1.0)
     first, second = trained(db, project, one, scores), trained(db, project, other, scores)
     found = comparing.compare(db, admin, first.id, second.id)
-    # t10 to t29 are in both test splits; the second was trained on t12's example.
-    assert found.n == 19 and found.left_out == {"only_first": 10, "only_second": 10, "seen": 1}
+    # t10 to t29 are in both test splits; the second was trained on t12's example, the first on
+    # what t15 asks.
+    assert found.n == 18 and found.left_out == {"only_first": 10, "only_second": 10, "seen": 2}
     assert found.verdict == "unclear" and found.accuracy.value == 0
 
 
