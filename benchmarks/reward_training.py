@@ -16,7 +16,8 @@ the same held-out ones, without a dev split: what the last step left is what cou
     quick, standard   the presets as the page offers them (quick: one pass)
 
 Pairs a second are of training as a whole: for kept activations the reading of all texts counts,
-for all of them the setting up does not. TRL's defaults are trained whole on `--whole` seeds; on
+for all of them the setting up does not. “(CPU)” is the same by processor seconds, which other work
+on the machine disturbs less. TRL's defaults are trained whole on `--whole` seeds; on
 the others, and for steps marked (n steps), throughput is that of `--steps` steps and nothing is
 said of accuracy. Intervals: accuracy, Wilson; differences to TRL's defaults, percentile bootstrap
 over held-out questions, all seeds together (questions drawn once, whatever the seed).
@@ -150,14 +151,14 @@ def ours(rows: list[dict[str, Any]], name: str, seed: int, place: Path, steps: i
         training = Training(RunContext(folder), [*train, *test], Options(), preset)
     finally:
         Split.of = whole  # type: ignore[method-assign]
-    started = time.monotonic()
+    started, busy = time.monotonic(), time.process_time()
     training.look_below(0.0, 0.1)
     below = time.monotonic() - started
     [member], _ = training.members(0.1, 0.9)
-    seconds = time.monotonic() - started
+    seconds, busy = time.monotonic() - started, time.process_time() - busy
     pairs = training.pairs(test)
     raw = training.scores(pairs, [member])[0, :, :, 0]
-    return judged(raw[:, 0] - raw[:, 1], test, len(train) * training.epochs, seconds) | {
+    return judged(raw[:, 0] - raw[:, 1], test, len(train) * training.epochs, seconds, busy) | {
         "seconds_below": round(below, 1), "frozen": training.frozen_layers, "epochs": training.epochs,
         "batch": training.batch_size, "length": training.encode.max_length,
     }  # fmt: skip
@@ -183,9 +184,9 @@ def trl(rows: list[dict[str, Any]], name: str, seed: int, place: Path, steps: in
         ),
         train_dataset=Dataset.from_dict({"chosen": [c for c, _ in pairs], "rejected": [r for _, r in pairs]}),
     )  # fmt: skip
-    started = time.monotonic()
+    started, busy = time.monotonic(), time.process_time()
     trainer.train()
-    seconds = time.monotonic() - started
+    seconds, busy = time.monotonic() - started, time.process_time() - busy
     test = [row for row in rows if row["split"] == "test"]
     encode = trainer.processing_class
     ids = encode([text for row in test for text in texts(row)], truncation=True, max_length=512)["input_ids"]
@@ -193,10 +194,12 @@ def trl(rows: list[dict[str, Any]], name: str, seed: int, place: Path, steps: in
     good, bad = score_ids(model, ids, encode.pad_token_id).reshape(-1, 2).T
     d = np.where([row["q"] == 1 for row in test], good - bad, bad - good)
     trained = steps * 8 if steps else len(trainer.train_dataset) * 2
-    return judged(d, test, trained, seconds) | {"frozen": 0, "epochs": 2, "batch": 8, "length": 512}
+    return judged(d, test, trained, seconds, busy) | {"frozen": 0, "epochs": 2, "batch": 8, "length": 512}
 
 
-def judged(d: np.ndarray, test: list[dict[str, Any]], trained: int, seconds: float) -> dict[str, Any]:
+def judged(
+    d: np.ndarray, test: list[dict[str, Any]], trained: int, seconds: float, busy: float
+) -> dict[str, Any]:
     q = np.array([row["q"] for row in test])
     found = metrics.accuracy(d, q)
     return {
@@ -237,6 +240,9 @@ def table(rows: list[dict[str, Any]], question: dict[str, str]) -> list[dict[str
     """One row a step: means over seeds, and the two ratios to TRL's defaults."""
     found = []
     whole = {row["seed"]: row for row in rows if row["what"] == "TRL defaults" and not row["steps"]}
+    work = np.mean(
+        [row["cpu_seconds"] / row["trained"] for row in rows if row["what"] == "TRL defaults"] or [np.nan]
+    )
     speed = np.mean([row["pairs_a_second"] for row in rows if row["what"] == "TRL defaults"] or [np.nan])
     for name in STEPS:
         mine = [row for row in rows if row["what"] == name]
@@ -249,6 +255,7 @@ def table(rows: list[dict[str, Any]], question: dict[str, str]) -> list[dict[str
             "seeds": len(full),
             "pairs_a_second": pace,
             "times": pace / speed,
+            "times_cpu": work / float(np.mean([row["cpu_seconds"] / row["trained"] for row in mine])),
         }
         if full:
             right = sum(row["accuracy"] * row["n"] for row in full)
@@ -267,11 +274,11 @@ def table(rows: list[dict[str, Any]], question: dict[str, str]) -> list[dict[str
 
 def shown(rows: list[dict[str, Any]]) -> str:
     lines = [
-        f"{'':18}{'pairs/s':>8}{'times':>7}{'seconds':>9}  {'accuracy (95 %), n':28}{'log-loss':>9}{'ECE':>6}"
+        f"{'':18}{'pairs/s':>8}{'times':>7}{'(CPU)':>7}{'seconds':>9}  {'accuracy (95 %), n':28}{'log-loss':>9}{'ECE':>6}"
         "  against TRL's defaults (95 %)"
     ]
     for row in rows:
-        line = f"{row['what']:18}{row['pairs_a_second']:8.1f}{row['times']:7.1f}"
+        line = f"{row['what']:18}{row['pairs_a_second']:8.1f}{row['times']:7.1f}{row['times_cpu']:7.1f}"
         if "accuracy" in row:
             said = f"{row['accuracy']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['n']:,}"
             line += f"{row['seconds']:9.0f}  {said:28}{row['log_loss']:9.3f}{row['ece']:6.3f}"

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from transformers import set_seed
 
 from core.reward.encode import Encoder, device, fast_bf16, load, longest
+from core.reward.estimate import TOKEN_LAYER_S
 from core.reward.frozen import Frozen, Reader
 from core.reward.heads import head_names
 from core.reward.objectives import raw_tie, tie_at_start, tie_value
@@ -40,6 +41,8 @@ from core.reward.watch import Watch
 from core.runs.context import RunContext, WorkError
 from core.runs.folder import write_json
 
+REFIT_S = 40.0  # spent on refits for the learning curve, at most
+TWO_ORDERS = 4  # of a curve: sizes that double up to all pairs, twice
 MEMBER_SEEDS = 7919  # apart: member i of seed s is not member 0 of seed s + 1
 
 
@@ -327,7 +330,7 @@ class Training:
     def fit(self, rows: Sequence[Row], seed: int) -> Callable[[Sequence[Row]], np.ndarray]:
         """Train a member on these rows alone, as the members are trained but without choosing a
         state, and answer what gives d (n,) = score(a) - score(b) for rows. The weights of the
-        model are as before when it comes back. Not with LoRA or ties (see `can_fit`)."""
+        model are as before when it comes back. Not with LoRA or ties (see `can_refit`)."""
         before = {name: value.detach().cpu().clone() for name, value in self.weights.items()}
         self._begin(seed)
         with self._cut():
@@ -347,8 +350,14 @@ class Training:
         return predict
 
     @property
-    def can_fit(self) -> bool:
-        return self.options.lora is None and self.options.objective.loss == "bradley_terry"
+    def can_refit(self) -> bool:
+        """Whether a learning curve of refitted models is worth its time: by how much there is to
+        compute, not by the clock, so that the same run says the same again."""
+        if self.frozen is None or self.options.objective.loss != "bradley_terry":
+            return False
+        tokens = sum(map(len, self.train.sides)) * self.epochs
+        once = tokens * (self.layers - self.frozen_layers) * 3 * TOKEN_LAYER_S
+        return once * TWO_ORDERS <= REFIT_S
 
     # --- the end ------------------------------------------------------------------------------
 

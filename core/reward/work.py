@@ -93,7 +93,7 @@ def run(context: RunContext) -> dict[str, Any]:
         members[1:], adapter,
     )  # fmt: skip
     context.artifact("reward_model", context.artifacts / "model")
-    refit = training.fit if training.can_fit and training.preset.name == "thorough" else None
+    refit = training.fit if training.can_refit else None
     judging = time.monotonic()
     # By its overall head, as the accuracy and the temperature above: a combination can be changed.
     result["judgement"] = judge_run(

@@ -249,3 +249,16 @@ def test_models_of_ties_say_how_likely_a_tie_is(tmp_path, backbone, loss):
     assert not said["unexpected_keys"]
     fixed = train(run_folder(tmp_path / "fixed", rows, backbone, objective={"loss": loss, "tie": 0.7}))
     assert fixed["settings"]["tie"] == pytest.approx(0.7, rel=1e-5)
+
+
+def test_the_learning_curve_refits_the_model_itself_where_that_is_quick(tmp_path, backbone, monkeypatch):
+    from core.reward.judgement.running import judge_run
+
+    monkeypatch.setattr("core.reward.work.judge_run", judge_run)
+    folder = run_folder(tmp_path / "run", pair_rows(140), backbone)
+    result = train(folder)
+    found = json.loads((folder.path / result["judgement"]["path"]).read_text())
+    assert found["curve"]["learner"] == "the model itself, refitted" and len(found["curve"]["points"]) >= 2
+    assert found["n"]["test"] == result["n_test_pairs"]
+    # The fits left the weights that were saved as they were: the same model, judged twice, agrees.
+    assert found["accuracy"]["value"] == pytest.approx(result["accuracy"])
