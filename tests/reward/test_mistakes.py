@@ -7,6 +7,7 @@ from core.annotation import annotators, votes
 from core.errors import Forbidden, Invalid, NotFound
 from core.reward import mistakes
 from storage import again
+from storage.fresh_votes import fresh_votes
 from storage.ids import now
 from storage.slots import adjust_slots
 from storage.tables import Annotator, Gold, Pair, Slot, Vote
@@ -176,3 +177,35 @@ def test_a_strategy_leaves_them_in_front(db, admin, project, wrong):
     assert slot.front == again.FRONT
     with db.read() as session:
         assert watched(session) == [] and len(list(session.exec(select(Pair)))) == 3
+
+
+def test_the_queries_on_both_databases(any_db, person_on):
+    who, project = person_on(any_db, "engineer")
+    made = Made(any_db, project)
+    start = now()
+    pairs = made.pairs(3, "test", [("win", 0, "clearly")])
+    ids = [pair_id for pair_id, _ in pairs]
+    assert any_db.write(lambda session: again.ask_again(session, project.id, ids)) == ids
+    assert any_db.write(lambda session: again.ask_again(session, project.id, ids)) == []
+
+    def fill(session):
+        mine = Annotator(project_id=project.id, name="late", user_id=who.user_id)
+        session.add(mine)
+        session.flush()
+        slot = session.get(Slot, again.again_id(ids[0], 0))
+        slot.status = "voted"
+        session.add(
+            Vote(project_id=project.id, pair_id=ids[0], annotator_id=mine.id, slot_id=slot.id, outcome="tie")
+        )
+
+    any_db.write(fill)
+    with any_db.read() as session:
+        asked = again.asked_again(session, ids)
+        assert [item.waiting for pair_id in ids for item in asked[pair_id]] == [False, True, True]
+        assert asked[ids[0]][0].vote.outcome == "tie"
+        assert "Everybody" in again.refused(session, project.id, ids)[ids[0]]
+        fresh = fresh_votes(session, project.id, start, simulated=False)
+    assert {vote.pair_id for vote in fresh} == set(ids)
+    first_is_a = {pair_id: first < second for pair_id, (first, second) in pairs}
+    assert all(vote.for_a == first_is_a[vote.pair_id] for vote in fresh)
+    assert {vote.prompt_a for vote in fresh} <= {"one v1", "two v1"} and fresh[0].input.startswith("Is it so")
