@@ -203,7 +203,7 @@ def judged(
     q = np.array([row["q"] for row in test])
     found = metrics.accuracy(d, q)
     return {
-        "pairs_a_second": round(trained / seconds, 2), "seconds": round(seconds, 1), "trained": trained,
+        "pairs_a_second": round(trained / seconds, 2), "seconds": round(seconds, 1), "trained": trained, "cpu_seconds": round(busy, 1),
         "accuracy": found["accuracy"], "low": found["low"], "high": found["high"], "n": found["n"],
         "log_loss": metrics.log_loss(d, q),
         "ece": metrics.expected_calibration_error(metrics.reliability(d, q)),
