@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.reward import comparing, promotion, registry
+from core.reward import compare_runs, comparing, promotion, registry
 from core.reward.comparing import FEW, Comparison, Disagreement, Side
 from core.reward.paired import Difference
 from core.runs import service
@@ -63,7 +63,7 @@ def the_comparison(project: Project, model: RewardModel, models: list[RewardMode
             )
             best = next((i for i, item in enumerate(found) if item.source == source), best)
     the_result(found[best])
-    scoring = comparing.waiting_run(database(), me(), project.id, chosen, model.id)
+    scoring = compare_runs.waiting_run(database(), me(), project.id, chosen, model.id)
     offer_run(project, found, chosen, model.id, scoring)
 
 

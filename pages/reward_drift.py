@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from core.reward import drift
-from core.reward.drift import Drift, Rate, Slice
+from core.reward.drift import Drift
+from core.reward.falls import LEAST, LEVEL, Rate, Slice
 from core.runs import service
 from core.services import database
 from pages.reward_charts import GRAY, KINDS, dots
@@ -95,9 +96,7 @@ def the_slices(found: Drift) -> None:
     rows: list[dict[str, Any]] = []
     large = [item for item in found.slices if item.now.n >= SHOWN_FROM]
     if not large:
-        st.caption(
-            f"Parts are shown from {SHOWN_FROM} new pairs on, and tested from {drift.LEAST} examples on."
-        )
+        st.caption(f"Parts are shown from {SHOWN_FROM} new pairs on, and tested from {LEAST} examples on.")
         return
     for item in sorted(large, key=lambda s: (s.by != "all", s.p_adjusted is None, s.p_adjusted or 1.0))[:16]:
         rows.append(
@@ -110,8 +109,8 @@ def the_slices(found: Drift) -> None:
         st.markdown(f"**The last {drift.WEEKS} weeks, part by part**")
         st.altair_chart(dots(rows, "accuracy", at=found.held_out.value), width="stretch")
         st.caption(
-            f"{found.tested:,} parts have {drift.LEAST} examples new and held out, and were tested for a fall (Fisher's "
-            f"exact test, Holm over them, level {drift.LEVEL}): {len(found.alarms):,} fell, marked red."
+            f"{found.tested:,} parts have {LEAST} examples new and held out, and were tested for a fall (Fisher's "
+            f"exact test, Holm over them, level {LEVEL}): {len(found.alarms):,} fell, marked red."
         )
         with st.expander("As a table"):
             st.dataframe(

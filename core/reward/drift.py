@@ -5,12 +5,13 @@ New are votes cast after its data set was frozen, on pairs that were not in it, 
 counts once, with what most of its new votes say, in the week of the newest; even ones are left
 out. Scores come from the newest score run of all responses (`core.reward.scores`).
 
-Alarm: the accuracy of the last WEEKS weeks is compared with the held-out accuracy at the time of
-training, on all pairs and on each slice (prompt, annotator, difference in length, topic words,
-inputs seen in training) with at least LEAST new and held-out pairs: Fisher's exact test, one-sided, adjusted by
-Holm over the slices that were tested. Where examples have several pairs, both counts are scaled
-down to the number of examples, as if pairs of one example said the same: that errs on the side
-of silence. At each look, chance alone raises a false alarm with at most LEVEL.
+Alarm: the accuracy of the last WEEKS weeks is compared with the held-out accuracy at the time
+of training, on all pairs and on each slice (prompt, annotator, difference in length, topic
+words, inputs seen in training) of which enough was held out: Fisher's exact test, one-sided,
+adjusted by Holm over the slices that were tested (`core.reward.falls`). Where examples have
+several pairs, both counts are scaled down to the number of examples, as if pairs of one example
+said the same: that errs on the side of silence. At each look, chance alone raises a false alarm
+with at most LEVEL.
 """
 
 from collections import defaultdict
@@ -20,24 +21,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 from sqlmodel import Session
 
 from core.access import Principal, require
 from core.kept import Kept
 from core.projects import find_project
 from core.reward import judged
+from core.reward.falls import LEVEL, NO_RATE, Counts, Rate, Slice, holm, rate_of
 from core.reward.registry import active_model
 from core.reward.scores import ALL, Scores, newest, read_scores
-from core.stats import wilson
 from storage.database import Database
 from storage.evidence import is_large, votes_state
 from storage.fresh_votes import FreshVote, fresh_votes
 from storage.tables import Project, RewardModel, Run, Snapshot
 
 WEEKS = 4
-LEAST = 20  # pairs, new and held out, below which nothing is tested
-LEVEL = 0.01
 MOST_NAMES = 20  # prompts and annotators looked at: those with the most new pairs
 TOPIC_WORDS = 5
 _BANDS = (
@@ -45,16 +43,6 @@ _BANDS = (
     ("50 to 200 characters", 50, 200),
     ("200 characters and more", 200, 10**9),
 )
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A share of pairs (or votes) with Wilson's 95 % interval."""
-
-    value: float | None
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -67,28 +55,6 @@ class Week:
 
 
 @dataclass(frozen=True)
-class Slice:
-    """`by`: all, prompt, annotator, length, topic, input. `before`: on held-out pairs; p of a fall,
-    and Holm's; None where there are too few pairs to test."""
-
-    by: str
-    name: str
-    now: Rate
-    before: Rate
-    p: float | None = None
-    p_adjusted: float | None = None
-
-    @property
-    def alarm(self) -> bool:
-        return self.p_adjusted is not None and self.p_adjusted < LEVEL
-
-    @property
-    def fell(self) -> float:
-        """By how much, 0 to 1."""
-        return (self.before.value or 0.0) - (self.now.value or 0.0)
-
-
-@dataclass(frozen=True)
 class Drift:
     """`new_pairs`: decided by new votes; `unscored` of them have no score by this model, because
     nobody has scored them yet (`run_id`: the newest score run with it, if any). `simulated`:
@@ -98,8 +64,8 @@ class Drift:
     model_id: str | None = None
     name: str = ""
     since: datetime | None = None
-    held_out: Rate = Rate(None, 0.0, 1.0, 0)
-    recent: Rate = Rate(None, 0.0, 1.0, 0)
+    held_out: Rate = NO_RATE
+    recent: Rate = NO_RATE
     weeks: list[Week] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
     new_pairs: int = 0
@@ -204,9 +170,9 @@ def _drift(session: Session, project: Project, model: RewardModel, run: Run | No
     recent = [pair for pair in decided if _monday(pair.at) > last - timedelta(weeks=WEEKS)]
     return replace(
         told,
-        recent=_rate([pair.right for pair in recent], [pair.example_id for pair in recent])[0],
+        recent=rate_of([pair.right for pair in recent], [pair.example_id for pair in recent])[0],
         weeks=_weeks(decided),
-        slices=_holm(_slices(recent, reference, model)),
+        slices=holm(_slices(recent, reference, model)),
     )
 
 
@@ -289,35 +255,10 @@ def _weeks(decided: Sequence[_Pair]) -> list[Week]:
         Week(
             f"{start.isocalendar().year}-W{start.isocalendar().week:02d}",
             start.date().isoformat(),
-            _rate([p.right for p in by[start]], [p.example_id for p in by[start]])[0],
+            rate_of([p.right for p in by[start]], [p.example_id for p in by[start]])[0],
         )
         for start in sorted(by)
     ]
-
-
-# --- rates and tests --------------------------------------------------------------------------
-
-
-def _rate(right: Sequence[float], examples: Sequence[str]) -> tuple[Rate, tuple[int, int]]:
-    """The rate, and (right, n) as the test counts them: scaled down to the examples."""
-    n = len(right)
-    if not n:
-        return Rate(None, 0.0, 1.0, 0), (0, 0)
-    share, size = float(np.mean(right)), len(set(examples))
-    low, high = wilson(share * size, size)
-    return Rate(share, low, high, n), (round(share * size), size)
-
-
-def fell(now: tuple[int, int], before: tuple[int, int]) -> float:
-    """One-sided p of Fisher's exact test that the first rate is below the second; (right, n)."""
-    (k, n), (j, m) = now, before
-    draws = np.arange(max(0, k + j - m), k + 1)
-
-    def choose(total: Any, some: Any) -> Any:
-        return gammaln(total + 1) - gammaln(some + 1) - gammaln(total - some + 1)
-
-    log = choose(n, draws) + choose(m, k + j - draws) - choose(n + m, k + j)
-    return float(min(1.0, np.exp(log).sum()))
 
 
 @dataclass(frozen=True)
@@ -340,16 +281,18 @@ def _reference(model: RewardModel) -> _Reference | None:
 
 def _held_out(model: RewardModel, reference: _Reference | None) -> Rate:
     if reference is not None and len(reference.inputs):
-        return _rate([float(x) for x in reference.columns["right"]], list(reference.columns["example_id"]))[0]
+        return rate_of([float(x) for x in reference.columns["right"]], list(reference.columns["example_id"]))[
+            0
+        ]
     m = model.metrics
     if m.get("accuracy") is None:
-        return Rate(None, 0.0, 1.0, 0)
+        return NO_RATE
     return Rate(m["accuracy"], m.get("accuracy_low", 0.0), m.get("accuracy_high", 1.0), m.get("n_test", 0))
 
 
 def _slices(
     recent: Sequence[_Pair], reference: _Reference | None, model: RewardModel
-) -> list[tuple[Slice, Any]]:
+) -> list[tuple[Slice, Counts]]:
     """Each with what the test counts, or None where there are too few."""
     if reference is None:
         return []
@@ -389,14 +332,14 @@ def _slices(
         some = [pair for pair in recent if takes(pair)]
         if not some or (by == "input" and len(some) == len(recent)):
             continue
-        now, counted = _rate([pair.right for pair in some], [pair.example_id for pair in some])
+        now, counted = rate_of([pair.right for pair in some], [pair.example_id for pair in some])
         right = [float(x) for x in c["right"][inside]]
-        before, was = _rate(right, list(c["example_id"][inside]))
+        before, was = rate_of(right, list(c["example_id"][inside]))
         found.append((Slice(by, name, now, before), (counted, was)))
     return found + _annotators(recent, model)
 
 
-def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice, Any]]:
+def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice, Counts]]:
     """Each by their own votes, against the model's agreement with theirs on held-out pairs."""
     groups = ((judged.judgement(model) or {}).get("slices") or {}).get("groups") or []
     rows: list[dict[str, Any]] = next((group["rows"] for group in groups if group["by"] == "annotator"), [])
@@ -409,7 +352,7 @@ def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice
     for name in sorted(own, key=lambda key: (-len(own[key]), key))[:MOST_NAMES]:
         if name in before:
             was = before[name]
-            now, counted = _rate(*zip(*own[name], strict=True))
+            now, counted = rate_of(*zip(*own[name], strict=True))
             rate = Rate(was["value"], was.get("low") or 0.0, was.get("high") or 1.0, was["n"])
             found.append(
                 (Slice("annotator", name, now, rate), (counted, (round(was["value"] * was["n"]), was["n"])))
@@ -420,21 +363,3 @@ def _annotators(recent: Sequence[_Pair], model: RewardModel) -> list[tuple[Slice
 def _mentions(text: str, words: Sequence[str]) -> bool:
     lower = text.lower()
     return any(word in lower for word in words)
-
-
-def _holm(found: Sequence[tuple[Slice, Any]]) -> list[Slice]:
-    """Test those with enough pairs; Holm (1979, Scand J Stat 6:65)."""
-    tested = {
-        place: fell(*counts)
-        for place, (_, counts) in enumerate(found)
-        if counts[0][1] >= LEAST and counts[1][1] >= LEAST
-    }
-    adjusted: dict[int, float] = {}
-    highest = 0.0
-    for rank, place in enumerate(sorted(tested, key=lambda key: tested[key])):
-        highest = max(highest, min(1.0, (len(tested) - rank) * tested[place]))
-        adjusted[place] = highest
-    return [
-        replace(item, p=tested.get(place), p_adjusted=adjusted.get(place))
-        for place, (item, _) in enumerate(found)
-    ]

@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
     "score": Kind("Score responses", "core.reward.scoring", "core.reward.score_work", seed=0),
     "reward_compare": Kind(
-        "Compare reward models", "core.reward.comparing", "core.reward.compare_work", seed=0
+        "Compare reward models", "core.reward.compare_runs", "core.reward.compare_work", seed=0
     ),
     "reward_bench": Kind("Benchmark a reward model", "core.reward.bench", "core.reward.bench_work", seed=0),
 }

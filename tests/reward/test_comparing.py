@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from core.errors import Conflict, Invalid, NotFound
-from core.reward import comparing, promotion, registry
+from core.reward import compare_runs, comparing, promotion, registry
 from core.reward.paired import mcnemar_mid, newcombe
 from core.runs import service
 from storage.tables import AuditEntry, Example, Pair, Project, Response, RewardModel
@@ -186,7 +186,7 @@ def test_a_run_scores_what_neither_has_seen(db, folders):  # noqa: F811
         db, shop.who, shop.project.id, "reward_compare", {"first": first, "second": second}
     )
     assert run.config["n_pairs"] == 6 and run.config["seen_known"] is False
-    assert comparing.waiting_run(db, shop.who, shop.project.id, second, first).id == run.id
+    assert compare_runs.waiting_run(db, shop.who, shop.project.id, second, first).id == run.id
     done = shop.carry_on(run.id)
     assert done.status == "succeeded", done.error
     found = comparing.compare(db, shop.who, first, second)
@@ -208,7 +208,7 @@ def test_a_run_scores_what_neither_has_seen(db, folders):  # noqa: F811
     turned = comparing.compare(db, shop.who, second, first)
     assert turned.first.log_loss == found.second.log_loss
     assert turned.accuracy.value == -found.accuracy.value
-    assert comparing.waiting_run(db, shop.who, shop.project.id, first, second) is None
+    assert compare_runs.waiting_run(db, shop.who, shop.project.id, first, second) is None
 
 
 def test_a_run_without_unseen_pairs_says_what_to_do(db, admin, project):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 from sqlmodel import select
 
-from core.reward import drift
-from core.reward.drift import LEAST, Rate, Slice
+from core.reward import drift, falls
+from core.reward.falls import LEAST, Rate, Slice
 from core.settings import get_settings
 from storage.ids import now
 from storage.tables import Pair, Run, Vote
@@ -28,7 +28,7 @@ HELD_OUT = 60
 def test_the_test_is_fishers(k, n, j, m):
     k, j = min(k, n), min(j, m)
     expected = fisher_exact([[k, n - k], [j, m - j]], alternative="less").pvalue
-    assert drift.fell((k, n), (j, m)) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert falls.fell((k, n), (j, m)) == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def test_holm_by_hand():
@@ -36,8 +36,8 @@ def test_holm_by_hand():
     found = [(Slice("prompt", str(i), rate, rate), counts) for i, counts in enumerate(
         [((30, 60), (55, 60)), ((40, 60), (50, 60)), ((50, 60), (50, 60)), ((1, LEAST - 1), (50, 60))]
     )]  # fmt: skip
-    told = drift._holm(found)
-    p = [drift.fell(*counts) for _, counts in found]
+    told = falls.holm(found)
+    p = [falls.fell(*counts) for _, counts in found]
     assert told[0].p_adjusted == pytest.approx(3 * p[0]) and told[0].alarm
     assert told[1].p_adjusted == pytest.approx(max(3 * p[0], 2 * p[1])) and not told[1].alarm
     assert told[2].p_adjusted == pytest.approx(min(1.0, max(2 * p[1], p[2])))
@@ -139,7 +139,7 @@ def test_a_fall_names_its_slice_and_nothing_else(db, admin, project, world, open
 
 
 def test_several_pairs_of_one_example_count_once(db, admin, project):
-    rate, counted = drift._rate([1.0, 1.0, 0.0, 0.0], ["e", "e", "f", "f"])
+    rate, counted = falls.rate_of([1.0, 1.0, 0.0, 0.0], ["e", "e", "f", "f"])
     assert (rate.value, rate.n, counted) == (0.5, 4, (1, 2))
     assert rate.high - rate.low > 0.8
 
@@ -150,7 +150,7 @@ def test_no_alarm_at_the_same_accuracy_more_often_than_said(db):
     for _ in range(400):
         cuts = [((int(rng.binomial(40, 0.7)), 40), (int(rng.binomial(60, 0.7)), 60)) for _ in range(8)]
         some = Rate(0.7, 0.6, 0.8, 60)
-        false += any(s.alarm for s in drift._holm([(Slice("prompt", "x", some, some), c) for c in cuts]))
+        false += any(s.alarm for s in falls.holm([(Slice("prompt", "x", some, some), c) for c in cuts]))
     assert false / 400 <= drift.LEVEL + 0.01
 
 
