@@ -28,3 +28,8 @@ def test_both_agree_with_scipy(counts):
 
 def test_without_data_nothing_is_known():
     assert wilson(0, 0) == clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+def test_an_interval_holds_its_share_at_the_ends():
+    for n in range(1, 300):
+        assert wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0
