@@ -15,6 +15,7 @@ from core.runs import service
 from core.runs.states import ACTIVE
 from core.services import database
 from pages.judges_charts import agreement_chart, leaning_chart
+from pages.run_progress import cancel_button, progress_bar
 from pages.shared import duration, empty, header, may, me, number, percent, plain, problems, say_problem
 from storage.tables import Host, Project, Run
 
@@ -136,23 +137,9 @@ def the_run(run_id: str) -> None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.markdown("**Judging**" if run.status == "running" else "**Waiting for its turn**")
         left.caption(plain(run.name))
-        with right, problems():
-            if st.button(
-                "Stopping…" if run.cancel_requested else "Cancel",
-                icon=":material/cancel:",
-                disabled=run.cancel_requested or not may("run.control"),
-                key=f"cancel_{run.id}",
-                width="stretch",
-                help="What is judged is kept.",
-            ):
-                service.cancel_run(database(), me(), run.id)
-                st.rerun()
-        parts = [f"{run.progress:.0%}"]
-        if run.message:
-            parts.append(plain(run.message))
-        if run.eta_s is not None:
-            parts.append(f"about {duration(run.eta_s)} left")
-        st.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(parts))
+        with right:
+            cancel_button(run, "What is judged is kept.")
+        progress_bar(run)
 
 
 def the_last(run: Run) -> None:

@@ -15,7 +15,8 @@ from core.reward.upload import upload_model
 from core.runs import service
 from core.services import database
 from core.settings import get_settings
-from pages.shared import ago, duration, may, me, percent, plain, problems
+from pages.run_progress import progress_row
+from pages.shared import ago, may, me, percent, plain, problems
 from storage.tables import Project, Run
 
 BUSY = ("queued", "running", "interrupted")
@@ -269,21 +270,4 @@ def _the_run(run_id: str) -> None:
     if run.status not in BUSY:
         st.rerun()
     with st.container(border=True):
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        parts = (
-            [f"{run.progress:.0%}", run.message] if run.status == "running" else ["It waits for its turn."]
-        )
-        if run.eta_s is not None:
-            parts.append(f"about {duration(run.eta_s)} left")
-        text = " · ".join(part for part in ["Taking in an upload", *parts] if part)
-        left.progress(min(max(run.progress, 0.0), 1.0), text=text)
-        with right, problems():
-            if st.button(
-                "Stopping…" if run.cancel_requested else "Cancel",
-                icon=":material/cancel:",
-                disabled=run.cancel_requested or not may("run.control"),
-                key=f"cancel_{run.id}",
-                width="stretch",
-            ):
-                service.cancel_run(database(), me(), run.id)
-                st.rerun()
+        progress_row(run, "Taking in an upload")

@@ -8,6 +8,7 @@ from core.runs import service
 from core.services import database
 from pages.reward_charts import loss_chart, loss_points
 from pages.reward_detail import ACTIVE, line
+from pages.run_progress import cancel_button, progress_bar
 from pages.shared import duration, may, me, problems
 from storage.tables import Run, RunEvent
 
@@ -30,26 +31,9 @@ def the_training(run_id: str) -> None:
     with st.container(border=True):
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.subheader("Training" if run.status == "running" else "Waiting for its turn", anchor=False)
-        with right, problems():
-            asked = st.button(
-                "Stopping…" if run.cancel_requested else "Cancel",
-                icon=":material/cancel:",
-                disabled=run.cancel_requested or not may("run.control"),
-                key=f"cancel_{run.id}",
-                width="stretch",
-                help="The best state so far is kept.",
-            )
-            if asked:
-                service.cancel_run(database(), me(), run.id)
-                st.rerun()
-        parts = [f"{run.progress:.0%}"]
-        if run.message:
-            parts.append(run.message)
-        if run.eta_s is not None:
-            parts.append(f"about {duration(run.eta_s)} left")
-        if run.status == "queued":
-            parts = ["It starts when a slot is free."]
-        st.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(parts))
+        with right:
+            cancel_button(run, "The best state so far is kept.")
+        progress_bar(run)
         the_curves(run)
         said = [str(run.config.get("preset", "")).capitalize(), f"seed {run.seed}"]
         if reckoned := (run.config.get("estimate") or {}).get("seconds"):

@@ -9,7 +9,8 @@ from core.services import database
 from pages.reward_scores_ask import show_ask
 from pages.reward_scores_file import show_file
 from pages.reward_scores_table import show_table
-from pages.shared import ago, duration, empty, header, may, me, plain, problems
+from pages.run_progress import progress_row
+from pages.shared import ago, empty, header, may, me, plain, problems
 from storage.tables import Project, Run
 
 ACTIVE = ("queued", "running")
@@ -91,21 +92,7 @@ def the_run(run_id: str) -> None:
     run = service.get_run(database(), me(), run_id)
     if run.status not in (*ACTIVE, "interrupted"):
         st.rerun()
-    parts = [f"{run.progress:.0%}", run.message] if run.status == "running" else ["It waits for its turn."]
-    if run.eta_s is not None:
-        parts.append(f"about {duration(run.eta_s)} left")
-    left, right = st.columns([4, 1], vertical_alignment="center")
-    left.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(part for part in parts if part))
-    with right, problems():
-        if st.button(
-            "Stopping…" if run.cancel_requested else "Cancel",
-            icon=":material/cancel:",
-            disabled=run.cancel_requested or not may("run.control"),
-            key=f"cancel_{run.id}",
-            width="stretch",
-        ):
-            service.cancel_run(database(), me(), run.id)
-            st.rerun()
+    progress_row(run)
 
 
 def show() -> None:

@@ -12,7 +12,8 @@ from core.runs import service
 from core.services import database
 from core.settings import get_settings
 from pages.data_import import NONE, narrow
-from pages.shared import ago, duration, may, me, plain, problems, say_problem
+from pages.run_progress import progress_row
+from pages.shared import ago, may, me, plain, problems, say_problem
 from storage.tables import Project, Run
 
 BUSY = ("queued", "running", "interrupted")
@@ -119,22 +120,7 @@ def _busy(run_id: str) -> None:
     run = service.get_run(database(), me(), run_id)
     if run.status not in BUSY:
         st.rerun()
-    left, right = st.columns([4, 1], vertical_alignment="center")
-    parts = [f"{run.progress:.0%}", run.message] if run.status == "running" else ["It waits for its turn."]
-    if run.eta_s is not None:
-        parts.append(f"about {duration(run.eta_s)} left")
-    said = " · ".join(part for part in [plain(run.name), *parts] if part)
-    left.progress(min(max(run.progress, 0.0), 1.0), text=said)
-    with right, problems():
-        if st.button(
-            "Stopping…" if run.cancel_requested else "Cancel",
-            icon=":material/cancel:",
-            disabled=run.cancel_requested or not may("run.control"),
-            key=f"cancel_{run.id}",
-            width="stretch",
-        ):
-            service.cancel_run(database(), me(), run.id)
-            st.rerun()
+    progress_row(run, plain(run.name))
 
 
 def _ended(run: Run) -> None:
