@@ -4,12 +4,13 @@ from collections import Counter
 
 import streamlit as st
 
+from core.errors import PrefloopError
 from core.reward import mistakes
 from core.reward.mistakes import Mistake, Said
 from core.services import database
 from core.stats import wilson
 from pages.reward_reading import show_pair
-from pages.shared import ago, may, me, percent, plain, problems
+from pages.shared import ago, may, me, percent, plain
 from storage.tables import Project, RewardModel
 
 SHOWN = 5
@@ -77,26 +78,16 @@ def sending(model: RewardModel, found: list[Mistake], chosen: list[str]) -> None
     able = may("reward.send_back")
     free = [item for item in found if not item.refused]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button(
+        st.button(
             f"Send {len(chosen):,} back to the annotators" if chosen else "Send back to the annotators",
             type="primary",
             icon=":material/forward_to_inbox:",
             disabled=not chosen or not able,
             key=f"send_back_{model.id}",
             help="Asks for one more vote on each, of people who have neither voted on it nor passed it.",
-        ):
-            with problems():
-                done = mistakes.send_back(database(), me(), model.id, chosen)
-                n = len(done.pairs)
-                said = f"{n:,} {'pair is' if n == 1 else 'pairs are'} on their way to the annotators."
-                if n == 1:
-                    said = "1 pair is on its way to the annotators."
-                for why in dict.fromkeys(done.refused.values()):
-                    said += f" {sum(item == why for item in done.refused.values()):,} not: {why}"
-                st.session_state["reward_said"] = said
-                for item in found:
-                    st.session_state.pop(_key(model, item), None)
-                st.rerun()
+            on_click=_send,
+            args=(model.id, chosen, [_key(model, item) for item in found]),
+        )
         st.button(
             "Choose the worst five",
             icon=":material/checklist:",
@@ -106,6 +97,25 @@ def sending(model: RewardModel, found: list[Mistake], chosen: list[str]) -> None
             args=([_key(model, item) for item in free[:5]],),
         )
         st.caption("Choose some below, then send them." if not chosen else f"{len(chosen):,} chosen")
+
+
+def _send(model_id: str, chosen: list[str], keys: list[str]) -> None:
+    """What the button said when it was pressed: the boxes themselves may be half drawn by then,
+    and would be read as they were before."""
+    try:
+        done = mistakes.send_back(database(), me(), model_id, chosen)
+    except PrefloopError as problem:
+        st.session_state["reward_said"] = f"{problem.message} {problem.hint}".strip()
+        return
+    n = len(done.pairs)
+    said = f"{n:,} pairs are on their way to the annotators."
+    if n == 1:
+        said = "1 pair is on its way to the annotators."
+    for why in dict.fromkeys(done.refused.values()):
+        said += f" {sum(item == why for item in done.refused.values()):,} not: {why}"
+    st.session_state["reward_said"] = said
+    for key in keys:
+        st.session_state[key] = False
 
 
 def _choose(keys: list[str]) -> None:

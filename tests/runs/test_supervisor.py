@@ -231,7 +231,7 @@ def test_a_worker_of_a_run_that_was_deleted_is_ended(db, admin, project, supervi
     while (worker := run_folder(run.id).worker) is None:
         time.sleep(0.02)
     db.write(lambda session: session.delete(session.get(Run, run.id)))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and psutil.pid_exists(worker["pid"]):
         supervisor.tick()
         time.sleep(0.02)
