@@ -93,6 +93,8 @@ def measure(rows: list[dict[str, Any]], name: str, precision: str, place: Path) 
         "allocated_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
         "reserved_gib": round(torch.cuda.max_memory_reserved() / 2**30, 2),
     } if cuda else {}  # fmt: skip
+    trained = sum(value.numel() for value in training.weights.values())
+    training.merge(None)
     test = [row for row in rows if row["split"] == "test"]
     raw = training.scores(training.pairs(test), [member])[0, :, :, 0]
     d = raw[:, 0] - raw[:, 1]
@@ -104,7 +106,7 @@ def measure(rows: list[dict[str, Any]], name: str, precision: str, place: Path) 
     parameters = sum(value.numel() for value in training.model.parameters())
     return {
         "backbone": name, "precision": precision, "parameters_m": round(parameters / 1e6, 1),
-        "trained_m": round(sum(value.numel() for value in training.weights.values()) / 1e6, 2),
+        "trained_m": round(trained / 1e6, 2),
         "pairs": len(training.train) * passes, "batch": training.batch_size, "length": training.encode.max_length,
         "seconds": round(seconds, 1), "pairs_a_second": round(len(training.train) * passes / seconds, 1),
         "tokens_a_second": round(tokens / seconds), **memory, "finite": finite,
