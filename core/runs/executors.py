@@ -148,7 +148,9 @@ class LocalExecutor:
         try:
             process = psutil.Process(handle.pid)
             same = abs(process.create_time() - handle.started) < _SAME_BIRTH_S
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            # A child of ours is gone when waiting for it says so: while its last threads end it is
+            # a zombie that cannot be waited for yet, and one that is forgotten then stays for good.
+            return same and (child is not None or process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
