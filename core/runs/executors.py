@@ -19,6 +19,9 @@ from core.runs.worker import NO_RESULT
 from core.settings import ROOT, Settings
 
 _SAME_BIRTH_S = 2.0  # the kernel tells births by a clock that may be set
+# Of a child: this process remembers when the machine started by the clock of its own beginning,
+# the worker by that of its own; between them a clock that is kept right may have moved by more.
+_CHILD_BIRTH_S = 3600.0
 # What a worker has no business to know: it reads its folder, never the database.
 _KEPT_BACK = ("PREFLOOP_DATABASE_URL", "PREFLOOP_OIDC_CLIENT_SECRET")
 
@@ -147,10 +150,12 @@ class LocalExecutor:
             return False
         try:
             process = psutil.Process(handle.pid)
-            same = abs(process.create_time() - handle.started) < _SAME_BIRTH_S
-            # A child of ours is gone when waiting for it says so: while its last threads end it is
-            # a zombie that cannot be waited for yet, and one that is forgotten then stays for good.
-            return same and (child is not None or process.status() != psutil.STATUS_ZOMBIE)
+            apart = abs(process.create_time() - handle.started)
+            if child is not None:
+                # A child of ours is gone when waiting for it says so: while its last threads end it
+                # is a zombie that cannot be waited for yet. Its number is nobody else's till then.
+                return apart < _CHILD_BIRTH_S
+            return apart < _SAME_BIRTH_S and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
