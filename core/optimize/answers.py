@@ -1,9 +1,11 @@
 """What was paid for, in one file that is only appended to: state/answers.jsonl.
 
 A line is written before calls are made (`charged`) and after they were answered
-(`answers` or `said`), and when an earlier search's answers were used (`free`). It is the books and the cache in one: a search that goes on after a
-kill counts what it had spent, and pays for no (text, example) and no question twice. Calls
-that were charged and never answered were lost with the process; they are known, too.
+(`answers` or `said`) or done (`worked`), and when an earlier search's answers were used
+(`free`). It is the books and the cache in one: a search that goes on after a kill counts
+what it had spent, and pays for no (text, example), no question and no step of training
+twice. Calls that were charged and never answered were lost with the process; they are
+known, too.
 """
 
 import json
@@ -11,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.llm.ledger import Ledger
 from core.optimize.objectives import Outcome
 from storage.ids import content_hash
 
 _hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
+T = TypeVar("T")
 Said = tuple[str, dict[str, Any]]  # a text, and tokens_in, tokens_out and cost
 
 
@@ -49,6 +52,7 @@ class Answers:
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
+        self._worked: set[str] = set()
         self._read(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
@@ -98,6 +102,21 @@ class Answers:
         self._write({"purpose": "optimizer", "said": said})
         self._keep_said(said)
         return [self._said[key] for key in keys]
+
+    def worked(self, key: str) -> bool:
+        """Whether this step of training is paid for."""
+        return key in self._worked
+
+    def pay_for_work(self, key: str, purpose: str, calls: int, make: Callable[[], T]) -> T:
+        """Charge the calls of a step of training, once for each key, and take it. What it
+        made is not kept: a step that is taken again is made again, for nothing."""
+        if key in self._worked:
+            return make()
+        self._charge(purpose, calls)
+        made = make()
+        self._write({"purpose": purpose, "worked": key})
+        self._worked.add(key)
+        return made
 
     def _charge(self, purpose: str, calls: int) -> None:
         self.ledger.charge(self.payers[purpose].host, purpose, calls)
@@ -150,6 +169,8 @@ class Answers:
                 self._keep_said(line["said"])
             elif "free" in line:
                 self._keep_free(line["free"])
+            elif "worked" in line:
+                self._worked.add(line["worked"])
             else:
                 self._keep(line["answers"])
         self._settle(pending, answered=False)

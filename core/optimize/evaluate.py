@@ -6,9 +6,9 @@ dev, reporting on test), so a search can never eat them. Texts are only started 
 can be scored in full.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from core.llm.protocol import Completion, Host, Messages, Sampling
 from core.optimize.answers import Answers, Said
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
-from core.optimize.protocol import Evaluation, OutOfBudget, Scores, Shown
+from core.optimize.protocol import Evaluation, OutOfBudget, Row, Rows, Scores, Shown
 from core.prompts.templates import messages
 from core.runs.context import WorkError
 
-Row = Mapping[str, Any]  # id, input, fields, messages, reference
-Rows = dict[str, list[dict[str, Any]]]  # split -> rows
+T = TypeVar("T")
 
 
 class HostEvaluator:
@@ -115,8 +114,7 @@ class HostEvaluator:
                     self._pay(missing)
 
     def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
-        prompts = {text: self.instruction.with_text(text) for text, _ in asked}
-        requests = [messages(*prompts[text], row["fields"], row["messages"]) for text, row in asked]
+        requests = [self.request(text, row) for text, row in asked]
 
         def make() -> list[Outcome]:
             outcomes = self.objective.answer(self.host, requests, [row for _, row in asked])
@@ -127,6 +125,20 @@ class HostEvaluator:
             return outcomes
 
         self.answers.pay_for_outcomes([(text, row["id"]) for text, row in asked], make)
+
+    def request(self, text: str, row: Row) -> Messages:
+        """What the host is asked with `text` for the instruction on a row of `rows`."""
+        return messages(*self.instruction.with_text(text), row["fields"], row["messages"])
+
+    def work(
+        self, key: str, calls: int, make: Callable[[], T], *, then: int = 0, purpose: str = "target"
+    ) -> T:
+        if self.answers.worked(key):
+            return make()
+        if not self.fits(calls + then):
+            raise OutOfBudget(f"{calls} calls for {key}, {self.ledger.remaining} left")
+        self.between()
+        return self.answers.pay_for_work(key, purpose, calls, make)
 
     # --- what the numbers say ------------------------------------------------------------
 

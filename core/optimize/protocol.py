@@ -2,21 +2,26 @@
 file that can be read beside its paper.
 
 An optimiser proposes texts; an evaluator scores them and keeps the books. The optimiser
-never sees a host or a file: it calls `evaluate` and `ask`, and either may raise
-`OutOfBudget` before anything is paid. A search (core/optimize/search.py) calls
+never sees a file: it calls `evaluate`, `ask` and `work`, and each may raise `OutOfBudget`
+before anything is paid. Only a method that trains through the model in process (its
+`needs` say so) reaches for the host, and pays by `work`; what it trains it keeps as
+`tensors` (core/optimize/tensors.py). A search (core/optimize/search.py) calls
 `step` until the optimiser has finished or a stop condition says so, and saves
 `state_dict` after every step; a killed search starts again from the last one, and what
 was paid for since comes out of the evaluator's cache.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from core.llm.protocol import Messages, Sampling
+from core.llm.protocol import Host, Messages, Sampling
 
+T = TypeVar("T")
+Row = Mapping[str, Any]  # id, input, fields, messages, reference
+Rows = dict[str, list[dict[str, Any]]]  # split -> rows
 Scores = dict[str, Any]  # {"score", "low", "high", "n", …}: a number with its interval
 
 
@@ -67,12 +72,22 @@ class Shown:
 
 
 class Evaluator(Protocol):
+    """`host`: the target's; `optimizer_host`: the one that proposes, often the same."""
+
+    host: Host
+    optimizer_host: Host
+    rows: Rows
+
     def evaluate(
         self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None
     ) -> Evaluation:
         """Score texts on a split, or on some of its examples (places in it). Each (text,
         example) is paid for once. Raises OutOfBudget, before any call, when they cannot
         all be scored in full."""
+        ...
+
+    def request(self, text: str, row: Row) -> Messages:
+        """What the host is asked with `text` for the instruction on a row of `rows`."""
         ...
 
     def fits(self, calls: int) -> bool:
@@ -109,6 +124,16 @@ class Evaluator(Protocol):
         """As `ask`, all in one batch: request i has the key `key/i` and the seed
         `sampling.seed + i`. Raises OutOfBudget when not all of the answers could be
         scored."""
+        ...
+
+    def work(
+        self, key: str, calls: int, make: Callable[[], T], *, then: int = 0, purpose: str = "target"
+    ) -> T:
+        """Take a step of training on a model in process: charge its calls (an example read
+        forwards is one, and backwards two more), then `make()`. `then`: calls that must
+        still fit afterwards, such as those to score what was trained. A key that is paid
+        for costs nothing, and `make`, which must be deterministic, runs again. Raises
+        OutOfBudget before anything is paid."""
         ...
 
     @property

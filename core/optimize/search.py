@@ -22,6 +22,7 @@ from core.optimize.protocol import (
     Standing,
     StopCondition,
 )
+from core.optimize.tensors import forget_others, load_tensors, save_tensors
 from core.runs.context import Cancelled, WorkError
 from core.runs.folder import write_json
 
@@ -50,6 +51,7 @@ class Search:
     ) -> None:
         self.optimizer, self.evaluator, self.stop = optimizer, evaluator, stop
         self.state_file, self.on_event, self.clock = state_file, on_event, clock
+        self.saves = 0
         self.before = 0.0  # seconds at work in earlier processes
         self.began = clock()
 
@@ -58,11 +60,17 @@ class Search:
         return self.before + self.clock() - self.began
 
     def save(self) -> None:
-        write_json(self.state_file, {"seconds": self.seconds, "optimizer": self.optimizer.state_dict()})
+        self.saves += 1
+        tensors = save_tensors(self.optimizer, self.state_file, self.saves)
+        saved = {"seconds": self.seconds, "optimizer": self.optimizer.state_dict()}
+        write_json(self.state_file, {**saved, "saves": self.saves, "tensors": tensors})
+        forget_others(self.state_file, tensors)
 
     def load(self, saved: dict[str, Any]) -> None:
         self.before = float(saved["seconds"])
+        self.saves = int(saved.get("saves", 0))
         self.optimizer.load_state_dict(saved["optimizer"])
+        load_tensors(self.optimizer, self.state_file, saved.get("tensors"))
 
     # --- the search, on train --------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec, Sampling
 from core.optimize.answers import Answers, Payer
-from core.optimize.evaluate import HostEvaluator, Rows
+from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
 from core.optimize.methods import method_named
 from core.optimize.objectives import LabelScore, Objective, RewardScore, Scorer
@@ -37,6 +37,7 @@ from core.optimize.protocol import (
     Iterated,
     NoImprovement,
     Optimizer,
+    Rows,
     Scored,
     StopCondition,
     Target,

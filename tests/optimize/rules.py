@@ -24,6 +24,7 @@ class RuleEvaluator:
         self.texts: list[str] = []  # in the order in which they were first scored
         self.known: dict[tuple[str, int], float] = {}
         self.paid: dict[tuple[str, int], int] = {}
+        self.worked: list[str] = []
         self.said: dict[str, str] = {}
         self.refuse_after = None  # stands for a cancel: the call after so many raises
 
@@ -53,6 +54,14 @@ class RuleEvaluator:
         if self.refuse_after is not None and self.calls + calls > self.refuse_after:
             raise Refused
         self.calls += calls
+
+    def work(self, key, calls, make, *, then=0, purpose="target"):
+        if key not in self.worked:
+            if not self.fits(calls + then):
+                raise OutOfBudget
+            self._pay(calls)
+            self.worked.append(key)
+        return make()
 
     def measure(self, evaluation, row=0):
         score = float(np.mean(evaluation.scores[row]))
