@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core.access import PAGES  # noqa: E402
-from tests.chromium import CHROMIUM, FLAGS, first_admin  # noqa: E402
+from tests.chromium import CHROMIUM, FLAGS, drawn, first_admin  # noqa: E402
 from tests.server import Prefloop  # noqa: E402
 
 OUT = ROOT / "docs" / "screenshots"
@@ -28,6 +28,10 @@ LOOKS = {  # suffix: (width, height, colour scheme)
     "-narrow": (400, 860, "light"),
     "-narrow-dark": (400, 860, "dark"),
 }
+
+# Charts in sight (not in a closed tab) that have no picture yet.
+UNDRAWN = """[...document.querySelectorAll("[data-testid=stVegaLiteChart]")]
+    .filter(chart => chart.offsetParent && !chart.querySelector("canvas, svg")).length"""
 
 
 def once_round_the_loop(server: Prefloop) -> None:
@@ -66,8 +70,13 @@ def sign_up(browser: Browser, server: Prefloop) -> dict:
 def settle(page: Page) -> None:
     """Until nothing runs and charts are drawn."""
     page.wait_for_load_state("networkidle")
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=30_000)
-    page.wait_for_timeout(1200)
+    drawn(page)
+    until = time.monotonic() + 20
+    while page.evaluate(UNDRAWN):
+        if time.monotonic() > until:
+            raise RuntimeError(f"{page.url}: a chart was not drawn.")
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(1200)  # transitions
 
 
 def save(picture: bytes, path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import time
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.server import Prefloop
 
@@ -28,6 +29,49 @@ def first_admin(page: Page, server: Prefloop) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button").click()
     page.get_by_role("heading", name="Overview").wait_for(timeout=60_000)
+
+
+def drawn(page: Page, timeout: float = 30_000) -> None:
+    """The page's script has run to its end: what is pressed before may be lost in a redraw."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=timeout)
+
+
+def go(page: Page, server: Prefloop, path: str, title: str | None = None) -> None:
+    """Open a page of the app, until it is drawn. `title`: its heading, if it matters."""
+    page.goto(f"{server.url}/{path}")
+    heading = page.get_by_role("heading", level=1)
+    if title:
+        heading = page.get_by_role("heading", name=title, level=1)
+    heading.first.wait_for(timeout=30_000)
+    drawn(page)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def open_tab(page: Page, name: str) -> None:
+    """A press on a tab is lost while the page is being drawn: press until it opens."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    expect(tab).to_be_visible(timeout=30_000)
+    for _ in range(20):
+        tab.click()
+        page.wait_for_timeout(400)
+        if tab.get_attribute("aria-selected") == "true":
+            return
+    raise AssertionError(f"the tab {name} did not open")
+
+
+def choose(page: Page, field: Locator, option: str) -> None:
+    """Type into a list that opens as one types, and take what it offers. A redraw may close
+    the list; then a person types again, and so does this."""
+    offered = page.get_by_role("option", name=option)
+    for last in (False, False, True):
+        drawn(page)
+        field.fill("")
+        field.fill(option)
+        try:
+            return offered.click(timeout=10_000)
+        except TooLate:
+            if last:
+                raise
 
 
 def stored(page: Page, votes: int) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.chromium import PASSWORD, first_admin, stored
+from tests.chromium import PASSWORD, choose, drawn, first_admin, stored
 from tests.server import Prefloop
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(120)]
@@ -57,9 +57,9 @@ def test_a_disputed_pair_goes_to_a_senior_annotator_who_decides_it(server: Prefl
 
         lead.goto(f"{server.url}/assignment?project={project}")
         lead.get_by_text("1 disputed and not sent").wait_for(timeout=30_000)
+        drawn(lead)
         lead.get_by_text("Who decides, and what counts as disputed").click()
-        lead.get_by_label("Adjudicators", exact=True).fill("Sue")
-        lead.get_by_role("option", name="Sue").click()
+        choose(lead, lead.get_by_label("Adjudicators", exact=True), "Sue")
         lead.keyboard.press("Escape")
         lead.get_by_test_id("stButton").get_by_role("button", name="Save").click()
         expect(lead.get_by_text("All saved.")).to_be_visible(timeout=15_000)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.chromium import first_admin
+from tests.chromium import first_admin, go, open_tab
 from tests.reward.tiny import BAD, GOOD, PLAIN, tiny_backbone
 from tests.server import Prefloop
 
@@ -76,23 +76,6 @@ def comparisons() -> list[dict]:
                 {**row, "annotator": person, "choice": "b" if wrong else "a", "left": draw.choice("ab")}
             )
     return rows
-
-
-def go(page: Page, server: Prefloop, path: str) -> None:
-    page.goto(f"{server.url}/{path}")
-    page.get_by_role("heading", level=1).wait_for(timeout=30_000)
-
-
-def open_tab(page: Page, name: str) -> None:
-    """A click on a tab while the page is still being drawn is lost."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    expect(tab).to_be_visible(timeout=30_000)
-    for _ in range(20):
-        tab.click()
-        page.wait_for_timeout(400)
-        if tab.get_attribute("aria-selected") == "true":
-            return
-    raise AssertionError(f"the tab {name} did not open")
 
 
 def no_traceback(page: Page) -> None:

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.chromium import PASSWORD
+from tests.chromium import PASSWORD, go, open_tab
 from tests.server import Prefloop
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
@@ -31,14 +31,8 @@ def lead(server: Prefloop, browser) -> Page:
     context.close()
 
 
-def go(page: Page, server: Prefloop, path: str, title: str) -> None:
-    page.goto(f"{server.url}/{path}")
-    page.get_by_role("heading", name=title, level=1).wait_for(timeout=30_000)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-
-
 def inputs_of(page: Page, group: str) -> None:
-    page.get_by_role("tab", name="Inputs").click()
+    open_tab(page, "Inputs")
     page.get_by_role("radio", name=re.compile(f"^{group}")).click()
 
 
@@ -71,7 +65,7 @@ def test_2_a_copy_with_one_figure_changed_is_compared(lead: Page, server: Preflo
     expect(lead.get_by_text(re.compile("Version 2, saved by Lea.*Sales counts calls"))).to_be_visible(
         timeout=30_000
     )
-    lead.get_by_role("tab", name="Compare").click()
+    open_tab(lead, "Compare")
     expect(lead.get_by_text("Inputs that differ")).to_be_visible(timeout=30_000)
     expect(lead.get_by_text(re.compile("^Base case: "))).to_be_visible()
     expect(lead.get_by_text(re.compile("^Higher value: "))).to_be_visible()

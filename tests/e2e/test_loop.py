@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.chromium import stored
+from tests.chromium import go, open_tab, stored
 from tests.server import Prefloop
 
 NAME = "Journey"
@@ -39,11 +39,6 @@ def project(api: httpx.Client):
         return next(row["id"] for row in api.get("/projects").json() if row["name"] == NAME)
 
     return find
-
-
-def go(page: Page, server: Prefloop, path: str) -> None:
-    page.goto(f"{server.url}/{path}")
-    page.get_by_role("heading", level=1).wait_for(timeout=30_000)
 
 
 def wait_for_run(api: httpx.Client, project: str, kind: str) -> dict:
@@ -98,11 +93,7 @@ def test_2_comparisons_come_in_through_the_page(
 ):
     go(admin_page, server, "project")
     name = admin_page.get_by_label("Name", exact=True).last
-    for _ in range(20):  # a click on a tab while the page is still being drawn is lost
-        admin_page.get_by_role("tab", name="New project").click()
-        admin_page.wait_for_timeout(500)
-        if name.is_visible():
-            break
+    open_tab(admin_page, "New project")
     name.fill(NAME)
     admin_page.get_by_role("button", name="Create project").click()
     expect(admin_page.get_by_role("combobox", name="Project")).to_have_value(NAME, timeout=15_000)

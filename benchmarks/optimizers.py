@@ -1,0 +1,320 @@
+"""Every optimiser on SST-2 and AG News, at equal budget, beside the prompts people would write.
+
+    python benchmarks/optimizers.py [--tasks sst2 agnews] [--methods grips …] [--seeds 5]
+        [--data FOLDER] [--hours 1] [--table]
+
+The embedded SmolLM2-135M-Instruct reads a review or an article under an instruction, and the
+label whose word it finds likeliest counts. 16 examples of each label are for the search (train) and
+16 more for the choice among the start and three finalists (dev), as in the few-shot setting of
+GrIPS and RLPrompt. Both together may take 1,280 example forwards (a backward pass counts as two;
+what the proposing model is asked counts as one each). Then the sealed test split is read once, 256
+examples that are the same for all. Seeds differ in the method's own draws. Everything starts from
+the manual prompt.
+
+Beside them: no instruction at all, the manual prompt, and random search at the same budget.
+
+A run takes a minute or more on two cores, and there are many: what is done is kept in
+benchmarks/results/optimizers.json and not done again, so it can be stopped and gone on with;
+`--hours` stops it by itself, between two runs. Seeds are done for all methods before the next
+seed, so that what is there can be compared at any time. `--table` only prints.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+from core.optimize.methods import METHODS  # noqa: E402
+from core.settings import get_settings  # noqa: E402
+
+CALLS, SHOTS, TEST, FINALISTS = 1_280, 16, 256, 3
+TARGET = ROOT / "benchmarks" / "results" / "optimizers.json"
+TASKS: dict[str, dict[str, Any]] = {
+    "sst2": {
+        "title": "SST-2",
+        "text": "sentence",
+        "manual": "Decide whether this sentence from a film review is negative or positive.",
+        "words": {"0": "negative", "1": "positive"},
+    },
+    "agnews": {
+        "title": "AG News",
+        "text": "text",
+        "manual": "Decide whether this news article is about world, sports, business or technology.",
+        "words": {"0": "world", "1": "sports", "2": "business", "3": "technology"},
+    },
+}
+# What differs from a method's defaults, and why: all of them are fit to 1,024 calls of search.
+OPTIONS: dict[str, dict[str, Any]] = {}
+Run = dict[str, Any]
+
+
+# --- the examples ----------------------------------------------------------------------------
+
+
+def read(file: Path, task: str) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8") as lines:
+        found = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [{"text": row[TASKS[task]["text"]].strip(), "label": row["label"]} for row in found]
+
+
+def draw(rows: list[dict[str, str]], count: int, seed: str) -> list[dict[str, str]]:
+    """As many of each label, as far as that goes."""
+    chance, labels = random.Random(seed), sorted({row["label"] for row in rows})
+    chosen = []
+    for place, label in enumerate(labels):
+        there = [row for row in rows if row["label"] == label]
+        share = count // len(labels) + (place < count % len(labels))
+        chosen += chance.sample(there, share)
+    chance.shuffle(chosen)
+    return chosen
+
+
+def examples(folder: Path, task: str) -> dict[str, list[dict[str, Any]]]:
+    made, shots = {}, SHOTS * len(TASKS[task]["words"])
+    for split, count in (("train", shots), ("dev", shots), ("test", TEST)):
+        drawn = draw(read(folder / task / f"{split}.tsv", task), count, split)
+        made[split] = [
+            {"id": f"{split}-{hashlib.sha256(row['text'].encode()).hexdigest()[:16]}", "split": split,
+             "input": row["text"], "fields": json.dumps({"input": row["text"]}), "messages": None,
+             "reference": row["label"]}
+            for row in drawn
+        ]  # fmt: skip
+    return made
+
+
+# --- a run -----------------------------------------------------------------------------------
+
+
+def frozen(folder: Path, task: str, method: str, seed: int, rows: dict[str, list[dict[str, Any]]]) -> Any:
+    """A run's folder, as the page would freeze it."""
+    from core.llm.protocol import HostSpec
+    from core.runs.folder import RunFolder, write_json
+
+    train, dev = len(rows["train"]), len(rows["dev"])
+    reserve = dev * (FINALISTS + 1) + 2 * TEST
+    budget = CALLS + 2 * TEST  # the report on test comes on top
+    config = {
+        "method": method,
+        "reward": "labels",
+        "budget": {"calls": budget},
+        "start": {"system": TASKS[task]["manual"], "user": "{{input}}", "place": "system", "prompt_id": None,
+                  "name": "manual"},
+        "plan": {"budget": budget, "train": train, "dev": dev, "test": TEST, "finalists": FINALISTS,
+                 "reserve": reserve, "candidates": (budget - reserve) // train - 1},
+        "options": METHODS[method].checked_options(OPTIONS.get(method, {})),
+        "stop": {},
+    }  # fmt: skip
+    made = RunFolder(folder)
+    made.create(
+        {"run_id": folder.name, "project_id": "benchmark", "kind": "optimize", "config": config,
+         "seed": seed, "models_dir": str(get_settings().models_dir)}
+    )  # fmt: skip
+    pq.write_table(
+        pa.Table.from_pylist([row for split in rows.values() for row in split]),
+        made.inputs / "examples.parquet",
+    )
+    for name in ("host", "optimizer_host"):
+        write_json(made.inputs / f"{name}.json", HostSpec().as_dict())
+    write_json(made.inputs / "reward.json", {"kind": "labels", "words": TASKS[task]["words"]})
+    return made
+
+
+def searched(task: str, method: str, seed: int, data: Path) -> Run:
+    from core.optimize import work
+    from core.runs.context import RunContext
+
+    rows = examples(data, task)
+    with tempfile.TemporaryDirectory() as name:
+        folder = frozen(Path(name) / f"{task}-{method}-{seed}", task, method, seed, rows)
+        context = RunContext(folder)
+        began = time.perf_counter()
+        result = work.run(context)
+        context.close()
+        took = time.perf_counter() - began
+        events, _ = folder.read_events()
+        right = right_on_test(folder, result["best"], rows["test"])
+    best = [e["data"] for e in events if e["type"] == "metric" and "best" in e["data"]]
+    test = result["best"]["test"]
+    assert sum(right) == round(test["accuracy"] * TEST)
+    return {
+        "task": task, "method": method, "seed": seed, "right": "".join(map(str, right)),
+        "accuracy": test["accuracy"], "dev": result["best"]["dev"]["accuracy"],
+        "train": result["best"]["train"]["accuracy"], "text": result["best"]["text"],
+        "improved": result["improved"], "finish_reason": result["finish_reason"],
+        "candidates": result["candidates"], "dropped": result["dropped"],
+        "calls": result["calls_by_purpose"], "curve": [[m["calls"], round(m["best"], 2)] for m in best],
+        "seconds": round(took, 1),
+    }  # fmt: skip
+
+
+def right_on_test(folder: Any, best: dict[str, Any], test: list[dict[str, Any]]) -> list[int]:
+    """1 or 0 for each test example, from what the run wrote down."""
+    from storage.ids import content_hash
+
+    key, found = content_hash(best["text"]), {}
+    with (folder.state / "answers.jsonl").open(encoding="utf-8") as lines:
+        for raw in lines:
+            for text, example, outcome in json.loads(raw).get("answers", []):
+                if text == key:
+                    found[example] = int(outcome["score"])
+    return [found[row["id"]] for row in test]
+
+
+def fixed(task: str, data: Path) -> list[Run]:
+    """No instruction, and the manual one: read on test, nothing searched."""
+    from core.llm.local import LocalHost
+    from core.llm.protocol import HostSpec
+    from core.optimize.objectives import LabelScore
+    from core.prompts.templates import messages
+
+    host, objective = LocalHost(HostSpec(), get_settings().models_dir), LabelScore(TASKS[task]["words"])
+    rows, made = examples(data, task)["test"], []
+    for name, text in (("empty", ""), ("manual", TASKS[task]["manual"])):
+        requests = [messages(text, "{{input}}", json.loads(row["fields"])) for row in rows]
+        right = [int(outcome.score) for outcome in objective.answer(host, requests, rows)]
+        made.append(
+            {"task": task, "method": name, "seed": None, "right": "".join(map(str, right)),
+             "accuracy": sum(right) / TEST, "text": text}
+        )  # fmt: skip
+    return made
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def bits(run: Run) -> np.ndarray:
+    return np.array([int(bit) for bit in run["right"]])
+
+
+def interval(grid: np.ndarray) -> tuple[float, float]:
+    """95 % for the mean of (seeds, examples): resampled by seed and by example, because
+    another draw of either would have given another figure (percentile bootstrap)."""
+    rng, (seeds, n) = np.random.default_rng(0), grid.shape
+    means = [grid[np.ix_(rng.integers(0, seeds, seeds), rng.integers(0, n, n))].mean() for _ in range(4_000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def figures(runs: list[Run], task: str) -> list[dict[str, Any]]:
+    manual = next(bits(run) for run in runs if run["task"] == task and run["method"] == "manual")
+    rows = []
+    for method in ("empty", "manual", *METHODS):
+        mine = [run for run in runs if run["task"] == task and run["method"] == method]
+        if not mine:
+            continue
+        grid = np.stack([bits(run) for run in mine])
+        low, high = interval(grid)
+        row = {"method": method, "seeds": len(mine), "n": TEST, "accuracy": float(grid.mean()),
+               "low": low, "high": high}  # fmt: skip
+        if method not in ("empty", "manual"):
+            gain_low, gain_high = interval(grid - manual)
+            row |= {
+                "gain": float((grid - manual).mean()), "gain_low": gain_low, "gain_high": gain_high,
+                "train": float(np.mean([run["train"] for run in mine])),
+                "seconds": float(np.mean([run["seconds"] for run in mine])),
+                "candidates": float(np.mean([run["candidates"] for run in mine])),
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def table(runs: list[Run]) -> str:
+    lines = []
+    for task, about in TASKS.items():
+        if not any(run["task"] == task and run["method"] == "manual" for run in runs):
+            continue
+        lines += [
+            f"**{about['title']}** (test accuracy, %, n = {TEST})",
+            "",
+            "| method | accuracy (95 %) | beside the manual prompt (95 %) | train | candidates | seconds | seeds |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in figures(runs, task):
+            name = METHODS[row["method"]].short if row["method"] in METHODS else f"{row['method']} prompt"
+            said = f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+            if "gain" not in row:
+                lines.append(f"| {name} | {said} | | | | | |")
+                continue
+            gain = f"{100 * row['gain']:+.1f} ({100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f})"
+            gain = f"**{gain}**" if row["gain_low"] > 0 else gain
+            lines.append(
+                f"| {name} | {said} | {gain} | {100 * row['train']:.1f} | {row['candidates']:.0f} "
+                f"| {row['seconds']:.0f} | {row['seeds']} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+# --- all of it -------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--hours", type=float, help="begin no further run after so long")
+    parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--table", action="store_true", help="print what there is")
+    asked = parser.parse_args()
+    runs: list[Run] = json.loads(asked.out.read_text())["runs"] if asked.out.exists() else []
+
+    def keep(made: list[Run]) -> None:
+        runs.extend(made)
+        said = {
+            "calls": CALLS, "examples_a_label": SHOTS, "test": TEST, "finalists": FINALISTS,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+            "measured": datetime.now(UTC).date().isoformat(),
+            "figures": {task: figures(runs, task) for task in TASKS
+                        if any(run["task"] == task for run in runs)},
+            "runs": runs,
+        }  # fmt: skip
+        part = asked.out.with_suffix(".part")
+        part.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(asked.out)
+
+    until = time.monotonic() + 3600 * asked.hours if asked.hours else float("inf")
+    done = {(run["task"], run["method"], run["seed"]) for run in runs}
+    if not asked.table:
+        for task in asked.tasks:
+            if (task, "manual", None) not in done:
+                keep(fixed(task, asked.data))
+        for seed in range(asked.seeds):
+            for task in asked.tasks:
+                for method in asked.methods:
+                    if (task, method, seed) in done:
+                        continue
+                    if time.monotonic() > until:
+                        print(f"Stopped after {asked.hours:g} h; run it again to go on.")
+                        print(table(runs))
+                        return
+                    run = searched(task, method, seed, asked.data)
+                    keep([run])
+                    print(f"{task} {method} seed {seed}: test {100 * run['accuracy']:.1f} %, train "
+                          f"{100 * run['train']:.1f} %, {run['seconds']:.0f} s", flush=True)  # fmt: skip
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
