@@ -1,26 +1,47 @@
-"""Evaluating many instructions on the same examples: our evaluator against a plain loop.
+"""Evaluating many instructions on the same examples: our evaluator against plain loops.
 
-    python benchmarks/optimizer_speed.py [--candidates 32] [--examples 32] [--plain 96]
+    python benchmarks/optimizer_speed.py [--candidates 32] [--examples 32] [--rounds 3] [--plain 32]
+        [--only labels responses]
 
-The plain loop is what most released optimisers do: one forward pass (labels) or one
-`model.generate` (responses) per prompt and example, nothing shared. It is timed on `--plain`
-pairs drawn from the same grid, so that a run takes minutes; both are given as evaluations a
-second, so the ratio does not depend on that. A third figure asks for the same grid again:
-what was answered is never asked twice. Also said: how often both choose the same label or
-write the same response (rounding in another batch shape can turn a near tie).
+Peers, all with the same model, requests and threads, in this process:
 
-Same process, same model (the embedded SmolLM2-135M-Instruct), same threads; SST-2 sentences
-from ../shared/data. No reward model is part of it: it would add the same to both.
+plain loop          one forward pass (labels) or one `model.generate` (responses) per prompt and
+                    example, nothing shared: what most released optimisers do
+GrIPS's loop        as its released code calls the model: batches of four examples of one
+                    candidate; a token is generated, then all is read again for its
+                    probabilities, and prompts whose answer was not a label are read once more
+                    with each label behind them
+RLPrompt's loop     as its released code does: all examples of one candidate in a batch of 16,
+                    logits of every position
+
+Ours answers the whole grid of candidates and examples; a peer is timed on as many pairs of it as
+`--plain` says (whole candidates where it works by candidate), so that a round takes a minute.
+Everything is given as evaluations a second, so the ratio does not depend on that; a ratio is the
+median over the rounds with the least and the most. Asking for the same grid again shows that
+what was answered is never asked twice. Also said: how often a peer and ours choose the same
+label or write the same response (rounding in another batch shape can turn a near tie).
+
+The embedded SmolLM2-135M-Instruct, SST-2 sentences from ../shared/data. No reward model is part of
+it: it would add the same to all. Writes benchmarks/results/optimizer_speed.json.
 """
 
 import argparse
 import csv
 import json
+import os
+import platform
 import random
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
@@ -33,7 +54,7 @@ from core.llm.protocol import HostSpec, Sampling  # noqa: E402
 from core.optimize.answers import Answers, Payer  # noqa: E402
 from core.optimize.evaluate import HostEvaluator  # noqa: E402
 from core.optimize.instruction import Instruction  # noqa: E402
-from core.optimize.objectives import LabelScore, Outcome  # noqa: E402
+from core.optimize.objectives import LabelScore, Objective, Outcome  # noqa: E402
 from core.optimize.work import BATCH  # noqa: E402
 from core.prompts.templates import messages  # noqa: E402
 from core.settings import get_settings  # noqa: E402
@@ -44,6 +65,8 @@ START = (
     "writer felt, and decide whether the review is negative or positive. Answer with one word."
 )
 NEW_TOKENS = 48
+TARGET = ROOT / "benchmarks" / "results" / "optimizer_speed.json"
+Pair = tuple[str, dict[str, Any]]
 
 
 class Lengths:
@@ -68,7 +91,7 @@ def instructions(count: int) -> list[str]:
     return made
 
 
-def examples(folder: Path, count: int) -> list[dict]:
+def examples(folder: Path, count: int) -> list[dict[str, Any]]:
     with (folder / "sst2" / "train.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     chosen = random.Random(1).sample(rows, count)
@@ -79,42 +102,57 @@ def examples(folder: Path, count: int) -> list[dict]:
     ]  # fmt: skip
 
 
-def ours(host, objective, texts, rows, folder) -> tuple[float, float, list[list[str]]]:
+def ours(host: LocalHost, objective: Objective, texts: list[str], rows: list[Any]) -> tuple[float, float, Any]:
     """(seconds, seconds when asked again, outputs)."""
-    answers = Answers(folder / f"{objective.name}.jsonl", Ledger(), Payer("host", count_lost=False))
-    evaluator = HostEvaluator(
-        host,
-        objective,
-        Instruction("", "{{input}}", "system"),
-        {"train": rows},
-        answers,
-        batch=BATCH[objective.name],
-    )
-    began = time.perf_counter()
-    outputs = evaluator.evaluate(texts).outputs
-    took = time.perf_counter() - began
-    began = time.perf_counter()
-    evaluator.evaluate(texts)
-    return took, time.perf_counter() - began, outputs
+    with tempfile.TemporaryDirectory() as folder:
+        answers = Answers(Path(folder) / "answers.jsonl", Ledger(), Payer("host", count_lost=False))
+        evaluator = HostEvaluator(
+            host,
+            objective,
+            Instruction("", "{{input}}", "system"),
+            {"train": rows},
+            answers,
+            batch=BATCH[objective.name],
+        )
+        began = time.perf_counter()
+        outputs = evaluator.evaluate(texts).outputs
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        evaluator.evaluate(texts)
+        again = time.perf_counter() - began
+        answers.close()
+    return took, again, outputs
+
+
+# --- the peers' loops ------------------------------------------------------------------------
+
+
+def rendered(host: LocalHost, pair: Pair) -> str:
+    text, row = pair
+    return host.rendered(messages(text, "{{input}}", row["fields"]))
+
+
+def heads(host: LocalHost, prompt: str) -> list[int]:
+    """The first token of each label word where the answer begins."""
+    length = len(host.tokens(prompt))
+    return [host.tokens(prompt + word)[length] for word in WORDS.values()]
 
 
 @torch.inference_mode()
-def plain_labels(host, pairs) -> list[str]:
+def plain_labels(host: LocalHost, pairs: list[Pair]) -> list[str]:
     chosen = []
-    for text, row in pairs:
-        prompt = host.rendered(messages(text, "{{input}}", row["fields"]))
-        ids = torch.tensor([host.tokens(prompt)])
-        logits = host.model(input_ids=ids).logits[0, -1]
-        heads = [host.tokens(prompt + word)[ids.shape[1]] for word in WORDS.values()]
-        chosen.append(list(WORDS)[int(logits[heads].argmax())])
+    for pair in pairs:
+        prompt = rendered(host, pair)
+        logits = host.model(input_ids=torch.tensor([host.tokens(prompt)])).logits[0, -1]
+        chosen.append(list(WORDS)[int(logits[heads(host, prompt)].argmax())])
     return chosen
 
 
 @torch.inference_mode()
-def plain_generate(host, pairs) -> list[str]:
+def plain_generate(host: LocalHost, pairs: list[Pair]) -> list[str]:
     made = []
-    for text, row in pairs:
-        ids = torch.tensor([host.tokens(host.rendered(messages(text, "{{input}}", row["fields"])))])
+    for pair in pairs:
+        ids = torch.tensor([host.tokens(rendered(host, pair))])
         out = host.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False,
             eos_token_id=host.eos, pad_token_id=host.pad,
@@ -123,43 +161,124 @@ def plain_generate(host, pairs) -> list[str]:
     return made
 
 
+@torch.inference_mode()
+def grips_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
+    chosen = []
+    for start in range(0, len(pairs), 4):
+        prompts = [rendered(host, pair) for pair in pairs[start : start + 4]]
+        ids, mask = host._padded([host.tokens(prompt) for prompt in prompts])
+        out = host.model.generate(
+            ids, attention_mask=mask, max_new_tokens=1, min_new_tokens=1, do_sample=False, pad_token_id=host.pad,
+            eos_token_id=host.eos,
+        )  # fmt: skip
+        grown = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        logits = host.model(input_ids=out, attention_mask=grown).logits[:, -2:]
+        logits.softmax(-1).topk(100)  # it keeps the 100 likeliest
+        wanted = heads(host, prompts[0])
+        scores = logits[:, 0].float().log_softmax(-1)[:, wanted]
+        missing = [
+            (i, label)
+            for i, token in enumerate(out[:, -1].tolist())
+            for label in range(2)
+            if token != wanted[label]
+        ]
+        if missing:
+            words = list(WORDS.values())
+            behind = [host.tokens(prompts[i] + words[label]) for i, label in missing]
+            more, shown = host._padded(behind)
+            told = host.model(input_ids=more, attention_mask=shown).logits.softmax(-1).log()
+            for place, (i, label) in enumerate(missing):
+                at = len(behind[place]) - len(host.tokens(prompts[i]))
+                scores[i, label] = told[place, -at - 1, wanted[label]]
+        chosen += [list(WORDS)[int(best)] for best in scores.argmax(1)]
+    return chosen
+
+
+@torch.inference_mode()
+def rlprompt_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
+    chosen = []
+    for start in range(0, len(pairs), 16):
+        prompts = [rendered(host, pair) for pair in pairs[start : start + 16]]
+        ids, mask = host._padded([host.tokens(prompt) for prompt in prompts])
+        logits = host.model(input_ids=ids, attention_mask=mask).logits[:, -1]
+        likely = logits[:, heads(host, prompts[0])].softmax(-1).argmax(1)
+        chosen += [list(WORDS)[int(best)] for best in likely]
+    return chosen
+
+
+# --- all of it -------------------------------------------------------------------------------
+
+PEERS: dict[str, dict[str, Callable[[LocalHost, list[Pair]], list[str]]]] = {
+    "labels": {"plain loop": plain_labels, "GrIPS's loop": grips_loop, "RLPrompt's loop": rlprompt_loop},
+    "responses": {"plain loop": plain_generate},
+}
+
+
+def measured(
+    host: LocalHost, kind: str, objective: Objective, texts: list[str], rows: list[Any], rounds: int, plain: int
+) -> dict[str, Any]:
+    whole = [(i, j) for i in range(len(texts)) for j in range(len(rows))]
+    ours_s: list[float] = []
+    again_s: list[float] = []
+    peers_s: dict[str, list[float]] = {name: [] for name in PEERS[kind]}
+    same: dict[str, int] = dict.fromkeys(PEERS[kind], 0)
+    asked = dict(same)
+    ours(host, objective, texts[:2], rows[:4])  # warm
+    for number in range(rounds):
+        took, again, outputs = ours(host, objective, texts, rows)
+        ours_s.append(len(whole) / took)
+        again_s.append(again)
+        scattered = random.Random(number).sample(whole, min(plain, len(whole)))
+        first = (number * plain // len(rows)) % len(texts)
+        together = [(first + k // len(rows), k % len(rows)) for k in range(plain)]
+        together = [(i % len(texts), j) for i, j in together]
+        for name, loop in PEERS[kind].items():
+            pairs = scattered if name == "plain loop" else together
+            began = time.perf_counter()
+            said = loop(host, [(texts[i], rows[j]) for i, j in pairs])
+            peers_s[name].append(len(pairs) / (time.perf_counter() - began))
+            same[name] += sum(outputs[i][j] == answer for (i, j), answer in zip(pairs, said, strict=True))
+            asked[name] += len(pairs)
+    found: dict[str, Any] = {
+        "ours": {"evaluations_per_s": round(statistics.median(ours_s), 2)},
+        "asked_again_s": round(statistics.median(again_s), 3),
+    }
+    for name, speeds in peers_s.items():
+        ratios = [fast / slow for fast, slow in zip(ours_s, speeds, strict=True)]
+        found[name] = {
+            "evaluations_per_s": round(statistics.median(speeds), 2),
+            "ratio": round(statistics.median(ratios), 2),
+            "ratio_least": round(min(fast / slow for fast in ours_s for slow in speeds), 2),
+            "ratio_most": round(max(fast / slow for fast in ours_s for slow in speeds), 2),
+            "same_answer": f"{same[name]} of {asked[name]}",
+        }
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--candidates", type=int, default=32)
     parser.add_argument("--examples", type=int, default=32)
-    parser.add_argument("--plain", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plain", type=int, default=32)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--only", choices=["labels", "responses"])
+    parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS))
     asked = parser.parse_args()
-
     host = LocalHost(HostSpec(), get_settings().models_dir)
     texts, rows = instructions(asked.candidates), examples(asked.data, asked.examples)
-    grid = [(i, j) for i in range(len(texts)) for j in range(len(rows))]
-    sample = random.Random(2).sample(grid, min(asked.plain, len(grid)))
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, objective, plain in (
-            ("labels", LabelScore(WORDS), plain_labels),
-            ("responses", Lengths(), plain_generate),
-        ):
-            if asked.only not in (None, name):
-                continue
-            pairs = [(texts[i], rows[j]) for i, j in sample]
-            plain(host, pairs[:2])  # warm
-            began = time.perf_counter()
-            said = plain(host, pairs)
-            slow = len(pairs) / (time.perf_counter() - began)
-            took, again, outputs = ours(host, objective, texts, rows, Path(folder))
-            same = sum(outputs[i][j] == answer for (i, j), answer in zip(sample, said, strict=True))
-            fast = len(grid) / took
-            found[name] = {
-                "plain loop, evaluations/s": round(slow, 2), "ours, evaluations/s": round(fast, 2),
-                "ratio": round(fast / slow, 2), "asked again, seconds": round(again, 3),
-                "same answer": f"{same} of {len(sample)}",
-            }  # fmt: skip
-    print(json.dumps({"candidates": len(texts), "examples": len(rows), **found}, indent=2))
+    objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": Lengths()}  # type: ignore[dict-item]
+    result: dict[str, Any] = {
+        "candidates": len(texts), "examples": len(rows), "rounds": asked.rounds, "new_tokens": NEW_TOKENS,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}", "dtype": str(host.dtype),
+        "measured": datetime.now(UTC).date().isoformat(), "load_before": round(os.getloadavg()[0], 1),
+    }  # fmt: skip
+    for kind in asked.only:
+        result[kind] = measured(host, kind, objectives[kind], texts, rows, asked.rounds, asked.plain)
+        print(json.dumps({kind: result[kind]}, indent=2), flush=True)
+    if asked.only == list(PEERS):
+        TARGET.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

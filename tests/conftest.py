@@ -1,6 +1,7 @@
 """Fixtures for every room: a fresh database, people of each role, pages under AppTest."""
 
 import os
+import shutil
 import threading
 import time
 import uuid
@@ -56,11 +57,23 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def db(settings: Settings) -> Iterator[Database]:
-    """A migrated database of the test's own, also the one `core.services` gives out."""
-    database = Database(settings.sqlalchemy_url)
+@pytest.fixture(scope="session")
+def empty_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with every migration done, to be copied: doing them for each test
+    takes longer than most tests."""
+    file = tmp_path_factory.mktemp("empty") / "empty.duckdb"
+    database = Database(f"duckdb:///{file}")
     database.migrate()
+    database.checkpoint()
+    database.dispose()
+    return file
+
+
+@pytest.fixture
+def db(settings: Settings, empty_duckdb: Path) -> Iterator[Database]:
+    """A migrated database of the test's own, also the one `core.services` gives out."""
+    shutil.copyfile(empty_duckdb, settings.data_dir / "prefloop.duckdb")
+    database = Database(settings.sqlalchemy_url)
     services.use_database(database)
     yield database
     services.use_database(None)
@@ -151,18 +164,34 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
+def new_postgres(url: str, name: str, like: str = "template1") -> str:
+    """Make a database on the server, as a copy of another; its URL."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like}"))
+    engine.dispose()
+    return url.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres_url: str) -> str:
+    """The name of an empty database with every migration done, to be copied."""
+    name = f"empty_{uuid.uuid4().hex}"
+    database = Database(new_postgres(postgres_url, name))
+    database.migrate()
+    database.dispose()
+    return name
+
+
 @pytest.fixture(params=["duckdb", "postgresql"])
-def any_db(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+def any_db(request: pytest.FixtureRequest, settings: Settings, empty_duckdb: Path) -> Iterator[Database]:
     """A migrated, empty database, once on each of the two kinds."""
     if request.param == "duckdb":
+        shutil.copyfile(empty_duckdb, settings.data_dir / "prefloop.duckdb")
         database = Database(settings.sqlalchemy_url)
     else:
-        url = request.getfixturevalue("postgres_url")
-        name = f"test_{uuid.uuid4().hex}"
-        with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        database = Database(url.rsplit("/", 1)[0] + f"/{name}")
-    database.migrate()
+        url, like = request.getfixturevalue("postgres_url"), request.getfixturevalue("empty_postgres")
+        database = Database(new_postgres(url, f"test_{uuid.uuid4().hex}", like))
     services.use_database(database)
     yield database
     services.use_database(None)
