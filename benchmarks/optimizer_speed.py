@@ -102,7 +102,9 @@ def examples(folder: Path, count: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def ours(host: LocalHost, objective: Objective, texts: list[str], rows: list[Any]) -> tuple[float, float, Any]:
+def ours(
+    host: LocalHost, objective: Objective, texts: list[str], rows: list[Any]
+) -> tuple[float, float, Any]:
     """(seconds, seconds when asked again, outputs)."""
     with tempfile.TemporaryDirectory() as folder:
         answers = Answers(Path(folder) / "answers.jsonl", Ledger(), Payer("host", count_lost=False))
@@ -215,7 +217,13 @@ PEERS: dict[str, dict[str, Callable[[LocalHost, list[Pair]], list[str]]]] = {
 
 
 def measured(
-    host: LocalHost, kind: str, objective: Objective, texts: list[str], rows: list[Any], rounds: int, plain: int
+    host: LocalHost,
+    kind: str,
+    objective: Objective,
+    texts: list[str],
+    rows: list[Any],
+    rounds: int,
+    plain: int,
 ) -> dict[str, Any]:
     whole = [(i, j) for i in range(len(texts)) for j in range(len(rows))]
     ours_s: list[float] = []

@@ -31,7 +31,32 @@ import numpy as np
 from core.llm.protocol import HostSpec
 from tests.optimize.rules import RuleEvaluator
 
-WORDS = ["calm", "brave", "quick", "slow", "warm", "cold", "bright", "dark", "soft", "loud", "sweet", "sour", "round", "flat", "deep", "high", "near", "far", "young", "old", "rich", "plain", "sharp", "blunt"]
+WORDS = [
+    "calm",
+    "brave",
+    "quick",
+    "slow",
+    "warm",
+    "cold",
+    "bright",
+    "dark",
+    "soft",
+    "loud",
+    "sweet",
+    "sour",
+    "round",
+    "flat",
+    "deep",
+    "high",
+    "near",
+    "far",
+    "young",
+    "old",
+    "rich",
+    "plain",
+    "sharp",
+    "blunt",
+]
 PLACES = 4
 CLOSE = 3  # neighbours of the right word, at each place
 NEAR = 0.4
