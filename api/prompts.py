@@ -46,11 +46,6 @@ class PromptPublic(BaseModel):
     archived_at: datetime | None
 
 
-class Promoted(BaseModel):
-    project_id: str
-    champion_prompt_id: str
-
-
 class HostCreate(BaseModel):
     """`kind` is `local` (model: a folder or hub id) or `openai` (any OpenAI-compatible
     `base_url`). The key stays in the server's environment: `api_key_env` names the variable.
@@ -110,13 +105,6 @@ def list_(
 @router.get("/prompts/{prompt_id}")
 def get(prompt_id: str, db: DatabaseDep, who: CurrentUser) -> PromptPublic:
     return PromptPublic.model_validate(versions.get_prompt(db, who, prompt_id), from_attributes=True)
-
-
-@router.post("/prompts/{prompt_id}/promote")
-def promote(prompt_id: str, db: DatabaseDep, who: CurrentUser) -> Promoted:
-    """Make it the project's champion."""
-    project = versions.promote(db, who, prompt_id)
-    return Promoted(project_id=project.id, champion_prompt_id=prompt_id)
 
 
 @router.post("/prompts/{prompt_id}/archive")

@@ -55,6 +55,7 @@ ACTIONS: dict[str, Action] = {
     "data.import": Action(STAFF),
     "prompt.edit": Action(STAFF),
     "prompt.promote": Action(frozenset({L, E, ADMIN})),
+    "prompt.override": Action(frozenset({L, ADMIN})),
     "host.edit": Action(frozenset({E, ADMIN})),
     "run.start": Action(frozenset({E, ADMIN})),
     "run.control": Action(frozenset({E, ADMIN})),

@@ -26,8 +26,8 @@ def loop_steps(s: LoopState) -> list[Step]:
     """The six steps with their state; exactly one is `now`, unless all is done."""
     running = {run.kind for run in s.active_runs}
     n_examples = sum(s.examples.values())
-    winners = [row for row in s.head_to_head if row.low > 0.5]
-    undecided = [row for row in s.head_to_head if row.low <= 0.5 <= row.high and row.waiting]
+    winners = [row for row in s.head_to_head if row.verdict == "better"]
+    undecided = [row for row in s.head_to_head if row.verdict == "undecided" and row.waiting]
     new_votes = s.votes_since_model > max(20, FRESH_SHARE * (s.votes - s.votes_since_model))
     parts: list[tuple[str, str, bool, str, str, str]] = []
 
@@ -98,7 +98,7 @@ def loop_steps(s: LoopState) -> list[Step]:
     )  # fmt: skip
 
     if winners:
-        final = f"{winners[0].name} beats the champion: its interval is above one half."
+        final = f"{winners[0].name} has passed the blind comparison with the champion."
     else:
         final = f"Champion: {s.champion}." if s.champion else "No champion yet."
     parts.append(

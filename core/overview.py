@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from core.access import Principal, require
 from core.kept import Kept
+from core.optimize.trial import trial_in
 from core.projects import find_project
 from core.stats import wilson
 from storage.counting import by_machine, counted, machine_votes, not_by_machine
@@ -36,7 +37,9 @@ ACTIVE = ("queued", "running", "interrupted")
 
 @dataclass(frozen=True)
 class HeadToHead:
-    """A found prompt against the champion, by people's votes. `rate` counts a tie half."""
+    """A found prompt against the champion, by all votes that count. `rate` counts a tie half.
+    `verdict`: what people's votes alone say by the test that promotion goes by
+    (`core.optimize.trial`)."""
 
     prompt_id: str
     name: str
@@ -47,6 +50,7 @@ class HeadToHead:
     low: float
     high: float
     n_machine: int = 0
+    verdict: str = "undecided"
 
 
 @dataclass
@@ -259,6 +263,7 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
         if n == 0 and waiting == 0:
             continue
         low, high = wilson(float(wins), n)
+        trial = trial_in(session, project, prompt) if n else None
         rate = float(wins) / n if n else 0.5
         rows.append(
             HeadToHead(
@@ -271,6 +276,7 @@ def _head_to_head(session: Session, project: Project) -> list[HeadToHead]:
                 low,
                 high,
                 int(machine),
+                trial.people.verdict if trial else "undecided",
             )
         )
     return sorted(rows, key=lambda row: -row.rate)

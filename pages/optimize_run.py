@@ -8,11 +8,13 @@ import streamlit as st
 
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
 from core.optimize.view import candidates_of, ledger_of, prompts_made
+from core.prompts.versions import label
 from core.runs.service import cancel_run, get_run, resume_run
 from core.services import database
+from pages.champion import promote_button, show_trial
 from pages.optimize_lineage import coloured, lineage
-from pages.shared import ago, duration, may, me, number, percent, problems, say_problem
-from storage.tables import Candidate, Project, Run
+from pages.shared import ago, duration, may, me, number, percent, plain, problems, say_problem
+from storage.tables import Candidate, Project, Prompt, Run
 
 ACTIVE = ("queued", "running")
 UNITS = {
@@ -31,19 +33,19 @@ STATES = {
 
 def show_run(project: Project, run: Run) -> None:
     if run.status in ACTIVE:
-        st.fragment(_show, run_every=2.0)(project.id, run.id, active=True)
+        st.fragment(_show, run_every=2.0)(project, run.id, active=True)
     else:
-        _show(project.id, run.id, active=False)
+        _show(project, run.id, active=False)
 
 
-def _show(project_id: str, run_id: str, active: bool) -> None:
+def _show(project: Project, run_id: str, active: bool) -> None:
     run = get_run(database(), me(), run_id)
     if active and run.status not in ACTIVE:
         st.rerun()
     candidates = candidates_of(database(), me(), run_id)
     _state(run)
     if run.result:
-        _result(run, candidates)
+        _result(project, run, candidates)
     if candidates:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         _curve(run, candidates)
@@ -86,7 +88,7 @@ def _state(run: Run) -> None:
 # --- what it found ---------------------------------------------------------------------------
 
 
-def _result(run: Run, candidates: list[Candidate]) -> None:
+def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
     result = run.result or {}
     best, start, gain = result["best"], result["start"], result.get("gain")
     with st.container(border=True):
@@ -112,7 +114,7 @@ def _result(run: Run, candidates: list[Candidate]) -> None:
             st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
         if result["improved"]:
             _diff("The found instruction, against the start", start["text"], best["text"])
-        _send(run, candidates)
+        _send(project, run, candidates)
 
 
 def _score(place: Any, label: str, scores: dict[str, Any], help: str, sign: str = "") -> None:
@@ -157,7 +159,7 @@ def _counted(result: dict[str, Any]) -> str:
     return said
 
 
-def _send(run: Run, candidates: list[Candidate]) -> None:
+def _send(project: Project, run: Run, candidates: list[Candidate]) -> None:
     sent = [candidate for candidate in candidates if candidate.prompt_id]
     if sent:
         made = prompts_made(database(), me(), sent)
@@ -169,6 +171,9 @@ def _send(run: Run, candidates: list[Candidate]) -> None:
             icon=":material/send:",
         )
         st.page_link("runs.py", label="See the generation", icon=":material/arrow_forward:")
+        for candidate in sent:
+            if candidate.prompt_id in made:
+                _verify(project, made[candidate.prompt_id])
         return
     if not may("run.start"):
         return
@@ -191,6 +196,16 @@ def _send(run: Run, candidates: list[Candidate]) -> None:
         f"Makes prompt versions of {which}, generates their responses to up to {EXAMPLES} examples, and "
         "queues blind pairs against the champion. Nothing is promoted before people have voted."
     )
+
+
+def _verify(project: Project, prompt: Prompt) -> None:
+    """The blind comparison of a version that was sent, and its promotion."""
+    with st.container(border=True):
+        if project.champion_prompt_id == prompt.id:
+            st.badge(f"{plain(label(prompt))} is the champion", icon=":material/star:", color="primary")
+            return
+        show_trial(prompt)
+        promote_button(project, prompt)
 
 
 # --- the curve and the candidates --------------------------------------------------------------

@@ -7,10 +7,12 @@ import pandas as pd
 import streamlit as st
 
 from core.annotation.leaderboard import leaderboard
+from core.optimize.trial import is_found
 from core.prompts import versions
 from core.prompts.diff import word_diff
 from core.prompts.frameworks import FRAMEWORKS
 from core.services import database
+from pages.champion import promote_button, show_history, show_trial
 from pages.prompt_editor import edit_version, show_editor, start_new
 from pages.prompt_generate import show_generate
 from pages.render import heading
@@ -53,6 +55,7 @@ def show_versions(project: Project, prompts: list[Prompt]) -> None:
     if archived:
         prompts = versions.list_prompts(database(), me(), project.id, archived=True)
     chosen = _table(project, prompts)
+    show_history(project)
     if chosen is not None:
         show_version(project, chosen, {prompt.id: prompt for prompt in _all(project)})
 
@@ -167,6 +170,8 @@ def show_version(project: Project, prompt: Prompt, known: dict[str, Prompt]) -> 
         parent = known.get(prompt.parent_id or "")
         if parent is not None and parent.user.strip():
             _diff(parent, prompt)
+        if is_found(prompt):
+            show_trial(prompt)
         _actions(project, prompt)
 
 
@@ -221,15 +226,7 @@ def _actions(project: Project, prompt: Prompt) -> None:
                 key=f"prompt_edit_{prompt.id}",
             )
         champion = project.champion_prompt_id == prompt.id
-        if may("prompt.promote") and not champion and prompt.archived_at is None:
-            with st.popover("Promote to champion", icon=":material/star:"):
-                st.text(f"{versions.label(prompt)} becomes the champion.")
-                st.write("It is then the prompt in use, and what new prompts are compared with.")
-                if st.button("Promote", type="primary", key=f"prompt_promote_{prompt.id}"):
-                    with problems():
-                        versions.promote(database(), me(), prompt.id)
-                        st.toast("Promoted.", icon=":material/star:")
-                        st.rerun()
+        promote_button(project, prompt)
         if may("prompt.edit") and not champion:
             archived = prompt.archived_at is not None
             label, icon = (

@@ -1,7 +1,7 @@
 """What lies between one champion and the next: votes, machine time and money, and how the
 two did against each other. Aggregated in the database, a row for each period."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,14 @@ from storage.tables import AuditEntry, LedgerEntry, Pair, Response, Run, Vote
 
 @dataclass(frozen=True)
 class Promotion:
-    """A prompt became the champion; `before` was it until then, if any was."""
+    """A prompt became the champion; `before` was it until then, if any was. `detail`: all that
+    the audit log says of it."""
 
     at: datetime
     prompt_id: str
     before: str | None
     by: str
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 def promotions(session: Session, project_id: str, newest: int) -> list[Promotion]:
@@ -35,7 +37,10 @@ def promotions(session: Session, project_id: str, newest: int) -> list[Promotion
         .limit(newest)
     )
     rows = session.execute(query).all()
-    return [Promotion(at, prompt, (detail or {}).get("before"), by) for at, prompt, detail, by in rows][::-1]
+    found = [
+        Promotion(at, prompt, (said or {}).get("before"), by, said or {}) for at, prompt, said, by in rows
+    ]
+    return found[::-1]
 
 
 def _period(when: Any, ends: list[datetime]) -> ColumnElement[int]:

@@ -20,7 +20,8 @@ def search() -> Run:
 
 
 def row(low: float, high: float, waiting: int = 0, n: int = 40) -> HeadToHead:
-    return HeadToHead("c", "found v1", n, 0, waiting, (low + high) / 2, low, high)
+    verdict = "better" if low > 0.5 else "worse" if high < 0.5 else "undecided"
+    return HeadToHead("c", "found v1", n, 0, waiting, (low + high) / 2, low, high, verdict=verdict)
 
 
 def action(state: LoopState) -> str | None:

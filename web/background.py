@@ -14,6 +14,7 @@ import anyio.to_thread
 import psutil
 
 from core.annotation.front import FrontRow
+from core.optimize.trial import TrialKeeper
 from core.reward.client import stop_scorer
 from core.reward.keeping import ScoreKeeper
 from core.services import database
@@ -27,6 +28,7 @@ _GC_EVERY_S = 20.0
 _REQUESTS_EVERY_S = 0.5
 _SELECTION_EVERY_S = 5.0
 _SCORES_EVERY_S = 10.0
+_TRIALS_EVERY_S = 5.0
 _WARM_AFTER_S = 5.0  # the first page comes first
 
 
@@ -48,6 +50,7 @@ async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
             tasks.start_soon(_later, _WARM_AFTER_S, lambda: warm(db))
             tasks.start_soon(_every, _SELECTION_EVERY_S, FrontRow(db).refresh)
             tasks.start_soon(_every, _SCORES_EVERY_S, ScoreKeeper(db).refresh)
+            tasks.start_soon(_every, _TRIALS_EVERY_S, TrialKeeper(db).refresh)
             tasks.start_soon(_every, _REQUESTS_EVERY_S, lambda: answer_requests(db, settings.data_dir))
             try:
                 yield {}

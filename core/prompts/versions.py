@@ -273,29 +273,6 @@ def restore_prompt(db: Database, who: Principal, prompt_id: str) -> Prompt:
     return db.write(work)
 
 
-def promote(db: Database, who: Principal, prompt_id: str) -> Project:
-    """Make a prompt the project's champion: the one that is in use, and that others are
-    compared with. The same again changes nothing."""
-    require(who, "prompt.promote")
-
-    def work(session: Session) -> Project:
-        prompt = find_prompt(session, prompt_id)
-        project = find_project(session, prompt.project_id)
-        if prompt.archived_at is not None:
-            raise Conflict(f"{label(prompt)} is archived.", "Restore it first.")
-        if project.champion_prompt_id != prompt.id:
-            before = project.champion_prompt_id
-            project.champion_prompt_id = prompt.id
-            session.add(project)
-            audit.record(
-                session, who, "prompt.promote", "prompt", prompt.id, project.id,
-                name=prompt.name, version=prompt.version, before=before,
-            )  # fmt: skip
-        return project
-
-    return db.write(work)
-
-
 def _record(session: Session, who: Principal, action: str, prompt: Prompt) -> None:
     audit.record(
         session, who, action, "prompt", prompt.id, prompt.project_id,

@@ -10,7 +10,8 @@ from sqlmodel import select
 from core.errors import Invalid
 from core.llm import generate_work, registry
 from core.llm.generate import estimate
-from core.prompts.versions import create_prompt, promote
+from core.optimize.champion import promote
+from core.prompts.versions import create_prompt
 from core.runs.context import RunContext, WorkError
 from core.runs.folder import write_json
 from core.runs.ingest import finish, ingest

@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.optimize import champion
 from core.prompts import versions
 from core.runs.service import list_runs
 from storage.tables import Example, Project, Prompt
@@ -108,7 +109,7 @@ def test_a_prompt_known_by_name_only_is_shown_as_such(db, admin, project, open_p
 def test_generation_starts_from_the_page_with_an_estimate(db, admin, project, examples, open_page):
     one = versions.create_prompt(db, admin, project.id, "a", user="{{input}}")
     versions.create_prompt(db, admin, project.id, "b", user="Please: {{input}}")
-    versions.promote(db, admin, one.id)
+    champion.promote(db, admin, one.id)
     at = open_page(admin, "prompts.py", project)
     at.segmented_control(key="prompts_view").set_value("generate").run()
     assert not at.exception

@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.optimize import champion
 from core.prompts import versions
 from storage.tables import AuditEntry, Example, Project
 
@@ -90,26 +91,26 @@ def test_promotion_and_archiving(db, admin, person, project):
     two = versions.create_prompt(db, admin, project.id, "b", user="{{input}}")
     lead = person("lead")
     for _ in range(2):
-        assert versions.promote(db, lead, one.id).champion_prompt_id == one.id
+        assert champion.promote(db, lead, one.id).champion_prompt_id == one.id
     with pytest.raises(Conflict, match="champion"):
         versions.archive_prompt(db, lead, one.id)
     versions.archive_prompt(db, lead, two.id)
     with pytest.raises(Conflict, match="archived"):
-        versions.promote(db, lead, two.id)
+        champion.promote(db, lead, two.id)
     assert [p.name for p in versions.list_prompts(db, admin, project.id)] == ["a"]
     assert len(versions.list_prompts(db, admin, project.id, archived=True)) == 2
     versions.restore_prompt(db, lead, two.id)
-    versions.promote(db, lead, two.id)
+    champion.promote(db, lead, two.id)
     with db.read() as session:
         assert session.get(Project, project.id).champion_prompt_id == two.id
         promoted = [e for e in session.query(AuditEntry) if e.action == "prompt.promote"]
     assert [(e.entity_id, e.detail["before"]) for e in promoted] == [(one.id, None), (two.id, one.id)]
     annotator = person("annotator")
-    for act in (versions.promote, versions.archive_prompt, versions.get_prompt):
+    for act in (champion.promote, versions.archive_prompt, versions.get_prompt):
         with pytest.raises(Forbidden):
             act(db, annotator, one.id)
     with pytest.raises(NotFound):
-        versions.promote(db, admin, "nobody")
+        champion.promote(db, admin, "nobody")
 
 
 def test_the_api(api, admin, person, project):
