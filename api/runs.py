@@ -1,4 +1,4 @@
-"""Runs: start, follow, cancel, resume."""
+"""Runs: start, follow, pause, cancel, resume."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -115,7 +115,14 @@ def cancel(run_id: str, db: DatabaseDep, who: CurrentUser) -> RunPublic:
     return RunPublic.model_validate(service.cancel_run(db, who, run_id), from_attributes=True)
 
 
+@router.post("/runs/{run_id}/pause", status_code=202)
+def pause(run_id: str, db: DatabaseDep, who: CurrentUser) -> RunPublic:
+    """Set an optimisation aside: a running one ends as `paused` after the step in hand, with its
+    state, and goes on from there when it is resumed."""
+    return RunPublic.model_validate(service.pause_run(db, who, run_id), from_attributes=True)
+
+
 @router.post("/runs/{run_id}/resume", status_code=202)
 def resume(run_id: str, db: DatabaseDep, who: CurrentUser) -> RunPublic:
-    """Queue a failed, cancelled or interrupted run again; it goes on from its checkpoint."""
+    """Queue a paused, failed, cancelled or interrupted run again; it goes on from its checkpoint."""
     return RunPublic.model_validate(service.resume_run(db, who, run_id), from_attributes=True)

@@ -9,7 +9,8 @@ import streamlit as st
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
 from core.optimize.view import candidates_of, ledger_of, prompts_made
 from core.prompts.versions import label
-from core.runs.service import cancel_run, get_run, resume_run
+from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
+from core.runs.states import RESUMABLE
 from core.services import database
 from pages.champion import promote_button, show_trial
 from pages.optimize_lineage import coloured, lineage
@@ -28,6 +29,7 @@ STATES = {
     "failed": (":material/error:", "red", "Failed"),
     "cancelled": (":material/cancel:", "gray", "Cancelled"),
     "interrupted": (":material/power_off:", "orange", "Interrupted"),
+    "paused": (":material/pause_circle:", "violet", "Paused"),
 }
 
 
@@ -65,15 +67,28 @@ def _state(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(words, icon=icon, color=colour)  # type: ignore[arg-type]
         when = run.finished_at or run.started_at or run.created_at
-        said = "ended" if run.finished_at else "started" if run.started_at else "queued"
+        ended = "paused" if run.status == "paused" else "ended"
+        said = ended if run.finished_at else "started" if run.started_at else "queued"
         st.caption(f"{said} {ago(when)} · host {run.config.get('host')} · seed {run.seed}")
-        if run.status in ACTIVE and may("run.control"):
+        if run.status in ACTIVE and not run.cancel_requested and may("run.control"):
+            asked = pausing(run)
+            if st.button(
+                "Pausing …" if asked else "Pause",
+                icon=":material/pause:",
+                disabled=asked,
+                help="Ends after the step in hand and keeps its state; others get its slot until you resume it.",
+                key="optimize_pause",
+            ):
+                with problems():
+                    pause_run(database(), me(), run.id)
+                    st.rerun()
+        if run.status in (*ACTIVE, "paused") and may("run.control"):
             label = "Stopping …" if run.cancel_requested else "Stop and keep the best"
             if st.button(label, icon=":material/stop:", disabled=run.cancel_requested, key="optimize_cancel"):
                 with problems():
                     cancel_run(database(), me(), run.id)
                     st.rerun()
-        can_resume = run.status in ("failed", "interrupted", "cancelled") and may("run.control")
+        can_resume = run.status in RESUMABLE and may("run.control")
         if can_resume and st.button("Resume", icon=":material/resume:", key="optimize_resume"):
             with problems():
                 resume_run(database(), me(), run.id)
@@ -114,7 +129,12 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
             st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
         if result["improved"]:
             _diff("The found instruction, against the start", start["text"], best["text"])
-        _send(project, run, candidates)
+        if run.status == "paused":
+            st.caption(
+                "It goes on from here when it is resumed. To send this to the annotators, stop it first."
+            )
+        else:
+            _send(project, run, candidates)
 
 
 def _score(place: Any, label: str, scores: dict[str, Any], help: str, sign: str = "") -> None:
@@ -131,7 +151,8 @@ def _score(place: Any, label: str, scores: dict[str, Any], help: str, sign: str 
 def _headline(result: dict[str, Any]) -> str:
     gain = result.get("gain")
     if not result["improved"]:
-        return "Nothing better than the start was found"
+        when = "so far" if result.get("partial") else "was found"
+        return f"Nothing better than the start {when}"
     if gain is None:
         return f"Candidate {result['best']['number']} is the best so far, on train only"
     if gain["low"] > 0:

@@ -14,6 +14,8 @@ from core.runs.service import (
     count_runs,
     get_run,
     latest_events,
+    pause_run,
+    pausing,
     repeat_run,
     resume_run,
     run_log,
@@ -33,6 +35,7 @@ STATES = {
     "failed": (":material/error:", "red", "Failed"),
     "cancelled": (":material/cancel:", "yellow", "Cancelled"),
     "interrupted": (":material/power_off:", "orange", "Interrupted"),
+    "paused": (":material/pause_circle:", "violet", "Paused"),
 }
 HOMES = {  # where the result of a kind lives
     "generate": ("prompts.py", "See the prompts and their responses", ":material/edit_note:"),
@@ -104,6 +107,8 @@ def _progress(run: Run) -> None:
     parts = [f"{run.progress:.0%}"]
     if run.cancel_requested:
         parts.append("stopping: it ends at its next safe point")
+    elif pausing(run):
+        parts.append("pausing: it ends after the step in hand")
     elif run.eta_s is not None:
         parts.append(f"about {duration(run.eta_s)} left")
     st.progress(min(max(run.progress, 0.0), 1.0), text=" · ".join(parts))
@@ -133,7 +138,20 @@ def _actions(run: Run) -> None:
             st.page_link(home[0], label=home[1], icon=home[2])
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if run.status in ACTIVE and may("run.control"):
+        pauses = run.kind in KINDS and KINDS[run.kind].pauses
+        if pauses and run.status in ACTIVE and not run.cancel_requested and may("run.control"):
+            asked = pausing(run)
+            pressed = st.button(
+                "Pausing…" if asked else "Pause",
+                icon=":material/pause:",
+                disabled=asked,
+                help="Ends after the step in hand and keeps its state; others get its slot until it is resumed",
+                key=f"pause_{run.id}",
+            )
+            if pressed:
+                pause_run(database(), me(), run.id)
+                st.rerun()
+        if run.status in (*ACTIVE, "paused") and may("run.control"):
             label = "Stopping…" if run.cancel_requested else "Cancel"
             if st.button(
                 label, icon=":material/cancel:", disabled=run.cancel_requested, key=f"cancel_{run.id}"

@@ -24,7 +24,7 @@ class Promotion:
     prompt_id: str
     before: str | None
     by: str
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def promotions(session: Session, project_id: str, newest: int) -> list[Promotion]:

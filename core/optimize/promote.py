@@ -36,10 +36,8 @@ def queue_candidates(
     run = get_run(db, who, run_id)
     if run.kind != "optimize":
         raise Invalid(f"This run is not an optimisation but “{run.kind}”.")
-    if run.status in ("queued", "running"):
-        raise Conflict(
-            "This search is still at work.", "Wait for its end, or cancel it to keep the best so far."
-        )
+    if run.status in ("queued", "running", "paused"):
+        raise Conflict("This search is not at its end.", "Wait for it, or cancel it to keep the best so far.")
     with _one_at_a_time:
         prompts = db.write(lambda session: _make_prompts(session, who, run_id, numbers))
         generate = _generate_run(db, who, run, prompts)

@@ -276,6 +276,14 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Pause:
+    requested: Callable[[], bool]
+
+    def __call__(self, now: Standing) -> str | None:
+        return "paused" if self.requested() else None
+
+
+@dataclass(frozen=True)
 class AnyOf:
     conditions: tuple[StopCondition, ...]
 
@@ -289,6 +297,7 @@ FINISH_WORDS = {
     "no_improvement": "No candidate was better for as long as the settings allow.",
     "target": "The target score was reached.",
     "cancelled": "A person stopped it. The best so far was kept, without a score on dev and test.",
+    "paused": "A person paused it. The best so far is kept, without a score on dev and test.",
     "patience": "Several iterations in a row found nothing better (the method's patience).",
     "iterations": "The method's number of iterations was done.",
     "exhausted": "There was nothing left to try that gives a new text.",

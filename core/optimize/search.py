@@ -26,6 +26,12 @@ from core.optimize.tensors import forget_others, load_tensors, save_tensors
 from core.runs.context import Cancelled, WorkError
 from core.runs.folder import write_json
 
+PARTIAL = ("cancelled", "paused")  # reasons after which nothing more is spent
+
+
+class Paused(Exception):
+    """A person asked to pause, between two steps of the end."""
+
 
 @dataclass
 class Outcome:
@@ -48,9 +54,11 @@ class Search:
         state_file: Path,
         on_event: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[], bool] = lambda: False,
     ) -> None:
         self.optimizer, self.evaluator, self.stop = optimizer, evaluator, stop
         self.state_file, self.on_event, self.clock = state_file, on_event, clock
+        self.pause = pause
         self.saves = 0
         self.before = 0.0  # seconds at work in earlier processes
         self.began = clock()
@@ -108,7 +116,7 @@ class Search:
 
     def finish(self, reason: str, finalists: int) -> Outcome:
         """Choose among the start and the best few on dev; then read the test split, once,
-        for the start and the chosen one. After a cancel nothing more is spent."""
+        for the start and the chosen one. After a cancel or a pause nothing more is spent."""
         scored = self.optimizer.candidates
         if not scored and reason == "cancelled":
             raise Cancelled
@@ -117,24 +125,33 @@ class Search:
         start = scored[0]
         ranked = sorted(filter(self.full, scored[1:]), key=lambda c: (-_train(c), c.number))
         chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]
-        if reason == "cancelled":
+        if reason in PARTIAL:
             return Outcome((chosen or [start])[0], start, [], reason, None)
         try:
             best = self._choose(start, chosen)
+            self._may_go_on()
             gain = self._report(start, best)
-        except Cancelled:
+        except (Cancelled, Paused) as end:
             known = [c for c in [start, *chosen] if "dev" in c.scores]
             best = max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
-            return Outcome(best, start, [c.number for c in chosen], "cancelled", None)
+            reason = "paused" if isinstance(end, Paused) else "cancelled"
+            return Outcome(best, start, [c.number for c in chosen], reason, None)
         return Outcome(best, start, [candidate.number for candidate in chosen], reason, gain)
 
     def _choose(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
         self.evaluator.reserve = 2 * len(self.evaluator.rows["test"])
         for candidate in [start, *chosen]:
+            self._may_go_on()
             self._score(candidate, "dev")
         # A tie goes to the better one on train: every finalist beat the start there.
         known = [candidate for candidate in [start, *chosen] if "dev" in candidate.scores]
         return max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
+
+    def _may_go_on(self) -> None:
+        """Between two steps of the end. The answers paid for are kept: after a pause they are
+        free."""
+        if self.pause():
+            raise Paused
 
     def _report(self, start: Candidate, best: Candidate) -> Scores | None:
         self.evaluator.reserve = 0

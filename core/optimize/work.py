@@ -37,13 +37,14 @@ from core.optimize.protocol import (
     Iterated,
     NoImprovement,
     Optimizer,
+    Pause,
     Rows,
     Scored,
     StopCondition,
     Target,
     Time,
 )
-from core.optimize.search import Outcome, Search
+from core.optimize.search import PARTIAL, Outcome, Search
 from core.runs.context import RunContext, WorkError
 
 # Requests a host gets at once. In process it sorts them by length and cuts batches that fit
@@ -104,7 +105,14 @@ def run(context: RunContext) -> dict[str, Any]:
     optimizer = make_optimizer(config, context.seed)
     report = Report(context, ledger, optimizer, plan)
     state_file = context.state / "search.json"
-    search = Search(optimizer, evaluator, stop_condition(config, context), state_file, report)
+    search = Search(
+        optimizer,
+        evaluator,
+        stop_condition(config, context),
+        state_file,
+        report,
+        pause=lambda: context.paused,
+    )
     if state_file.exists():
         search.load(_read(state_file))
         context.log(f"Going on after {len(optimizer.candidates)} candidates and {ledger.calls} calls.")
@@ -120,7 +128,8 @@ def run(context: RunContext) -> dict[str, Any]:
     finally:
         ledger.emit(context)
         answers.close()
-    context.progress(1.0, FINISH_WORDS[outcome.reason])
+    if outcome.reason != "paused":
+        context.progress(1.0, FINISH_WORDS[outcome.reason])
     result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
     return {**result, "method": config["method"], "reward": config["reward"],
             "seconds": search.before + time.monotonic() - began}  # fmt: skip
@@ -213,7 +222,7 @@ def stop_condition(config: dict[str, Any], context: RunContext) -> StopCondition
         "no_improvement": NoImprovement,
     }
     chosen = [makers[name](value) for name, value in stop.items() if value is not None]
-    return AnyOf((Cancel(lambda: context.cancelled), *chosen))
+    return AnyOf((Cancel(lambda: context.cancelled), Pause(lambda: context.paused), *chosen))
 
 
 def read_rows(path: Path) -> Rows:
@@ -247,7 +256,7 @@ def summary(
         "finalists": outcome.finalists,
         "finish_reason": outcome.reason,
         "finish_words": FINISH_WORDS[outcome.reason],
-        "partial": outcome.reason == "cancelled",
+        "partial": outcome.reason in PARTIAL,
         "calls": evaluator.calls,
         "calls_by_purpose": spent,
         "budget": evaluator.ledger.budget_calls,

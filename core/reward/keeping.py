@@ -223,7 +223,7 @@ def _ended(session: Session, project_id: str, scope: str | None = None) -> list[
     query = (
         select(Run)
         .where(Run.project_id == project_id, Run.kind == KIND)
-        .where(col(Run.status).not_in((*ACTIVE, "interrupted")))
+        .where(col(Run.status).not_in((*ACTIVE, "interrupted", "paused")))
         .order_by(col(Run.id).desc())
     )
     return [run for run in session.exec(query) if scope in (None, scope_of(run))]

@@ -88,5 +88,11 @@ class RunContext:
         if self.cancelled:
             raise Cancelled
 
+    @property
+    def paused(self) -> bool:
+        """A person asked to pause. Between steps, a kind that can (`Kind.pauses`) returns what
+        it has so far with `partial=True`; it is started again from its state."""
+        return self.folder.pause_requested
+
     def close(self) -> None:
         self._file.close()

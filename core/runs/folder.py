@@ -7,6 +7,7 @@
     artifacts/       what it made
     result.json      last: {"status": "succeeded", "result": {…}} or failed / cancelled
     cancel           present when a person asked to stop
+    pause            present when a person asked to pause
     worker.lock      held (flock) by the one worker at work here
     worker.json      who that worker is: pid, when it was born, slot
     worker.log       what the worker printed
@@ -117,9 +118,17 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    @property
+    def pause_requested(self) -> bool:
+        return (self.path / "pause").exists()
+
+    def request_pause(self) -> None:
+        """Ask the worker to end after the step in hand."""
+        (self.path / "pause").touch()
+
     def clear_end(self) -> None:
         """Take away what says that the run has ended, so that a worker can go on."""
-        for name in ("cancel", "result.json"):
+        for name in ("cancel", "pause", "result.json"):
             (self.path / name).unlink(missing_ok=True)
 
     def read_events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:

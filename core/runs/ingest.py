@@ -225,7 +225,7 @@ def finish(db: Database, run_id: str, folder: RunFolder, outcome: dict[str, Any]
         run = session.get(Run, run_id)
         if run is None or run.status != "running":
             return
-        result = outcome.get("result")
+        result = outcome.get("result")  # of a paused run, the best so far: nothing follows from it yet
         if result is not None and outcome["status"] in ("succeeded", "cancelled"):
             on_finish = kind_of(run.kind).web("finish")
             if on_finish is not None:

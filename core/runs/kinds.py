@@ -37,6 +37,7 @@ class Kind:
     module: str  # web side: prepare, finish and, if it announces any, on_artifact
     worker: str  # worker side: run
     seed: int | None = None  # when nobody names one; None: it is drawn
+    pauses: bool = False  # whether the work looks for `context.paused` between its steps
 
     def web(self, name: str) -> Callable[..., Any] | None:
         return getattr(import_module(self.module), name, None)
@@ -50,7 +51,7 @@ KINDS: dict[str, Kind] = {
     "reward_model": Kind("Train a reward model", "core.reward.runs", "core.reward.work"),
     "score_file": Kind("Score a file", "core.reward.files", "core.reward.files_work", seed=0),
     "reward_upload": Kind("Take in a reward model", "core.reward.upload", "core.reward.upload_work", seed=0),
-    "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work"),
+    "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work", pauses=True),
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
     "score": Kind("Score responses", "core.reward.scoring", "core.reward.score_work", seed=0),
     "reward_compare": Kind(

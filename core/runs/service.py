@@ -1,4 +1,4 @@
-"""What people and programs do with runs: start, look, cancel, resume, repeat."""
+"""What people and programs do with runs: start, look, pause, cancel, resume, repeat."""
 
 import json
 import secrets
@@ -212,15 +212,15 @@ def run_log(db: Database, who: Principal, run_id: str, at_most: int = 64_000) ->
 
 
 def cancel_run(db: Database, who: Principal, run_id: str) -> Run:
-    """Stop a run: a queued one at once; a running one is asked to, and ends as cancelled
-    with what it has; one that was interrupted is not taken up again by itself."""
+    """Stop a run: a queued or paused one at once; a running one is asked to, and ends as
+    cancelled with what it has; one that was interrupted is not taken up again by itself."""
     require(who, "run.control")
 
     def work(session: Session) -> Run:
         run = find_run(session, run_id)
         ended = {"status": "cancelled", "finished_at": now(), "message": "", "eta_s": None}
         if not (
-            move(session, run_id, ("queued", "interrupted"), **ended)
+            move(session, run_id, ("queued", "interrupted", "paused"), **ended)
             or move(session, run_id, ("running",), cancel_requested=True)
         ):
             raise Conflict(f"This run has ended already ({run.status}).")
@@ -234,9 +234,39 @@ def cancel_run(db: Database, who: Principal, run_id: str) -> Run:
     return run
 
 
+def pause_run(db: Database, who: Principal, run_id: str) -> Run:
+    """Set a run aside: a queued one at once; a running one ends after the step in hand, keeps
+    its state, and gives its slot to others. It waits until a person resumes or cancels it.
+    Raises Conflict when it is not under way, or is being cancelled, or its kind cannot pause."""
+    require(who, "run.control")
+
+    def work(session: Session) -> Run:
+        run = find_run(session, run_id)
+        if not kind_of(run.kind).pauses:
+            raise Conflict(f"A run of the kind “{run.kind}” cannot pause.", "Cancel it, and resume it later.")
+        if not move(session, run_id, ("queued",), status="paused", message="", eta_s=None):
+            if run.status != "running":
+                raise Conflict(f"This run is not under way ({run.status}).")
+            if run.cancel_requested:
+                raise Conflict("This run is being cancelled.", "It can be resumed once it has ended.")
+        audit.record(session, who, "run.pause", "run", run_id, run.project_id, name=run.name)
+        session.refresh(run)
+        return run
+
+    run = db.write(work)
+    if run.status == "running":
+        run_folder(run_id).request_pause()
+    return run
+
+
+def pausing(run: Run) -> bool:
+    """Whether a running one was asked to pause, and finishes the step in hand."""
+    return run.status == "running" and run_folder(run.id).pause_requested
+
+
 def resume_run(db: Database, who: Principal, run_id: str) -> Run:
-    """Queue a run again that failed, was cancelled or interrupted. It goes on from its
-    last checkpoint. Raises Conflict when it is not at an end, or its folder is gone."""
+    """Queue a run again that was paused, failed, was cancelled or interrupted. It goes on from
+    its last checkpoint. Raises Conflict when it is not at an end, or its folder is gone."""
     require(who, "run.control")
     run = get_run(db, who, run_id)
     if run.status not in RESUMABLE:

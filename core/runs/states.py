@@ -2,9 +2,10 @@
 
 queued ──> running ──> succeeded
    │          ├──────> failed
-   └──────────┼──────> cancelled
-              └──────> interrupted ──> queued  (by itself, twice at most)
-failed, cancelled, interrupted ──> queued      (a person resumes it)
+   ├──────────┼──────> cancelled
+   └──────────┼──────> paused
+              └──────> interrupted ──> queued     (by itself, twice at most)
+failed, cancelled, interrupted, paused ──> queued (a person resumes it)
 """
 
 from typing import Any
@@ -17,8 +18,8 @@ from storage.tables import Run, RunEvent
 from storage.updating import update_one
 
 ACTIVE = ("queued", "running")
-RESUMABLE = ("failed", "cancelled", "interrupted")
-STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "interrupted")
+RESUMABLE = ("failed", "cancelled", "interrupted", "paused")
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "interrupted", "paused")
 AUTOMATIC_RESUMES = 2
 
 

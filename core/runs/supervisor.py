@@ -157,7 +157,9 @@ class Supervisor:
             if not self._read(run, folder):
                 return
         if outcome is not None:
-            if outcome.get("signal") and not self._cancel_was_asked(run.id):
+            if outcome.get("signal") and folder.pause_requested and not self._cancel_was_asked(run.id):
+                outcome = {**outcome, "status": "paused"}
+            elif outcome.get("signal") and not self._cancel_was_asked(run.id):
                 reason = f"The worker was told to stop ({outcome['signal']}), as when a machine shuts down."
                 self._interrupt(run, folder, reason, "")
                 return
@@ -225,6 +227,10 @@ class Supervisor:
             stopped = {"status": "cancelled", "result": None, "error": None}
             hint = "It did not stop by itself and was ended; Resume goes on from its last checkpoint."
             ingest.finish(self.db, run.id, folder, {**stopped, "hint": hint})
+            self._slots.pop(run.id, None)
+            return
+        if folder.pause_requested:  # it died in the step after which it was to pause
+            ingest.finish(self.db, run.id, folder, {"status": "paused", "result": None})
             self._slots.pop(run.id, None)
             return
         self._interrupt(run, folder, *self.executor.post_mortem(handle))

@@ -41,6 +41,8 @@ def perform(context: RunContext, signalled: list[int]) -> dict[str, Any]:
         outcome["result"] = result
         if context.cancelled and result.get("partial", True):
             outcome["status"] = "cancelled"
+        elif context.paused and result.get("partial", False):
+            outcome["status"] = "paused"
     except Cancelled:
         outcome["status"] = "cancelled"
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a library, too

@@ -19,7 +19,9 @@ class Met:
     def __init__(self, db, project, n=60):
         self.db, self.project, self.n, self.votes = db, project, n, 0
         self.old = Prompt(project_id=project.id, name="old", system="Say it.", user="{{input}}")
-        self.new = Prompt(project_id=project.id, name="new", system="Say it well.", user="{{input}}", run_id="r")
+        self.new = Prompt(
+            project_id=project.id, name="new", system="Say it well.", user="{{input}}", run_id="r"
+        )
 
         def work(session):
             row = session.get(Project, project.id)
@@ -112,7 +114,9 @@ def test_an_override_keeps_its_reason_and_the_way_back_is_open(db, admin, person
     with pytest.raises(Conflict, match="before this one is new v1"):  # the second of two who press
         champion.roll_back(db, lead, project.id, to=met.old.id)
     with db.read() as session:
-        kept = [e.detail for e in session.exec(select(AuditEntry).where(AuditEntry.action == "prompt.promote"))]
+        kept = [
+            e.detail for e in session.exec(select(AuditEntry).where(AuditEntry.action == "prompt.promote"))
+        ]
     assert [entry["how"] for entry in kept] == ["override", "rollback"]
     assert kept[0]["comparison"]["verdict"] == "undecided"
 

@@ -90,7 +90,7 @@ def test_without_a_champion_the_start_is_compared_too(db, admin, project, exampl
 def test_refusals(db, admin, person, examples, champion, search, started):
     examples(train=30)
     running = search(end=False, kill_at=100)
-    with pytest.raises(Conflict, match="still at work"):
+    with pytest.raises(Conflict, match="not at its end"):
         queue_candidates(db, admin, running.id)
     with pytest.raises(Forbidden):
         queue_candidates(db, person("lead"), running.id)

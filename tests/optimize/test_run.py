@@ -176,6 +176,30 @@ def test_cancel_keeps_the_best_so_far_and_resume_goes_on(tmp_path, host):
     assert stable(run(folder)) == stable(whole)
 
 
+@pytest.mark.parametrize("after", [0, 100, -30])  # in the search, and while choosing on dev
+def test_pause_ends_after_the_step_in_hand_and_resume_goes_on(tmp_path, host, after):
+    host()
+    whole = run(make_folder(tmp_path / "whole", calls=600))
+    folder = make_folder(tmp_path / "r", calls=600)
+    fake = host()
+    answer = fake.label_logprobs
+
+    def asked(requests, labels):
+        if fake.calls >= (after if after >= 0 else whole["calls"] + after):
+            folder.request_pause()
+        return answer(requests, labels)
+
+    fake.label_logprobs = asked
+    result = run(folder)
+    assert (result["finish_reason"], result["partial"]) == ("paused", True)
+    assert result["best"]["test"] is None and result["start"]["train"]["n"] == 12
+    paid = fake.calls
+    (folder.path / "pause").unlink()
+    again = host()
+    assert stable(run(folder)) == stable(whole)
+    assert paid + again.calls == whole["calls"]  # nothing was paid for twice, nothing thrown away
+
+
 def test_cancelled_before_anything_was_scored(tmp_path, host):
     folder = make_folder(tmp_path / "r")
     folder.request_cancel()

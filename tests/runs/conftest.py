@@ -8,7 +8,7 @@ from core.runs import kinds
 from core.runs.service import get_run, run_folder
 from core.runs.supervisor import Supervisor
 
-SUM = kinds.Kind("Add up", "tests.runs.kind", "tests.runs.work")
+SUM = kinds.Kind("Add up", "tests.runs.kind", "tests.runs.work", pauses=True)
 
 
 @pytest.fixture(autouse=True)

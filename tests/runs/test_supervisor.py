@@ -1,18 +1,23 @@
 """Runs from queue to end, with real worker processes."""
 
+import os
+import signal as signals
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 from sqlmodel import select
 
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.runs import kinds
 from core.runs.folder import RunFolder
 from core.runs.service import (
     cancel_run,
     events_after,
     get_run,
     list_runs,
+    pause_run,
     repeat_run,
     resume_run,
     run_folder,
@@ -134,6 +139,67 @@ def test_cancel(db, admin, project, supervisor, wait):
     assert wait(bare, "cancelled").result is None
     assert resume_run(db, admin, queued.id).status == "queued"
     assert wait(queued, "succeeded").attempt == 1
+
+
+def started(db, admin, project, supervisor, wait, **config):
+    """A long run that has taken a step."""
+    run = start_run(db, admin, project.id, "sum", {"steps": 12, "pause": 0.03, "seed": 3, **config})
+    wait(run, "running")
+    while not get_run(db, admin, run.id).progress:
+        supervisor.tick()
+    return run
+
+
+def test_pause_sets_a_run_aside_and_resume_goes_on_to_the_same_end(db, admin, project, supervisor, wait):
+    run = started(db, admin, project, supervisor, wait)
+    behind = start_run(db, admin, project.id, "sum", {"steps": 1})
+    assert pause_run(db, admin, run.id).status == "running"  # until the step in hand is done
+    seen = wait(run, "paused")
+    assert seen.result["partial"] and 0 < seen.result["steps"] < 12 and seen.pid is None
+    assert prompts(db) == []  # nothing follows from it yet
+    wait(behind, "succeeded")  # its slot is free
+    for _ in range(3):
+        supervisor.tick()
+    assert get_run(db, admin, run.id).status == "paused"  # not by itself
+    with pytest.raises(Conflict, match="not under way"):
+        pause_run(db, admin, run.id)
+    resume_run(db, admin, run.id)
+    done = wait(run, "succeeded")
+    assert done.result == {"total": pytest.approx(expected_total(db, admin, run), abs=0), "steps": 12}
+    steps = [event.data["step"] for event in events_after(db, admin, run.id, types=["metric"])]
+    assert steps == list(range(1, 13))
+    states = [event.data["status"] for event in events_after(db, admin, run.id, types=["state"])]
+    assert states == ["running", "queued", "running"]
+
+
+def test_a_queued_run_pauses_at_once_and_a_paused_one_can_be_cancelled(db, admin, project, wait, monkeypatch):
+    run = start_run(db, admin, project.id, "sum", {})
+    assert pause_run(db, admin, run.id).status == "paused"
+    assert cancel_run(db, admin, run.id).status == "cancelled"
+    resume_run(db, admin, run.id)
+    assert wait(run, "succeeded").attempt == 1
+    other = start_run(db, admin, project.id, "sum", {})
+    monkeypatch.setitem(kinds.KINDS, "sum", replace(kinds.KINDS["sum"], pauses=False))
+    with pytest.raises(Conflict, match="cannot pause"):
+        pause_run(db, admin, other.id)
+
+
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM"])
+def test_killed_while_it_was_to_pause_it_stays_paused(signal, db, admin, project, supervisor, wait):
+    """Also when the server dies meanwhile: what was asked stands in the folder."""
+    run = started(db, admin, project, supervisor, wait, pause=0.3)
+    worker = run_folder(run.id).worker
+    pause_run(db, admin, run.id)
+    os.kill(worker["pid"], getattr(signals, signal))
+    again = Supervisor(db, supervisor.settings, resume_after=0.0)
+    seen = wait(run, "paused", look=again.tick)
+    assert seen.error is None
+    for _ in range(3):
+        again.tick()
+    assert get_run(db, admin, run.id).status == "paused"
+    resume_run(db, admin, run.id)
+    done = wait(run, "succeeded", look=again.tick)
+    assert done.result["total"] == pytest.approx(expected_total(db, admin, run), abs=0)
 
 
 def test_a_worker_that_does_not_listen_is_ended(db, admin, project, supervisor, wait):
@@ -267,7 +333,7 @@ def test_roles(db, admin, person, project):
     run = start_run(db, admin, project.id, "sum", {})
     lead, annotator = person("lead"), person("annotator")
     assert get_run(db, lead, run.id).id == run.id
-    for forbidden in (cancel_run, resume_run, repeat_run):
+    for forbidden in (cancel_run, pause_run, resume_run, repeat_run):
         with pytest.raises(Forbidden):
             forbidden(db, lead, run.id)
     for forbidden in (get_run, events_after, run_log):

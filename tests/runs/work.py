@@ -24,6 +24,8 @@ def run(context):
     try:
         while state["step"] < steps:
             context.check_cancelled()
+            if context.paused:
+                return {"total": state["total"], "steps": state["step"], "partial": True}
             step = state["step"] + 1
             at_step(context, config.get("at", {}).get(str(step)), step)
             value = random.Random(context.seed * 1000 + step).random()
