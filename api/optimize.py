@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
 from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
-from core.optimize.view import candidates_of, offered
+from core.optimize.view import candidates_of, offered, other_parents
 
 router = APIRouter(tags=["optimise"])
 
@@ -77,6 +77,7 @@ def _is_number(value: object) -> bool:
 class CandidatePublic(BaseModel):
     number: int
     parent: int | None
+    others: list[int] = Field(default=[], description="further parents, where texts were crossed")
     operation: str
     text: str
     accepted: bool
@@ -107,7 +108,9 @@ def candidates(
 ) -> list[CandidatePublic]:
     """In the order they were proposed; number 0 is the start prompt."""
     found = candidates_of(db, who, run_id)[offset : offset + limit]
-    return [CandidatePublic.model_validate(item, from_attributes=True) for item in found]
+    others = other_parents(db, who, run_id)
+    public = [CandidatePublic.model_validate(item, from_attributes=True) for item in found]
+    return [one.model_copy(update={"others": others.get(one.number, [])}) for one in public]
 
 
 @router.post("/runs/{run_id}/promote-candidates", status_code=202)

@@ -119,7 +119,10 @@ def _show_plan(laid: Preview) -> None:
     """What the budget buys, before anything is spent."""
     plan = laid.config["plan"]
     pace = "at the pace of the last search" if laid.measured else "a rough estimate"
-    st.caption(f"The instruction of {laid.start_name}, which is edited:")
+    if laid.config.get("section"):
+        st.caption(f"The {laid.start_name}, which is edited; the rest of the prompt stays as it is:")
+    else:
+        st.caption(f"The instruction of {laid.start_name}, which is edited:")
     st.code(laid.instruction, language=None, wrap_lines=True)
     a, b, c = st.columns(3)
     a.metric(

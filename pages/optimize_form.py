@@ -9,6 +9,7 @@ from core.optimize.methods import METHODS, Method, Option
 from core.optimize.runs import DEFAULT_CALLS, REWARDS
 from core.optimize.view import Readiness, offered
 from core.services import database
+from pages.optimize_start import start_form
 from pages.shared import me, percent
 
 BUDGETS = {
@@ -43,6 +44,7 @@ def search_form(ready: Readiness) -> dict[str, Any]:
         _about_reward(reward, ready)
     with left:
         prompt = _start_prompt(reward, ready)
+        shape = start_form(ready.project_id, reward, prompt)
     calls = _budget(reward)
     config: dict[str, Any] = {"method": name, "reward": reward, "budget": {"calls": calls}, "host": host}
     if method.asks:
@@ -58,6 +60,7 @@ def search_form(ready: Readiness) -> dict[str, Any]:
             config["optimizer_host"] = proposer
     if prompt:
         config["prompt"] = prompt
+    config |= shape
     with st.expander(f"Settings of {method.short}", icon=":material/tune:"):
         config |= _options(name, method)
     with st.expander("Examples, seed and stop", icon=":material/tune:"):

@@ -1,5 +1,6 @@
 """Where candidates came from: the tree, and the way to one of them with coloured words."""
 
+from collections.abc import Mapping
 from html import escape
 from itertools import pairwise
 
@@ -8,15 +9,20 @@ import pandas as pd
 import streamlit as st
 
 from core.optimize.lineage import best_number, layout, way_to, worth_showing
+from core.optimize.view import other_parents
 from core.prompts.diff import word_diff
+from core.services import database
+from pages.shared import me
 from storage.tables import Candidate, Run
 
 
 def lineage(run: Run, candidates: list[Candidate]) -> None:
     shown = worth_showing(candidates)
     left = len(candidates) - len(shown)
-    st.altair_chart(tree(shown), width="stretch", key=f"optimize_tree_{run.id}")
-    said = f" {left:,} that were neither accepted nor among the best are left out." if left else ""
+    others = other_parents(database(), me(), run.id)
+    st.altair_chart(tree(shown, others), width="stretch", key=f"optimize_tree_{run.id}")
+    said = " Dashed: from a further parent it was crossed with." if others else ""
+    said += f" {left:,} that were neither accepted nor among the best are left out." if left else ""
     st.caption(
         f"Each candidate to the right of what it was made of, with its number; ringed: accepted.{said}"
     )
@@ -38,19 +44,30 @@ def lineage(run: Run, candidates: list[Candidate]) -> None:
         st.caption(
             f"**{before.number} → {after.number}** · {after.operation} · train {change:+.3g} "
             f"({before.scores['train']['score']:.3g} to {after.scores['train']['score']:.3g}, n {n:,})"
+            + _crossed(before.number, others.get(after.number, []))
         )
         coloured(before.text, after.text)
 
 
-def tree(shown: list[Candidate]) -> alt.LayerChart:
-    """Depth from left to right, the score as colour."""
+def _crossed(first: int, others: list[int]) -> str:
+    """Its words come from all parents; what is marked is against the first."""
+    return f" · crossed with {_and(others)}, and marked against {first}" if others else ""
+
+
+def _and(numbers: list[int]) -> str:
+    return " and ".join(map(str, numbers))
+
+
+def tree(shown: list[Candidate], others: Mapping[int, list[int]]) -> alt.LayerChart:
+    """Depth from left to right, the score as colour; dashed lines come from the further
+    parents (`others`, by number)."""
     nodes = {node.candidate.number: node for node in layout(shown)}
     points = pd.DataFrame(
         [
             {
                 "number": node.candidate.number, "depth": node.depth, "row": node.row,
                 "score": node.candidate.scores["train"]["score"], "n": node.candidate.scores["train"]["n"],
-                "made by": node.candidate.operation, "accepted": node.candidate.accepted,
+                "made by": node.candidate.operation, "further parents": _and(others.get(node.candidate.number, [])), "accepted": node.candidate.accepted,
                 "instruction": node.candidate.text[:300],
             }
             for node in nodes.values()
@@ -58,16 +75,24 @@ def tree(shown: list[Candidate]) -> alt.LayerChart:
     )  # fmt: skip
     edges = pd.DataFrame(
         [
-            {"depth": nodes[node.candidate.parent].depth, "row": nodes[node.candidate.parent].row,
-             "depth2": node.depth, "row2": node.row}
-            for node in nodes.values()
-            if node.candidate.parent in nodes
+            {"depth": nodes[parent].depth, "row": nodes[parent].row, "depth2": node.depth, "row2": node.row,
+             "further": place > 0}
+            for number, node in nodes.items()
+            for place, parent in enumerate([node.candidate.parent, *others.get(number, [])])
+            if parent in nodes
         ],
-        columns=["depth", "row", "depth2", "row2"],
+        columns=["depth", "row", "depth2", "row2", "further"],
     )  # fmt: skip
     x = alt.X("depth:Q", title="Steps from the start", axis=alt.Axis(tickMinStep=1, grid=False))
     y = alt.Y("row:Q", axis=None, scale=alt.Scale(reverse=True, padding=14))
-    lines = alt.Chart(edges).mark_rule(opacity=0.35).encode(x, y, x2="depth2:Q", y2="row2:Q")
+    lines = (
+        alt.Chart(edges)
+        .mark_rule(opacity=0.35)
+        .encode(
+            x, y, x2="depth2:Q", y2="row2:Q",
+            strokeDash=alt.condition("datum.further", alt.value([4, 4]), alt.value([1, 0])),
+        )
+    )  # fmt: skip
     base = alt.Chart(points)
     dots = base.mark_circle(size=150, opacity=1).encode(
         x,
@@ -78,6 +103,7 @@ def tree(shown: list[Candidate]) -> alt.LayerChart:
         tooltip=[
             "number:Q",
             "made by:N",
+            *(["further parents:N"] if others else []),
             alt.Tooltip("score:Q", format=".3f"),
             "n:Q",
             "accepted:N",

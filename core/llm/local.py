@@ -119,9 +119,13 @@ class LocalHost:
 
     def rendered(self, request: Messages) -> str:
         """The text the model reads: its chat template, or for a model without one the
-        contents one after the other."""
+        contents one after the other. A request that ends with the assistant's words is an
+        answer that was begun: the model goes on from there."""
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(request, tokenize=False, add_generation_prompt=True)
+            begun = request[-1]["role"] == "assistant"
+            text = self.tokenizer.apply_chat_template(
+                request, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+            )
             return str(text)
         return "\n\n".join(message["content"] for message in request)
 

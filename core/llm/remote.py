@@ -26,6 +26,8 @@ from core.runs.context import WorkError
 
 RETRIES = 4  # after pauses of .5, 1, 2 and 4 s, or what the server asks for
 _LAST_MOMENT_S = 10.0
+# How vLLM and llama.cpp are told that the last message is to be continued.
+_GO_ON = {"continue_final_message": True, "add_generation_prompt": False}
 _NO_KEY = "none"  # the client wants one; without it, it would send OPENAI_API_KEY to any URL
 
 
@@ -107,7 +109,7 @@ class RemoteHost:
     def _ask(self, request: Messages, sampling: Sampling) -> ChatCompletion:
         """Ask; when the server refuses a parameter it does not know, ask without it."""
         while True:
-            given = self._parameters(sampling)
+            given = self._parameters(sampling, begun=request[-1]["role"] == "assistant")
             try:
                 return self._client.chat.completions.create(
                     model=self.spec.model,
@@ -121,7 +123,9 @@ class RemoteHost:
                 with self._lock:
                     self._unwanted.add(refused)
 
-    def _parameters(self, sampling: Sampling) -> dict[str, Any]:
+    def _parameters(self, sampling: Sampling, begun: bool = False) -> dict[str, Any]:
+        """`begun`: the request ends with the assistant's words, and the answer goes on from
+        there, on servers that know how."""
         given: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
         if sampling.temperature > 0:
             given["top_p"] = sampling.top_p
@@ -129,9 +133,11 @@ class RemoteHost:
         if "max_tokens" in self._unwanted:  # newer vendors have renamed it
             given["max_completion_tokens"] = given["max_tokens"]
         given = {name: value for name, value in given.items() if name not in self._unwanted}
-        if isinstance(self.spec.params.get("extra_body"), dict):
-            given["extra_body"] = self.spec.params["extra_body"]
-        return given
+        extra = self.spec.params.get("extra_body")
+        extra = dict(extra) if isinstance(extra, dict) else {}
+        if begun and not self._unwanted & set(_GO_ON):
+            extra |= _GO_ON
+        return {**given, "extra_body": extra} if extra else given
 
     def _completion(self, answer: Any, latency_ms: float) -> Completion:
         choices = getattr(answer, "choices", None)
@@ -264,8 +270,9 @@ def _refused_parameter(problem: openai.APIStatusError, given: dict[str, Any]) ->
     """The parameter a server does not take, of those that can be left out or renamed."""
     body = problem.body if isinstance(problem.body, dict) else {}
     text = f"{body.get('param') or ''} {said(problem)}".lower()
-    for name in ("max_tokens", "seed", "top_p"):
-        if name in given and name in text:
+    known = {**given.get("extra_body", {}), **given}
+    for name in ("max_tokens", "seed", "top_p", *_GO_ON):
+        if name in known and name in text:
             return name
     return None
 

@@ -29,9 +29,8 @@ import random
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from core.llm.protocol import Messages
+from core.optimize.demonstrations import good_pairs
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Candidate, Evaluator, Event, Iterated, OutOfBudget, Scored, Shown
 from core.optimize.reading import slots_note, whole
@@ -73,10 +72,12 @@ class Ape(Proposals):
             return super().step(evaluator)
         before = self.state_dict()
         try:
-            return self._round(evaluator)
+            events = self._round(evaluator)
         except BaseException:
             self.load_state_dict(before)
             raise
+        self.spent = evaluator.calls
+        return events
 
     # --- propose -----------------------------------------------------------------------------
 
@@ -108,12 +109,7 @@ class Ape(Proposals):
         return events
 
     def pairs(self, evaluator: Evaluator) -> list[Shown]:
-        known = [one for one in evaluator.shown if one.answer]
-        if known:
-            return known
-        own = evaluator.evaluate([self.start])  # answered already, so free
-        best = np.argsort(-own.scores[0], kind="stable")[: max(self.demonstrations, len(own.scores[0]) // 2)]
-        return [Shown(evaluator.shown[i].input, own.outputs[0][i]) for i in sorted(best)]
+        return [one for _, one in good_pairs(evaluator, self.start, self.demonstrations)]
 
     def settle(self, numbers: Sequence[int]) -> list[Event]:
         return []  # the start; nothing else goes through the queue
@@ -128,7 +124,7 @@ class Ape(Proposals):
         short = False
         events: list[Event] = []
         if self.round < self.rounds and arms:
-            while arms and not evaluator.fits(len(arms) * self.batch + self._kept(n)):
+            while arms and not self.carries(evaluator, len(arms) * self.batch + self._kept(n)):
                 arms, short = arms[:-1], True
             events += [Scored(candidate) for candidate in self._pull(evaluator, arms, order, self.batch)]
             self.round += 1

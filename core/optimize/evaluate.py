@@ -54,6 +54,14 @@ class HostEvaluator:
     def unit(self) -> float:
         return self.objective.unit
 
+    @property
+    def begins(self) -> bool:
+        return self.optimizer_host.spec.kind == "local"
+
+    @property
+    def context(self) -> str:
+        return self.instruction.context
+
     @cached_property
     def shown(self) -> list[Shown]:
         return [Shown(row["input"], self.objective.answer_of(row)) for row in self.rows["train"]]

@@ -16,6 +16,8 @@ What differs from the paper, and why:
 - A generation's children are asked for and scored together, so in DE a child that took a
   place becomes a parent in the next generation, not within this one.
 - Roulette needs scores that are not negative: a reward is mapped to 0 .. 100 first.
+- A model in process has its answer begun with the tag (`request_form`), and so without
+  the steps before it: small ones never come to the tag by themselves.
 - A child that was there before is dropped and counted, and not scored again.
 """
 
@@ -27,7 +29,7 @@ from core.llm.protocol import Messages
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Evaluator, Event, Iterated
 from core.optimize.random_search import rewrite_request
-from core.optimize.reading import slots_note, tagged, whole
+from core.optimize.reading import slots_note, whole
 
 LEAST = 4  # DE takes p_i, two others, and the best
 
@@ -46,8 +48,10 @@ class EvoPrompt(Proposals):
         population: int = 10,
         generations: int = 10,
         temperature: float = 0.5,
+        request_form: str = "automatic",
     ) -> None:
         super().__init__(start, seed)
+        self.form = request_form
         self.size, self.generations, self.temperature = population, generations, temperature
         self.alive: list[int] = []
         self.places: list[int] = []  # whose place each text in the queue wants (DE)
@@ -70,16 +74,18 @@ class EvoPrompt(Proposals):
                 self.filling = False  # nothing new comes: go on with what there is
             return events
         plans = self.children(evaluator)
-        answers = self.ask(
+        texts = self.ask_tagged(
             evaluator,
             [request for request, _, _ in plans],
+            "prompt",
+            self.operation,
+            events,
             temperature=self.temperature,
             max_new_tokens=256 + 4 * max(len(self.candidates[n].text.split()) for n in self.alive),
         )
-        for answer, (_, parents, place) in zip(answers, plans, strict=False):
+        for text, (_, parents, place) in zip(texts, plans, strict=False):
             how = f"{self.operation} with {' and '.join(map(str, parents[1:]))}"
-            text = self.read(answer, lambda said: tagged("prompt", said), self.operation, events)
-            if text is not None and self.offer(text, parents[0], how, events):
+            if text is not None and self.offer(text, parents[0], how, events, others=parents[1:]):
                 self.places.append(place)
         return events
 

@@ -27,7 +27,7 @@ import greenlet
 from gepa.core.adapter import EvaluationBatch
 
 from core.llm.protocol import Sampling
-from core.optimize.proposals import LONGEST
+from core.optimize.proposals import LONGEST, in_context
 from core.optimize.protocol import (
     Candidate,
     Dropped,
@@ -153,7 +153,8 @@ class Gepa:
         sampling = Sampling(
             self.reflection_tokens, self.temperature, 1.0, (self.seed * 1_000_003 + self.served) % 2**31
         )
-        return evaluator.ask(f"gepa/{self.served}", [{"role": "user", "content": request.prompt}], sampling)
+        asked = in_context([{"role": "user", "content": request.prompt}], evaluator.context)
+        return evaluator.ask(f"gepa/{self.served}", asked, sampling)
 
     def _score(self, evaluator: Evaluator, request: Score) -> tuple[Any, list[int]]:
         """(evaluation, rows of it that were asked for). A text's score is over all examples

@@ -22,7 +22,8 @@ What differs from the paper, and why:
 - A text that was seen before is not scored again: another edit is drawn instead.
 - Slots are never edited, and `add` forgets a phrase once it is back.
 
-One step scores one candidate. Every draw has a random generator of its own, seeded by
+One step scores the candidates of an iteration, together where the budget carries them all,
+and else one by one, to the same end. Every draw has a random generator of its own, seeded by
 (seed, iteration, draw), so a search that goes on from its state draws what it would have
 drawn.
 """
@@ -31,6 +32,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core.llm.protocol import Sampling
@@ -51,6 +53,16 @@ from core.prompts.templates import SLOT
 
 OPERATIONS = ("delete", "swap", "substitute", "add")
 DRAWS_PER_CANDIDATE = 6  # after so many useless draws an iteration makes do with fewer
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A text to score, with the phrases that were deleted and put back in it."""
+
+    text: str
+    operation: str
+    taken: list[str]
+    put_back: list[str]
 
 
 class Grips:
@@ -81,31 +93,38 @@ class Grips:
         self.pool: list[dict[str, Any]] = []  # this iteration's: number, phrases deleted and put back
         self.deleted: list[str] = []  # by accepted steps, and not put back since
         self.fruitless = 0  # iterations in a row without improvement
+        self.spent = 0  # calls, after the last step
 
     # --- the search ----------------------------------------------------------------------
 
     def step(self, evaluator: Evaluator) -> list[Event]:
         if not self.candidates:
-            candidate = self._score(evaluator, self.start, None, "start")
-            candidate.accepted = True
-            self.candidates.append(candidate)
-            return [Scored(candidate)]
-        if len(self.pool) == self.m:
-            return self._choose(evaluator)
+            events = self._score(evaluator, [Draw(self.start, "start", [], [])])
+            self.candidates[0].accepted = True
+            self.pool = []
+        elif len(self.pool) == self.m:
+            events = self._choose(evaluator)
+        else:
+            wanted = self.m - len(self.pool) if self._carries_all(evaluator) else 1
+            events = self._draw_and_score(evaluator, wanted)
+        self.spent = evaluator.calls
+        return events
+
+    def _draw_and_score(self, evaluator: Evaluator, wanted: int) -> list[Event]:
         before = self.draw, dict(self.dropped)
+        drawn: list[Draw] = []
         events: list[Event] = []
         try:
-            while self.draw < self.m * DRAWS_PER_CANDIDATE:
+            while self.draw < self.m * DRAWS_PER_CANDIDATE and len(drawn) < wanted:
                 self.draw += 1
-                proposal = self._propose(evaluator, events)
-                if proposal is None:
-                    continue
-                text, operation, taken, put_back = proposal
-                candidate = self._score(evaluator, text, self.base, operation)
-                self.candidates.append(candidate)
-                self.pool.append({"number": candidate.number, "deleted": taken, "added": put_back})
-                return [*events, Scored(candidate)]
+                proposal = self._propose(evaluator, events, [one.text for one in drawn])
+                drawn += [proposal] if proposal else []
+            if drawn:
+                return [*events, *self._score(evaluator, drawn)]
         except OutOfBudget:
+            if wanted > 1:  # calls were lost with a killed process, on a host that counts them
+                self.draw, self.dropped = before
+                return self._draw_and_score(evaluator, 1)
             # What this iteration paid for still counts: choose among what there is.
             events += self._choose(evaluator) if self.pool else []
             self.finished = "budget"
@@ -118,11 +137,27 @@ class Grips:
         self.finished = "exhausted"
         return events
 
-    def _score(self, evaluator: Evaluator, text: str, parent: int | None, operation: str) -> Candidate:
-        scores = evaluator.measure(evaluator.evaluate([text]))
-        return Candidate(
-            len(self.candidates), text, parent, operation, scores={"train": scores}, calls=evaluator.calls
-        )
+    def _carries_all(self, evaluator: Evaluator) -> bool:
+        """Whether the rest of the iteration fits, however many draws and paraphrases it
+        takes. Then its candidates are scored in one go, which a host does faster; near the
+        budget's end one by one, so that what is left is used up."""
+        candidates, draws = self.m - len(self.pool), self.m * DRAWS_PER_CANDIDATE - self.draw
+        paid = evaluator.calls - self.spent  # for this already, before a kill
+        return evaluator.fits(candidates * len(evaluator.shown) + draws * self.edits - paid)
+
+    def _score(self, evaluator: Evaluator, drawn: list[Draw]) -> list[Event]:
+        evaluation = evaluator.evaluate([one.text for one in drawn])
+        parent = self.base if self.candidates else None
+        events: list[Event] = []
+        for row, one in enumerate(drawn):
+            number = len(self.candidates)
+            scores = {"train": evaluator.measure(evaluation, row)}
+            self.candidates.append(
+                Candidate(number, one.text, parent, one.operation, scores=scores, calls=evaluation.spent[row])
+            )
+            self.pool.append({"number": number, "deleted": one.taken, "added": one.put_back})
+            events.append(Scored(self.candidates[-1]))
+        return events
 
     def _choose(self, evaluator: Evaluator) -> list[Event]:
         """Algorithm 1, the end of an iteration: take the best of the pool, if better."""
@@ -158,11 +193,9 @@ class Grips:
 
     # --- the edits -----------------------------------------------------------------------
 
-    def _propose(
-        self, evaluator: Evaluator, events: list[Event]
-    ) -> tuple[str, str, list[str], list[str]] | None:
-        """One draw: (text, operations, phrases deleted, phrases put back), or None when
-        it was no use (counted in `dropped`)."""
+    def _propose(self, evaluator: Evaluator, events: list[Event], waiting: list[str]) -> Draw | None:
+        """One draw, or None when it was no use (counted in `dropped`). `waiting`: texts of
+        this iteration that are not scored yet."""
         rng = random.Random(f"{self.seed}/{self.iteration}/{self.draw}")
         base = self.candidates[self.base].text
         row = phrases.split(base, self.granularity)
@@ -170,8 +203,8 @@ class Grips:
         taken: list[str] = []
         put_back: list[str] = []
         for edit in range(self.edits):
-            waiting = without(self.deleted, put_back)
-            possible = [name for name in self.operations if can(name, row, waiting)]
+            deleted = without(self.deleted, put_back)
+            possible = [name for name in self.operations if can(name, row, deleted)]
             if not possible:
                 self._drop(events, "edit", "nothing to edit")
                 return None
@@ -184,7 +217,7 @@ class Grips:
                 i, j = rng.sample(row.editable, 2)
                 row = row.swap(i, j)
             elif operation == "add":
-                phrase = rng.choice(waiting)
+                phrase = rng.choice(deleted)
                 put_back.append(phrase)
                 row = row.insert(rng.choice(row.places), phrase)
             else:
@@ -208,10 +241,11 @@ class Grips:
         if SLOT.findall(text) != SLOT.findall(base):
             self._drop(events, "+".join(done), "slot damaged", text)
             return None
-        if any(same_text(text, known.text) for known in self.candidates):
+        known = [*(candidate.text for candidate in self.candidates), *waiting]
+        if any(same_text(text, other) for other in known):
             self._drop(events, "+".join(done), "duplicate")
             return None
-        return text, "+".join(done), taken, put_back
+        return Draw(text, "+".join(done), taken, put_back)
 
     def _drop(self, events: list[Event], operation: str, reason: str, detail: str = "") -> None:
         self.dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + 1}
@@ -219,7 +253,7 @@ class Grips:
 
     # --- the state -----------------------------------------------------------------------
 
-    _STATE = ("finished", "dropped", "base", "iteration", "draw", "pool", "deleted", "fruitless")
+    _STATE = ("finished", "dropped", "base", "iteration", "draw", "pool", "deleted", "fruitless", "spent")
 
     def fraction(self) -> float:
         done = self.iteration + len(self.pool) / self.m
@@ -234,7 +268,7 @@ class Grips:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self._STATE:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, 0) if name == "spent" else state[name])  # older states
         self.candidates = [Candidate(**values) for values in state["candidates"]]
 
 

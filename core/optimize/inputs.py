@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 from core.errors import Invalid
 from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.plan import SPLITS
+from core.prompts.frameworks import build
 from core.prompts.templates import slots
 from core.prompts.versions import fields_of, label, prompts_of
 from core.reward.text import input_text
@@ -141,8 +142,11 @@ def sample(rows: Sequence[dict[str, Any]], count: int, key: str) -> list[dict[st
 
 def find_prompt(session: Session, project_id: str, asked: Any) -> Instruction:
     """The prompt a config names: an id, a name (newest version; “name v2” for another),
-    an object {system, user}, or a text. Raises Invalid."""
+    an object {system, user} or {structure}, or a text. Raises Invalid."""
     if isinstance(asked, dict):
+        if asked.get("structure"):
+            made = build(asked["structure"])
+            return instruction_of(*made, name="the given prompt", structure=dict(asked["structure"]))
         system, user = str(asked.get("system") or ""), str(asked.get("user") or "{{input}}")
         return instruction_of(system, user, name="the given prompt")
     said = str(asked).strip()
@@ -157,7 +161,7 @@ def find_prompt(session: Session, project_id: str, asked: Any) -> Instruction:
             raise Invalid(
                 f"prompt: “{found.name}” is known by name only, and has no template.", "Choose another."
             )
-        return instruction_of(found.system, found.user, found.id, label(found))
+        return instruction_of(found.system, found.user, found.id, label(found), found.structure)
     if slots(said):
         return instruction_of("", said, name="the given prompt")
     if len(said.split()) >= 3:
@@ -174,7 +178,7 @@ def default_prompt(session: Session, project: Project) -> Instruction | None:
     prompts.sort(key=lambda prompt: prompt.id != project.champion_prompt_id)  # stable: newest first
     for prompt in prompts:
         try:
-            return instruction_of(prompt.system, prompt.user, prompt.id, label(prompt))
+            return instruction_of(prompt.system, prompt.user, prompt.id, label(prompt), prompt.structure)
         except Invalid:
             continue
     return None

@@ -61,7 +61,8 @@ class Option:
 class Method:
     """`needs`: what it needs from the host beyond what the reward needs. `asks`: whether a
     language model proposes (the optimiser's host). `group`: the option that says how many
-    candidates an iteration scores. `baseline`: it learns nothing; others have to beat it."""
+    candidates an iteration scores. `baseline`: it learns nothing; others have to beat it.
+    `crosses`: a candidate may have several parents."""
 
     short: str
     title: str
@@ -73,6 +74,7 @@ class Method:
     needs: frozenset[str] = frozenset()
     asks: bool = True
     baseline: bool = False
+    crosses: bool = False
 
     def make(self, start: str, seed: int, options: Mapping[str, Any]) -> Optimizer:
         module, name = self.maker.split(":")
@@ -91,10 +93,21 @@ def _temperature(default: float) -> Option:
     return Option("temperature", "Temperature", default, "Of the language model that proposes", 0.0, 2.0)
 
 
+_FORM = Option(
+    "request_form",
+    "Request form",
+    "automatic",
+    "Tags: the model encloses its text in tags by itself. Begun: the opening tag is written for it and it "
+    "goes on, which small models need; the server behind a URL must know how (vLLM, llama.cpp). Automatic: "
+    "begun in process, tags behind a URL",
+    choices=("automatic", "tags", "begun"),
+)
+
 _EVOLUTION = (
     _whole("population", "Population", 10, 4, 100, "Texts that live at a time; 10 in the paper"),
     _whole("generations", "Generations at most", 10, 1, 1_000, "10 in the paper"),
     _temperature(0.5),
+    _FORM,
 )
 
 METHODS: dict[str, Method] = {
@@ -149,6 +162,7 @@ METHODS: dict[str, Method] = {
             _whole("buckets", "Score buckets", 100, 2, 100, "Steps on the scale from 0 to 100"),
             _whole("threshold", "Score threshold", 0, 0, 100, "Instructions below it are not shown"),
             _temperature(1.0),
+            _FORM,
         ),
         group="proposals",
     ),
@@ -161,6 +175,7 @@ METHODS: dict[str, Method] = {
         "core.optimize.evoprompt:EvoPromptGA",
         _EVOLUTION,
         group="population",
+        crosses=True,
     ),
     "evoprompt_de": Method(
         "EvoPrompt DE",
@@ -171,6 +186,7 @@ METHODS: dict[str, Method] = {
         "core.optimize.evoprompt:EvoPromptDE",
         _EVOLUTION,
         group="population",
+        crosses=True,
     ),
     "gepa": Method(
         "GEPA",
@@ -186,6 +202,26 @@ METHODS: dict[str, Method] = {
             _temperature(1.0),
         ),
         group="minibatch",
+    ),
+    "mipro": Method(
+        "MIPRO",
+        "MIPRO: instructions and demonstrations together",
+        "A language model proposes instructions, train examples become sets of demonstrations, and a Bayesian "
+        "search (Optuna's TPE) tries the two together on mini-batches.",
+        "Opsahl-Ong et al. 2024, arXiv 2406.11695",
+        "core.optimize.mipro:Mipro",
+        (
+            _whole("instructions", "Instructions", 6, 1, 100, "The start is the first"),
+            _whole("sets", "Sets of demonstrations", 5, 1, 100, "The first is empty"),
+            _whole("demonstrations", "Demonstrations a set", 3, 1, 20),
+            _whole("trials", "Trials at most", 30, 1, 10_000, "On mini-batches; 30 in the authors' release"),
+            _whole("batch", "Mini-batch", 8, 1, 1_000, "Examples of one trial; 35 in the authors' release"),
+            _whole("full_every", "Full score every", 5, 1, 1_000,
+                   "After so many trials the best one is scored on all of train"),
+            _temperature(1.0),
+            _FORM,
+        ),
+        group="full_every",
     ),
     "random": Method(
         "Random search",

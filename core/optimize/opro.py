@@ -14,6 +14,8 @@ What differs from the paper, and why:
 - Scores shown are accuracy, or for a reward the share of a standard normal below it,
   so that both are whole numbers from 0 to 100.
 - The released code loses answers without the tag silently. Here each is counted.
+- A model in process has its answer begun with the tag (`request_form`): small ones seldom
+  write it themselves.
 - Answers that repeat the placeholder or leave the task's slots damaged are dropped too.
 """
 
@@ -22,7 +24,7 @@ from collections.abc import Sequence
 from core.llm.protocol import Messages
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Evaluator, Event, Iterated, Shown
-from core.optimize.reading import slots_note, tagged
+from core.optimize.reading import slots_note
 
 SHOWN_AT_MOST = 20
 LONGEST = 500  # characters
@@ -42,19 +44,20 @@ class Opro(Proposals):
         buckets: int = 100,
         threshold: int = 0,
         temperature: float = 1.0,
+        request_form: str = "automatic",
     ) -> None:
         super().__init__(start, seed)
+        self.form = request_form
         self.proposals, self.iterations, self.exemplars = proposals, iterations, exemplars
         self.buckets, self.threshold, self.temperature = buckets, threshold, temperature
 
     def propose(self, evaluator: Evaluator) -> list[Event]:
         request = self.meta_prompt(evaluator)
-        answers = self.ask(
-            evaluator, [request] * self.proposals, temperature=self.temperature, max_new_tokens=192
-        )
         events: list[Event] = []
-        for answer in answers:
-            text = self.read(answer, lambda said: tagged("INS", said), "opro", events)
+        for text in self.ask_tagged(
+            evaluator, [request] * self.proposals, "INS", "opro", events,
+            temperature=self.temperature, max_new_tokens=192,
+        ):  # fmt: skip
             if text is None:
                 continue
             if "<INS>" in text.upper() or "INS" in text.split():

@@ -74,6 +74,7 @@ def _version(
         parent.name if parent else "Found by optimisation",
         system,
         user,
+        start.structure_with(candidate.text),
         parent_id=parent.id if parent else None,
         operation=f"{run.config['method']}:{candidate.operation}",
         run_id=run.id,

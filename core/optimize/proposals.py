@@ -22,9 +22,10 @@ from core.optimize.protocol import (
     OutOfBudget,
     Scored,
 )
-from core.optimize.reading import Unusable, same_text
+from core.optimize.reading import Unusable, begun, same_text, tagged
 from core.prompts.templates import SLOT
 
+FORMS = ("automatic", "tags", "begun")  # how a text is asked for: `ask_tagged`
 FRUITLESS = 3  # proposing so often in a row without one usable text ends a search
 LONGEST = 4_000  # characters of an instruction that is worth trying, where a paper names no limit
 
@@ -34,6 +35,7 @@ class Proposals:
     JSON all of it."""
 
     name = ""
+    form = "automatic"  # one of FORMS
     STATE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, start: str, seed: int) -> None:
@@ -44,6 +46,7 @@ class Proposals:
         self.iteration = 0
         self.asked = 0  # times `propose` was called: what it asks has a key of its own
         self.fruitless = 0
+        self.spent = 0  # calls, after the last step
         self.offered = 0  # in this step
         self.queue: list[dict[str, Any]] = []  # text, parent, operation
 
@@ -67,6 +70,11 @@ class Proposals:
     # --- a step ----------------------------------------------------------------------------
 
     def step(self, evaluator: Evaluator) -> list[Event]:
+        events = self._step(evaluator)
+        self.spent = evaluator.calls
+        return events
+
+    def _step(self, evaluator: Evaluator) -> list[Event]:
         before = self.state_dict()
         self.offered = 0
         try:
@@ -106,6 +114,7 @@ class Proposals:
                 proposal["operation"],
                 scores={"train": evaluator.measure(evaluation, i)},
                 calls=evaluation.spent[i],
+                others=proposal.get("others", []),
             )
             self.candidates.append(candidate)
             numbers.append(candidate.number)
@@ -122,6 +131,11 @@ class Proposals:
     def rng(self, what: str) -> random.Random:
         return random.Random(f"{self.seed}/{self.asked}/{what}")
 
+    def carries(self, evaluator: Evaluator, calls: int) -> bool:
+        """Whether so many calls fit into what was left when this step began: a step that
+        was killed and is done again decides as it did, whatever it has paid for."""
+        return evaluator.fits(calls - (evaluator.calls - self.spent))
+
     def ask(
         self,
         evaluator: Evaluator,
@@ -134,6 +148,7 @@ class Proposals:
         """Ask all of the requests, or as many of the first as fit (at least one, else
         OutOfBudget): a budget's end is used up, not wasted."""
         sampling = Sampling(max_new_tokens, temperature, top_p, self.rng("sampling").getrandbits(31))
+        requests = [in_context(request, evaluator.context) for request in requests]
         for count in range(len(requests), 0, -1):
             try:
                 return evaluator.ask_many(f"{self.name}/{self.asked}", requests[:count], sampling)
@@ -142,10 +157,38 @@ class Proposals:
                     raise
         return []
 
+    def ask_tagged(
+        self,
+        evaluator: Evaluator,
+        requests: Sequence[Messages],
+        tag: str,
+        operation: str,
+        events: list[Event],
+        *,
+        temperature: float,
+        max_new_tokens: int,
+    ) -> list[str | None]:
+        """Ask for texts between `<tag>` and `</tag>`, as `ask` does; None for an answer that
+        holds none (counted). A model that seldom writes tags gets its answer begun: the
+        opening tag is written for it, and it goes on."""
+        begin = self.form == "begun" or (self.form == "automatic" and evaluator.begins)
+        if begin:
+            requests = [[*request, {"role": "assistant", "content": f"<{tag}>"}] for request in requests]
+        answers = self.ask(evaluator, requests, temperature=temperature, max_new_tokens=max_new_tokens)
+        reader = begun if begin else tagged
+        return [self.read(answer, lambda said: reader(tag, said), operation, events) for answer in answers]
+
     def offer(
-        self, text: str, parent: int, operation: str, events: list[Event], longest: int = LONGEST
+        self,
+        text: str,
+        parent: int,
+        operation: str,
+        events: list[Event],
+        longest: int = LONGEST,
+        others: Sequence[int] = (),
     ) -> bool:
-        """Put a text into the queue, or drop it, counted, when it cannot be tried."""
+        """Put a text into the queue, or drop it, counted, when it cannot be tried. `others`:
+        its parents besides the first."""
         problem = ""
         if not any(letter.isalnum() for letter in text):
             problem = "empty"
@@ -158,7 +201,8 @@ class Proposals:
         if problem:
             self.drop(events, operation, problem, text)
             return False
-        self.queue.append({"text": text, "parent": parent, "operation": operation})
+        entry = {"text": text, "parent": parent, "operation": operation}
+        self.queue.append({**entry, "others": list(others)} if others else entry)
         self.offered += 1
         return True
 
@@ -189,7 +233,7 @@ class Proposals:
 
     # --- the state ---------------------------------------------------------------------------
 
-    _OWN = ("finished", "dropped", "iteration", "asked", "fruitless", "queue")
+    _OWN = ("finished", "dropped", "iteration", "asked", "fruitless", "queue", "spent")
 
     def state_dict(self) -> dict[str, Any]:
         state = {name: _copied(getattr(self, name)) for name in (*self._OWN, *self.STATE)}
@@ -197,8 +241,16 @@ class Proposals:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (*self._OWN, *self.STATE):
-            setattr(self, name, _copied(state[name]))
+            setattr(self, name, _copied(state.get(name, 0) if name == "spent" else state[name]))
         self.candidates = [Candidate(**values) for values in state["candidates"]]
+
+
+def in_context(request: Messages, context: str) -> Messages:
+    """A request with what its reader should know first."""
+    if not context:
+        return request
+    first, *rest = request
+    return [{**first, "content": f"{context}\n\n{first['content']}"}, *rest]
 
 
 def what_fits(evaluator: Evaluator, texts: list[str]) -> tuple[Evaluation, int]:

@@ -43,6 +43,7 @@ class Candidate:
     accepted: bool = False
     scores: dict[str, Scores] = field(default_factory=dict)
     calls: int = 0
+    others: list[int] = field(default_factory=list)  # further parents, where texts are crossed
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -134,6 +135,18 @@ class Evaluator(Protocol):
         still fit afterwards, such as those to score what was trained. A key that is paid
         for costs nothing, and `make`, which must be deterministic, runs again. Raises
         OutOfBudget before anything is paid."""
+        ...
+
+    @property
+    def begins(self) -> bool:
+        """Whether the optimiser's host goes on with an answer that was begun for it (a
+        request that ends with the assistant's words)."""
+        ...
+
+    @property
+    def context(self) -> str:
+        """What a language model that writes a text should know of where it stands: empty,
+        or the prompt around the one section that is edited."""
         ...
 
     @property

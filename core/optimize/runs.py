@@ -1,8 +1,8 @@
 """Optimising a prompt, as a kind of run: the web side. What is checked and frozen before
 it. Never imports torch.
 
-config: method, reward, budget {calls}, seed; and, all with defaults: prompt, host,
-optimizer_host, labels (or verbalizer), examples {train, dev, test}, finalists,
+config: method, reward, budget {calls}, seed; and, all with defaults: prompt, framework,
+section, host, optimizer_host, labels (or verbalizer), examples {train, dev, test}, finalists,
 max_new_tokens, the method's own options (core/optimize/methods.py), and stop conditions
 (time_limit_s, target, no_improvement).
 """
@@ -15,15 +15,7 @@ from sqlmodel import Session
 from core.errors import Invalid
 from core.llm.protocol import HostSpec, Sampling
 from core.llm.registry import host_spec
-from core.optimize.inputs import (
-    chosen_rows,
-    default_prompt,
-    find_prompt,
-    general_instruction,
-    label_words,
-    sample,
-    usable_examples,
-)
+from core.optimize.inputs import chosen_rows, label_words, sample, usable_examples
 from core.optimize.known import known_answers
 from core.optimize.methods import (
     ACCESS,
@@ -35,6 +27,7 @@ from core.optimize.methods import (
     method_named,
 )
 from core.optimize.plan import SPLITS, plan
+from core.optimize.starts import starting_point
 from core.reward.registry import active_model
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
@@ -72,7 +65,7 @@ REWARDS = {
 _FIELDS = {
     "method", "reward", "budget", "seed", "prompt", "host", "optimizer_host", "labels", "verbalizer",
     "examples", "finalists", "max_new_tokens", "time_limit_s", "target", "no_improvement",
-    "reuse",
+    "reuse", "framework", "section",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
 _FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "sampling"}
@@ -137,17 +130,7 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         frozen["reward_model"] = {"id": model.id, "name": model.name}
         frozen["sampling"] = asdict(sampling)
 
-    asked_prompt = config.get("prompt")
-    start = (
-        find_prompt(session, project.id, asked_prompt) if asked_prompt else default_prompt(session, project)
-    )
-    if start is None and kind == "labels":
-        start = general_instruction(list(frozen["words"].values()))
-    if start is None:
-        raise Invalid(
-            "prompt: this project has no prompt with an instruction to start from.",
-            "Write one on the page Prompts.",
-        )
+    start = starting_point(session, project, config, list(frozen.get("words", {}).values()))
     rows = chosen_rows(examples, start, kind)
     laid = plan(
         calls_of(config, kind),
@@ -176,7 +159,7 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         },
         tables={"examples": pick(rows, laid.as_dict(), seed)},
         documents=documents,
-        name=f"{method.short} on {start.name}, {'labels' if kind == 'labels' else 'reward model'}",
+        name=f"{method.short} on {start.title}, {'labels' if kind == 'labels' else 'reward model'}",
     )
 
 

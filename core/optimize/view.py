@@ -9,14 +9,24 @@ from sqlmodel import Session, col, func, select
 from core.access import Principal, require
 from core.errors import Invalid, NotFound
 from core.llm.registry import host_spec
-from core.optimize.instruction import instruction_of
+from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.methods import METHODS, why_not
 from core.optimize.runs import lay_out
+from core.optimize.starts import starting_point
 from core.projects import find_project
 from core.reward.registry import active_model
 from core.runs.service import find_run
 from storage.database import Database
-from storage.tables import Candidate, Example, LedgerEntry, Project, Prompt, RewardModel, Run
+from storage.tables import (
+    Candidate,
+    Example,
+    LedgerEntry,
+    Project,
+    Prompt,
+    RewardModel,
+    Run,
+    RunEvent,
+)
 
 # Seconds a call takes before anything was measured: SmolLM2-135M on 2 processor cores.
 SECONDS_PER_TOKEN, SECONDS_PER_LABEL, SECONDS_REMOTE = 0.008, 0.05, 1.5
@@ -38,6 +48,7 @@ class Preview:
 class Readiness:
     """What a project has to offer an optimiser."""
 
+    project_id: str
     reward_model: RewardModel | None
     examples: dict[str, int]  # by split
     with_reference: dict[str, int]
@@ -81,6 +92,7 @@ def readiness(db: Database, who: Principal, project_id: str) -> Readiness:
     with db.read() as session:
         project = find_project(session, project_id)
         return Readiness(
+            project.id,
             active_model(session, project),
             _splits(session, project, with_reference=False),
             _splits(session, project, with_reference=True),
@@ -130,11 +142,37 @@ def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any
     start = prepared.config["start"]
     return Preview(
         prepared.config,
-        instruction_of(start["system"], start["user"]).text,
-        start["name"],
+        Instruction(**start).text,
+        Instruction(**start).title,
         pace * prepared.config["plan"]["budget"],
         measured,
     )
+
+
+def sections_of(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> dict[str, str]:
+    """The sections of a search's start that can be edited alone: key -> title. Empty for free
+    text, and while the config names nothing to start from."""
+    require(who, "run.view")
+    with db.read() as session:
+        project = find_project(session, project_id)
+        # Which sections there are depends on whether there are labels, not on which.
+        words = ["one", "other"] if config.get("reward") == "labels" else []
+        try:
+            return starting_point(session, project, {**config, "section": None}, words).sections
+        except Invalid:
+            return {}
+
+
+def other_parents(db: Database, who: Principal, run_id: str) -> dict[int, list[int]]:
+    """The further parents of candidates that were crossed out of several, by number. The
+    first is in the candidate itself; these are in its events alone."""
+    require(who, "run.view")
+    with db.read() as session:
+        method = METHODS.get(optimize_run(session, run_id).config["method"])
+        if method is None or not method.crosses:
+            return {}
+        query = select(RunEvent.data).where(RunEvent.run_id == run_id, RunEvent.type == "candidate")
+        return {data["number"]: data["others"] for data in session.exec(query) if data.get("others")}
 
 
 def _pace(session: Session, project: Project, config: dict[str, Any]) -> tuple[float, bool]:

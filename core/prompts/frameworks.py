@@ -175,6 +175,39 @@ def _part(section: Section, text: str) -> str:
     return f"{section.opening} {text}" + ("" if text[-1] in ".!?" else ".")
 
 
+def places(structure: Mapping[str, Any], system: str) -> dict[str, tuple[int, int]]:
+    """Where each section stands in the system message that `build` made of them: section
+    key -> (begin, end). A heading (“Steps:”) is not part of its section, the beginning of a
+    sentence (“You are”) is. Empty when the message is not made of these sections (any more):
+    there is no telling then what belongs to which."""
+    found = framework_of(structure)
+    if found is None:
+        return {}
+    framework, texts = found
+    where: dict[str, tuple[int, int]] = {}
+    at = 0
+    for section in framework.sections:
+        text = texts[section.key]
+        if not text or section.key == _INPUT.key:
+            continue
+        if where:
+            if not system.startswith("\n\n", at):
+                return {}
+            at += 2
+        part = _part(section, text)
+        if not system.startswith(part, at):
+            return {}
+        heading = len(section.opening) + 1 if section.opening.endswith(":") else 0
+        where[section.key] = at + heading, at + len(part)
+        at += len(part)
+    return where if at == len(system) else {}
+
+
+def with_section(structure: Mapping[str, Any], key: str, text: str) -> dict[str, Any]:
+    """The structure with another text in one section."""
+    return {**structure, "sections": {**structure["sections"], key: text}}
+
+
 def structure_of(framework: str, sections: Mapping[str, str]) -> dict[str, Any]:
     """The structure to keep with a prompt: only sections with text."""
     return {

@@ -51,6 +51,19 @@ def test_greedy_is_the_argmax_of_the_bare_model(host):
     assert answer.tokens_in == len(ids)
 
 
+def test_an_answer_that_was_begun_is_gone_on_with(host):
+    """What is read ends with the words that were begun, and nothing closes them."""
+    begun = [*asks(TEXTS[0])[0], {"role": "assistant", "content": "the soup"}]
+    assert host.rendered(begun).endswith("the soup")
+    assert host.rendered(begun).startswith(host.rendered(asks(TEXTS[0])[0]))
+    whole = host.tokens(host.rendered(begun))
+    answer = host.generate([begun], Sampling(max_new_tokens=1, temperature=0))[0]
+    with torch.inference_mode():
+        wanted = int(host.model(torch.tensor([whole])).logits[0, -1].argmax())
+    assert answer.tokens_in == len(whole)
+    assert answer.text == host.tokenizer.decode([wanted], skip_special_tokens=True).strip()
+
+
 def test_the_seed_decides_and_only_the_seed(host):
     def texts(seed):
         return [a.text for a in host.generate(asks(*TEXTS), Sampling(12, 1.5, 1.0, seed))]

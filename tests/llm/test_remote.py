@@ -190,6 +190,28 @@ def test_parameters_a_server_refuses_are_left_out(tmp_path):
     assert len(server.bodies) == 4  # learnt once
 
 
+def test_an_answer_that_was_begun_is_gone_on_with_where_the_server_can(tmp_path):
+    begun = [*ASK, {"role": "assistant", "content": "<INS>"}]
+    with serving(lambda *_: (200, completion("go on"))) as server:
+        host = open_host(spec(server.url, params={"extra_body": {"top_k": 5}}), tmp_path)
+        assert host.generate([begun], GREEDY)[0].text == "go on"
+        host.generate([ASK], GREEDY)
+    first, second = server.bodies
+    assert first["messages"][-1]["content"] == "<INS>" and first["top_k"] == 5
+    assert (first["continue_final_message"], first["add_generation_prompt"]) == (True, False)
+    assert second["top_k"] == 5 and "continue_final_message" not in second
+
+    def refuse(n, path, headers, body):
+        if "continue_final_message" in body:
+            return 400, {"error": {"message": "Unrecognized request argument: continue_final_message"}}
+        return 200, completion("<INS>anew</INS>")
+
+    with serving(refuse) as server:
+        host = open_host(spec(server.url, concurrency=1), tmp_path)
+        assert [one.text for one in host.generate([begun] * 2, GREEDY)] == ["<INS>anew</INS>"] * 2
+    assert len(server.bodies) == 3 and "add_generation_prompt" not in server.bodies[-1]
+
+
 def test_a_fault_of_the_host_stops_the_rest(tmp_path):
     with serving(lambda *_: (401, {})) as server, pytest.raises(WorkError):
         open_host(spec(server.url, concurrency=2), tmp_path).generate([ASK] * 50, GREEDY)

@@ -53,9 +53,11 @@ class FakeHost:
         ]
 
     def _answer(self, request, sampling):
-        last = request[-1]["content"]
+        begun = request[-1]["role"] == "assistant"  # it goes on, without the tag that is there
+        last = request[-2 if begun else -1]["content"]
         proposal = proposed(last, sampling.seed)
         if proposal is not None:
+            proposal = proposal.split(request[-1]["content"], 1)[-1] if begun else proposal
             return Completion(proposal, 50, 20)
         if last.startswith("Say this in other words"):
             phrase = last.rsplit("\n\n", 1)[1]

@@ -12,6 +12,8 @@ class RuleEvaluator:
     (text, example) and key. `shown` are `n` examples “in j” -> “out j”."""
 
     unit = 100.0
+    begins = False
+    context = ""
 
     def __init__(self, rule, answer=lambda key, request: f"other {key}", budget=100_000, n=1, spread=None):
         self.rule, self.answer, self.budget = rule, answer, budget

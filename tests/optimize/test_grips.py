@@ -105,6 +105,32 @@ def test_useless_paraphrases_are_counted_and_said():
     assert grips.finished == "exhausted"
 
 
+@pytest.mark.parametrize("edits", [1, 2])
+def test_together_or_one_by_one_it_is_the_same_search(edits):
+    """All m of an iteration in one go; an evaluator that never has room for them makes it
+    score one at a time. Only when they were paid for differs: paraphrases come first."""
+
+    class Watched(RuleEvaluator):
+        def fits(self, calls):
+            return super().fits(calls) and calls <= self.room
+
+        def evaluate(self, texts, split="train", examples=None):
+            sizes[-1].append(len(texts))
+            return super().evaluate(texts, split, examples)
+
+    ends, sizes = [], []
+    for room in (10_000, 8):
+        sizes.append([])
+        evaluator = Watched(chance, phrase_answer(lambda key, phrase: f"{key} {phrase}"), n=7)
+        evaluator.room = room
+        grips = Grips(START, 13, edits=edits, iterations=5, patience=5)
+        run(grips, evaluator)
+        made = [(c.text, c.parent, c.scores, c.accepted) for c in grips.candidates]
+        ends.append((made, grips.dropped, evaluator.calls))
+    assert ends[0] == ends[1]
+    assert sizes[0] == [1, 5, 5, 5, 5, 5] and set(sizes[1]) == {1}
+
+
 def test_two_edits_at_once():
     grips = Grips(START, 11, edits=2, operations=("delete", "swap"))
     run(grips, RuleEvaluator(lambda text: chance(text)))

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from core.optimize.comparing import curves, equal_calls
 from core.optimize.lineage import best_number, layout, way_to, worth_showing
+from core.optimize.view import candidates_of, other_parents
+from pages.optimize_lineage import tree
 from storage.tables import Candidate
 
 
@@ -58,6 +60,25 @@ def test_every_candidate_has_a_place_of_its_own(parents):
 def test_a_chain_of_a_thousand_edits():
     rows = [made(i, i - 1 if i else None) for i in range(1_500)]
     assert layout(rows)[-1].depth == 1_499
+
+
+def test_further_parents_are_kept_and_drawn(db, admin, api, examples, champion, search):
+    """As the operation tells them: from the worker by events to the tree and the API."""
+    examples(train=30)
+    run = search(method="evoprompt_de", population=4, generations=2, budget={"calls": 900})
+    found = candidates_of(db, admin, run.id)
+    others = other_parents(db, admin, run.id)
+    crossed = {c.number: c for c in found if c.operation.startswith("differential evolution")}
+    assert crossed and set(others) == set(crossed)
+    for number, candidate in crossed.items():
+        said = candidate.operation.removeprefix("differential evolution with ").split(" and ")
+        assert others[number] == [int(one) for one in said] and len(said) == 3
+    rows = {row["number"]: row["others"] for row in api(admin).get(f"/runs/{run.id}/candidates").json()}
+    assert rows == {c.number: others.get(c.number, []) for c in found}
+    edges = tree(found, others).to_dict()["layer"][0]
+    drawn = [row["further"] for row in tree(found, others).to_dict()["datasets"][edges["data"]["name"]]]
+    assert drawn.count(True) == 3 * len(crossed) and drawn.count(False) == len(found) - 1
+    assert other_parents(db, admin, search(method="random", source="edits", candidates=4).id) == {}
 
 
 def test_searches_at_equal_calls(db, admin, examples, champion, search):

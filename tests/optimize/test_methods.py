@@ -24,6 +24,7 @@ SMALL = {
     "evoprompt_ga": {"population": 4, "generations": 3},
     "evoprompt_de": {"population": 4, "generations": 3},
     "gepa": {"iterations": 8},
+    "mipro": {"instructions": 4, "sets": 3, "demonstrations": 2, "trials": 8, "batch": 3, "full_every": 3},
     "random": {"candidates": 12, "batch": 5},
     "best_of_n": {"n": 12, "batch": 5},
 }

@@ -137,6 +137,33 @@ def test_the_way_to_the_best_with_its_words(admin, project, open_page, examples,
     assert not at.exception and "This is the start itself." in texts(at)
 
 
+def test_a_structure_and_one_section_of_it(db, admin, project, open_page, examples, champion):
+    examples(train=30)
+    at = open_page(admin, "optimize.py", project)
+    assert at.selectbox(key="optimize_section_").options == ["The whole instruction"]  # free text
+    at.selectbox(key="optimize_framework").set_value("risen").run()
+    part = at.selectbox(key="optimize_section_role_instructions_steps_end_goal_narrowing")
+    assert part.options[:2] == ["The whole instruction", "Section Role"] and not at.exception
+    part.set_value("steps").run()
+    assert "The section Steps of Careful v1 as RISEN, which is edited; the rest of the prompt" in texts(at)
+    assert at.code[0].value.startswith("Read the text carefully.\nWeigh")
+    at.button(key="optimize_start").click().run()
+    assert not at.exception
+    (run,) = list_runs(db, admin, project.id, kind="optimize")
+    assert (run.config["framework"], run.config["section"]) == ("risen", "steps")
+    assert run.config["start"]["place"] == "section:steps"
+
+
+def test_parents_that_were_crossed_are_told(admin, project, open_page, examples, champion, search):
+    examples(train=30)
+    run = search(method="evoprompt_ga", population=4, generations=2, budget={"calls": 900})
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception and "Dashed: from a further parent it was crossed with." in texts(at)
+    crossed = [c for c in range(run.result["candidates"]) if c > 4]
+    at.selectbox(key=f"optimize_way_{run.id}").set_value(crossed[-1]).run()
+    assert not at.exception and " · crossed with " in texts(at) and "and marked against" in texts(at)
+
+
 def test_searches_on_one_chart(admin, project, open_page, examples, champion, search):
     examples(train=30)
     search()
