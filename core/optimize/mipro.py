@@ -210,11 +210,11 @@ class Mipro(Proposals):
     def suggest(self) -> Combination:
         """What TPE would try next, after these trials."""
         import optuna  # half a second, in the worker alone
-        from optuna.distributions import CategoricalDistribution
+        from optuna.distributions import BaseDistribution, CategoricalDistribution
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = random.Random(f"{self.seed}/trial/{len(self.trials)}").getrandbits(31)
-        space = {
+        space: dict[str, BaseDistribution] = {
             "instruction": CategoricalDistribution(list(range(len(self.instructions)))),
             "set": CategoricalDistribution(list(range(len(self.sets)))),
         }
