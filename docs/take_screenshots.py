@@ -29,8 +29,8 @@ LOOKS = {  # suffix: (width, height, colour scheme)
     "-narrow-dark": (400, 860, "dark"),
 }
 
-# Charts in sight (not in a closed tab) that have no picture yet.
-UNDRAWN = """[...document.querySelectorAll("[data-testid=stVegaLiteChart]")]
+# Charts and tables in sight (not in a closed tab) that have no picture yet.
+UNDRAWN = """[...document.querySelectorAll("[data-testid=stVegaLiteChart], [data-testid=stDataFrame]")]
     .filter(chart => chart.offsetParent && !chart.querySelector("canvas, svg")).length"""
 
 
@@ -74,7 +74,7 @@ def settle(page: Page) -> None:
     until = time.monotonic() + 20
     while page.evaluate(UNDRAWN):
         if time.monotonic() > until:
-            raise RuntimeError(f"{page.url}: a chart was not drawn.")
+            raise RuntimeError(f"{page.url}: a chart or table was not drawn.")
         page.wait_for_timeout(100)
     page.wait_for_timeout(1200)  # transitions
 

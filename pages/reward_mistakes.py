@@ -24,9 +24,7 @@ CAME_BACK = {
 def the_mistakes(project: Project, model: RewardModel) -> None:
     found = mistakes.worst(database(), me(), model.id)
     if not found:
-        st.write(
-            "Nothing to read: this model got every decided test pair right, or it was made before mistakes were kept."
-        )
+        st.write(mistakes.why_none(database(), me(), model.id))
         return
     st.write(
         "The pairs it is most wrong about, worst first. Read them: either the model is wrong, or the label is. "

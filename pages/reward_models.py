@@ -154,6 +154,7 @@ def show() -> None:
             "Annotate",
         )
         st.page_link("data.py", label="Import comparisons", icon=":material/upload:")
+        show_registry(project)  # one that was trained elsewhere needs no votes
         return
     over_time = drift.drift(database(), me(), project.id)
     the_alarm(over_time)

@@ -30,7 +30,7 @@ def show_registry(project: Project) -> None:
     busy = service.list_runs(database(), me(), project.id, "reward_upload", limit=1)
     st.subheader("Versions", anchor=False)
     if not found:
-        st.caption("There are none yet. Train one above, or take in one that was trained elsewhere.")
+        st.caption("There are none yet. Train one from votes, or take in one that was trained elsewhere.")
     else:
         archived = sum(one.stage == stages.ARCHIVED for one in found)
         if archived and not st.toggle(f"Show {archived} archived", key=f"archived_{project.id}"):

@@ -122,6 +122,24 @@ def worst(db: Database, who: Principal, model_id: str) -> list[Mistake]:
     ]
 
 
+def why_none(db: Database, who: Principal, model_id: str) -> str:
+    """A sentence for a model of which `worst` is empty: a mistake is one by people's votes."""
+    require(who, "run.view")
+    with db.read() as session:
+        model = _model(session, model_id)
+    pairs = judged.test_pairs(model)
+    if pairs is None:
+        return "This model was not judged pair by pair, so there are no mistakes to read."
+    decided = pairs["q"] != 0.5
+    by_people = int((decided & (pairs["n_people"] > 0)).sum())
+    if not by_people:
+        return (
+            f"None of the {int(decided.sum()):,} decided test pairs was decided by people's votes, so there is no "
+            "mistake to read yet: against simulated or machine votes alone, either may be wrong."
+        )
+    return f"Nothing to read: this model got all {by_people:,} test pairs right that people decided."
+
+
 def texts(db: Database, who: Principal, model_id: str, pair_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """pair id -> input, response_a, response_b, prompt_a, prompt_b: as the model was trained
     with them, else as they are now."""

@@ -59,6 +59,18 @@ def test_what_is_listed(db, admin, wrong):
     assert (one.sent, one.waiting, one.refused, one.verdict) == (0, False, "", "")
 
 
+def test_without_any_it_is_said_why(db, admin, project):
+    def said(rows, **files):
+        scores = {r["pair_id"]: 1.0 for r in rows if r["split"] == "test"}
+        model = trained(db, project, rows, scores, judgement([]), **files)
+        assert not mistakes.worst(db, admin, model.id)
+        return mistakes.why_none(db, admin, model.id)
+
+    simulated = [row("t", "train"), row("s", q=1.0, n=1, n_simulated=1)]
+    assert "None of the 1 decided test pairs was decided by people" in said(simulated)
+    assert "all 1 test pairs right" in said([row("t", "train"), row("p", q=1.0), row("even", q=0.5)])
+
+
 def test_one_vote_more_goes_to_somebody_new_and_is_told_afterwards(db, admin, person, project, wrong):
     model, pairs = wrong
     (pair_id, _), engineer = pairs[0], person("engineer", "Eve")

@@ -105,6 +105,18 @@ def test_smoothing_moves_a_share_of_the_votes_to_the_other_side():
     assert loss.item() == pytest.approx(by_hand, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["rao_kupper", "davidson"])
+def test_smoothing_moves_wins_to_the_other_side_and_leaves_ties(loss):
+    d, e, votes = 0.8, 0.2, [0.5, 0.2, 0.3]
+    chances = outcome_probabilities(np.array([d]), loss, 0.6)[0]
+    objective = Objective(loss=loss, margin=False, label_smoothing=e)
+    tie = torch.tensor(raw_tie(loss, 0.6))
+    found = preference_loss(*rewards([d]), targets(1, votes=[votes]), objective, tie)
+    told = [0.5 - e * 0.5 + e * 0.2, 0.2 - e * 0.2 + e * 0.5, 0.3]
+    by_hand = -sum(share * math.log(chance) for share, chance in zip(told, chances, strict=True))
+    assert found.item() == pytest.approx(by_hand, rel=1e-5)
+
+
 def test_hard_labels_say_what_most_votes_say():
     d = [0.4, 0.4, 0.4]
     soft = targets(3, q=[0.75, 0.25, 0.5])
