@@ -7,6 +7,7 @@ from core.errors import PrefloopError
 from core.optimize.view import Preview, Readiness, preview, readiness
 from core.runs.service import list_runs, start_run
 from core.services import database
+from pages.optimize_books import money, short
 from pages.optimize_compare import compare
 from pages.optimize_form import search_form
 from pages.optimize_run import show_run
@@ -124,7 +125,7 @@ def _show_plan(laid: Preview) -> None:
     else:
         st.caption(f"The instruction of {laid.start_name}, which is edited:")
     st.code(laid.instruction, language=None, wrap_lines=True)
-    a, b, c = st.columns(3)
+    a, b, c, d = st.columns(4)
     a.metric(
         "Candidates",
         f"up to {plan['candidates']:,}",
@@ -136,6 +137,14 @@ def _show_plan(laid: Preview) -> None:
         help=f"For choosing among the best {plan['finalists']} on dev, and for one report on test.",
     )  # fmt: skip
     c.metric("Time", f"up to {duration(laid.seconds)}", help=f"For the whole budget; {pace}.")
+    spend = laid.spend
+    d.metric(
+        "Cost",
+        f"about {money(spend.cost)}" if spend.cost else "0",
+        f"about {short(spend.tokens)} tokens",
+        delta_color="off", delta_arrow="off",
+        help=f"For the whole budget. {spend.source}",
+    )  # fmt: skip
     st.caption(
         f"Searches on {plan['train']} train examples, chooses on {plan['dev']} dev examples, and reads "
         f"{plan['test']} test examples once, at the end."

@@ -217,6 +217,19 @@ def _more(reward: str, ready: Readiness) -> dict[str, Any]:
     )
     if still is not None:
         config["no_improvement"] = int(still)
+    tokens = a.number_input(
+        "Tokens at most", 1, 10**12, None, 100_000, key="optimize_max_tokens", placeholder="no limit",
+        help="In and out, of all hosts. Choosing on dev and reporting on test come out of it; no batch "
+        "begins once it is reached, so it is overrun by one batch at most.",
+    )  # fmt: skip
+    if tokens is not None:
+        config["max_tokens"] = int(tokens)
+    cost = b.number_input(
+        "Cost at most", 0.0001, 1e9, None, 1.0, format="%.4f", key="optimize_max_cost",
+        placeholder="no limit", help="By the hosts' prices; held like the limit on tokens.",
+    )  # fmt: skip
+    if cost is not None:
+        config["max_cost"] = float(cost)
     target = d.number_input(
         "Target score", None, None, None, key=f"optimize_target_{reward}", placeholder="none",
         help="Stop once a candidate reaches it on train.",

@@ -7,14 +7,15 @@ import pandas as pd
 import streamlit as st
 
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
-from core.optimize.view import candidates_of, ledger_of, prompts_made
+from core.optimize.view import candidates_of, prompts_made
 from core.prompts.versions import label
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
 from core.services import database
 from pages.champion import promote_button, show_trial
+from pages.optimize_books import books
 from pages.optimize_lineage import coloured, lineage
-from pages.shared import ago, duration, may, me, number, percent, plain, problems, say_problem
+from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
 from storage.tables import Candidate, Project, Prompt, Run
 
 ACTIVE = ("queued", "running")
@@ -59,7 +60,7 @@ def _show(project: Project, run_id: str, active: bool) -> None:
             lineage(run, candidates)
     elif active:
         st.caption("The first score appears when the start prompt was tried on the train examples.")
-    _books(run)
+    books(run)
 
 
 def _state(run: Run) -> None:
@@ -364,32 +365,3 @@ def _scale(run: Run) -> str:
 def _diff(title: str, old: str, new: str) -> None:
     st.caption(title)
     coloured(old, new)
-
-
-# --- the books -------------------------------------------------------------------------------
-
-
-def _books(run: Run) -> None:
-    lines = ledger_of(database(), me(), run.id)
-    if not lines:
-        return
-    total = sum(line.calls for line in lines)
-    budget = run.config["budget"]["calls"]
-    with st.expander(f"Calls: {total:,} of {budget:,}", icon=":material/receipt_long:"):
-        st.dataframe(
-            pd.DataFrame(
-                [
-                    {
-                        "Host": line.host, "For": {"target": "scoring prompts", "optimizer": "proposals"}.get(line.purpose, line.purpose),
-                        "Calls": line.calls, "Tokens in": line.tokens_in, "Tokens out": line.tokens_out, "Cost": line.cost,
-                    }
-                    for line in lines
-                ]
-            ),
-            hide_index=True,
-            width="stretch",
-            column_config={"Cost": st.column_config.NumberColumn(format="%.4f", help="By the host's prices")},
-        )  # fmt: skip
-        seconds = (run.result or {}).get("seconds")
-        if seconds:
-            st.caption(f"{duration(seconds)} at work, {number(seconds / max(total, 1))} s a call.")

@@ -133,6 +133,9 @@ class LocalHost:
         """A chat template writes the special tokens itself; plain text gets them here."""
         return self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
 
+    def count_tokens(self, requests: Sequence[Messages]) -> list[int]:
+        return [len(self.tokens(self.rendered(request))) for request in requests]
+
     def _too_long(self, ids: Ids, room: int) -> str:
         if self.context is None or len(ids) + room <= self.context:
             return ""

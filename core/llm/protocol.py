@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -76,4 +76,13 @@ class Host(Protocol):
     def label_logprobs(self, requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
         """(len(requests), len(labels)) log-probabilities of each whole label as the
         answer, comparable within a row. Raises WorkError where `access` lacks it."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A host that can say how long requests are before or beside answering them."""
+
+    def count_tokens(self, requests: Sequence[Messages]) -> list[int]:
+        """Tokens of each request, as `Completion.tokens_in` has them."""
         ...

@@ -78,6 +78,14 @@ class Answers:
         key = _hash(text)
         return max(self._paid[key, example] for example in examples)
 
+    def expected(self) -> tuple[float, float]:
+        """Tokens and cost of scoring one text on one example, as it was so far: the means of
+        those known, and of those that were paid for."""
+        outcomes = self._outcomes.values()
+        tokens = [outcome.tokens_in + outcome.tokens_out for outcome in outcomes]
+        costs = [outcome.cost for outcome in outcomes if outcome.cost]
+        return sum(tokens) / max(1, len(tokens)), sum(costs) / max(1, len(costs))
+
     def said(self, key: str) -> str | None:
         return self._said.get(key)
 

@@ -16,7 +16,7 @@ from core.llm.protocol import Completion, Host, Messages, Sampling
 from core.optimize.answers import Answers, Said
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
-from core.optimize.protocol import Evaluation, OutOfBudget, Row, Rows, Scores, Shown
+from core.optimize.protocol import Evaluation, Limits, OutOfBudget, Row, Rows, Scores, Shown
 from core.prompts.templates import messages
 from core.runs.context import WorkError
 
@@ -36,14 +36,16 @@ class HostEvaluator:
         reserve: int = 0,
         batch: int = 16,
         between: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
     ) -> None:
         """`optimizer_host` answers what the optimiser asks (default: `host`). `batch`: so
         many requests a host gets at once. `between` is called before every batch; it may
-        raise to stop (Cancelled)."""
+        raise to stop (Cancelled). `limits`, too, are looked at then."""
         self.host, self.objective, self.instruction, self.rows = host, objective, instruction, rows
         self.optimizer_host = optimizer_host or host
         self.answers, self.ledger = answers, answers.ledger
         self.reserve, self.batch, self.between = reserve, batch, between
+        self.limits = limits or Limits()
         self.failed = 0  # requests a host gave up on; each counted as an empty response
 
     @property
@@ -95,6 +97,21 @@ class HostEvaluator:
             [self.answers.paid(text, [row["id"] for row in rows]) for text in texts],
         )
 
+    def limit_reached(self) -> str | None:
+        """Which limit is reached by what was spent and by what is set aside for the end, at the
+        tokens and the cost that an answer has taken so far."""
+        total = self.ledger.total
+        tokens, cost = self.answers.expected()
+        spent = total.tokens_in + total.tokens_out
+        return self.limits.reached(spent + self.reserve * tokens, total.cost + self.reserve * cost)
+
+    def _begin(self) -> None:
+        """Before a batch."""
+        self.between()
+        reason = self.limit_reached()
+        if reason:
+            raise OutOfBudget(f"the limit on {reason} is reached", reason=reason)
+
     def _chosen(self, split: str, examples: Sequence[int] | None) -> list[dict[str, Any]]:
         rows = self.rows[split]
         return rows if examples is None else [rows[i] for i in examples]
@@ -118,7 +135,7 @@ class HostEvaluator:
                 self.answers.use([(text, row["id"]) for text, row in part])
                 missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
                 if missing:
-                    self.between()
+                    self._begin()
                     self._pay(missing)
 
     def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
@@ -145,7 +162,7 @@ class HostEvaluator:
             return make()
         if not self.fits(calls + then):
             raise OutOfBudget(f"{calls} calls for {key}, {self.ledger.remaining} left")
-        self.between()
+        self._begin()
         return self.answers.pay_for_work(key, purpose, calls, make)
 
     # --- what the numbers say ------------------------------------------------------------
@@ -197,7 +214,7 @@ class HostEvaluator:
         for start in range(0, len(keys), self.batch):
             part = [i for i in new if start <= i < start + self.batch]
             if part:
-                self.between()
+                self._begin()
                 self._pay_for_saying([keys[i] for i in part], [requests[i] for i in part], sampling, part)
         return [self.answers.said(key) or "" for key in keys]
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import t as student
 
-from core.llm.protocol import Host, Messages, Sampling
+from core.llm.protocol import CountsTokens, Host, Messages, Sampling
 from core.optimize.protocol import Scores
 from core.stats import wilson
 
@@ -96,9 +96,10 @@ class LabelScore:
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
     ) -> list[Outcome]:
         chosen = host.label_logprobs(requests, self.words).argmax(axis=1)
+        read = host.count_tokens(requests) if isinstance(host, CountsTokens) else [0] * len(rows)
         return [
-            Outcome(float(self.labels[c] == row["reference"]), self.labels[c])
-            for c, row in zip(chosen, rows, strict=True)
+            Outcome(float(self.labels[c] == row["reference"]), self.labels[c], tokens)
+            for c, row, tokens in zip(chosen, rows, read, strict=True)
         ]
 
     def measure(

@@ -26,7 +26,13 @@ Scores = dict[str, Any]  # {"score", "low", "high", "n", …}: a number with its
 
 
 class OutOfBudget(Exception):
-    """What was asked for does not fit into the rest of the budget. Nothing was paid."""
+    """What was asked for does not fit into the rest of the budget, and nothing of it was paid;
+    or a limit on tokens or cost was reached (`reason`, a key of FINISH_WORDS) between two batches,
+    and what was paid until then is kept."""
+
+    def __init__(self, *said: object, reason: str = "budget") -> None:
+        super().__init__(*said)
+        self.reason = reason
 
 
 @dataclass
@@ -249,6 +255,21 @@ StopCondition = Callable[[Standing], str | None]  # the reason, or None to go on
 
 
 @dataclass(frozen=True)
+class Limits:
+    """On all tokens, in and out, and on the cost by the hosts' prices. Neither is known before
+    an answer is there, so they are looked at before every batch: none is begun once a limit is
+    reached, and a search overruns by one batch at most."""
+
+    tokens: int | None = None
+    cost: float | None = None
+
+    def reached(self, tokens: float, cost: float) -> str | None:
+        if self.tokens is not None and tokens >= self.tokens:
+            return "tokens"
+        return "cost" if self.cost is not None and cost >= self.cost else None
+
+
+@dataclass(frozen=True)
 class Calls:
     limit: int
 
@@ -307,6 +328,8 @@ class AnyOf:
 FINISH_WORDS = {
     "budget": "The budget was spent: what was left would not have scored another candidate in full.",
     "time": "The time limit was reached.",
+    "tokens": "The limit on tokens was reached, but for what choosing on dev and reporting on test take.",
+    "cost": "The limit on cost was reached, but for what choosing on dev and reporting on test take.",
     "no_improvement": "No candidate was better for as long as the settings allow.",
     "target": "The target score was reached.",
     "cancelled": "A person stopped it. The best so far was kept, without a score on dev and test.",

@@ -4,10 +4,11 @@ it. Never imports torch.
 config: method, reward, budget {calls}, seed; and, all with defaults: prompt, framework,
 section, host, optimizer_host, labels (or verbalizer), examples {train, dev, test}, finalists,
 max_new_tokens, the method's own options (core/optimize/methods.py), and stop conditions
-(time_limit_s, target, no_improvement).
+(time_limit_s, max_tokens, max_cost, target, no_improvement).
 """
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from sqlmodel import Session
@@ -36,6 +37,7 @@ from storage.tables import Project, Run
 
 DEFAULT_CALLS = {"reward_model": 600, "labels": 2_000}
 MAX_CALLS = 10_000_000
+MAX_TOKENS = 10**12
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ REWARDS = {
 # Of every method; each has options of its own besides (core/optimize/methods.py).
 _FIELDS = {
     "method", "reward", "budget", "seed", "prompt", "host", "optimizer_host", "labels", "verbalizer",
-    "examples", "finalists", "max_new_tokens", "time_limit_s", "target", "no_improvement",
+    "examples", "finalists", "max_new_tokens", "time_limit_s", "max_tokens", "max_cost", "target", "no_improvement",
     "reuse", "framework", "section",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
@@ -237,14 +239,20 @@ def reuse_of(config: dict[str, Any]) -> bool:
 
 
 def stops_of(config: dict[str, Any]) -> dict[str, Any]:
-    seconds, target = config.get("time_limit_s"), config.get("target")
-    for name, value in (("time_limit_s", seconds), ("target", target)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    seconds, cost, target = (config.get(name) for name in ("time_limit_s", "max_cost", "target"))
+    for name, value in (("time_limit_s", seconds), ("max_cost", cost), ("target", target)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value)
+        ):
             raise Invalid(f"{name}: a number.")
     if seconds is not None and seconds <= 0:
         raise Invalid("time_limit_s: more than 0 seconds.")
+    if cost is not None and cost <= 0:
+        raise Invalid("max_cost: more than 0, in the currency of the hosts' prices.")
     return {
         "seconds": seconds,
+        "tokens": whole(config, "max_tokens", None, 1, MAX_TOKENS),
+        "cost": cost,
         "target": target,
         "no_improvement": whole(config, "no_improvement", None, 1, MAX_CALLS),
     }

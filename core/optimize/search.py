@@ -88,12 +88,14 @@ class Search:
             # Whatever the settings say, the start is scored: without it there is no result.
             started = bool(self.optimizer.candidates)
             reason = self.optimizer.finished or (self.stop(self.standing()) if started else None)
+            if reason == "budget":  # a method that scores in parts has come to its own end
+                reason = self.evaluator.limit_reached() or reason
             if reason:
                 return reason
             try:
                 events = self.optimizer.step(self.evaluator)
-            except OutOfBudget:
-                return "budget"
+            except OutOfBudget as end:
+                return end.reason
             except Cancelled:
                 return "cancelled"
             self.save()
@@ -121,7 +123,10 @@ class Search:
         if not scored and reason == "cancelled":
             raise Cancelled
         if not scored:
-            raise WorkError("The budget did not score the start prompt.", "Start again with a larger budget.")
+            raise WorkError(
+                "The budget did not score the start prompt.",
+                "Start again with a larger budget, or wider limits.",
+            )
         start = scored[0]
         ranked = sorted(filter(self.full, scored[1:]), key=lambda c: (-_train(c), c.number))
         chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]

@@ -9,13 +9,14 @@ from sqlmodel import Session, col, func, select
 from core.access import Principal, require
 from core.errors import Invalid, NotFound
 from core.llm.registry import host_spec
+from core.optimize.estimate import Spend, spend_of
 from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.methods import METHODS, why_not
 from core.optimize.runs import lay_out
 from core.optimize.starts import starting_point
 from core.projects import find_project
 from core.reward.registry import active_model
-from core.runs.service import find_run
+from core.runs.service import find_run, latest_events
 from storage.database import Database
 from storage.tables import (
     Candidate,
@@ -35,13 +36,15 @@ SECONDS_PER_TOKEN, SECONDS_PER_LABEL, SECONDS_REMOTE = 0.008, 0.05, 1.5
 @dataclass(frozen=True)
 class Preview:
     """What a search with this config would do. `seconds` is for the whole budget, from
-    the pace of the last such search, or (measured=False) a rule of thumb."""
+    the pace of the last such search, or (measured=False) a rule of thumb; `spend`: tokens
+    and money, likewise."""
 
     config: dict[str, Any]
     instruction: str
     start_name: str
     seconds: float
     measured: bool
+    spend: Spend
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,32 @@ def ledger_of(db: Database, who: Principal, run_id: str) -> list[LedgerEntry]:
     with db.read() as session:
         query = select(LedgerEntry).where(LedgerEntry.run_id == run_id)
         return list(session.exec(query.order_by(col(LedgerEntry.host), col(LedgerEntry.purpose))))
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What a search has spent. `seconds` at work, in all its processes together."""
+
+    calls: int
+    cached: int
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    seconds: float
+
+
+def so_far(db: Database, who: Principal, run: Run) -> SoFar:
+    lines = ledger_of(db, who, run.id)
+    said = latest_events(db, who, run.id, 1, ["progress"])
+    seconds = (run.result or {}).get("seconds") or (said[0].data.get("at_work_s") if said else None) or 0.0
+    return SoFar(
+        sum(line.calls for line in lines),
+        sum(line.cached for line in lines),
+        sum(line.tokens_in for line in lines),
+        sum(line.tokens_out for line in lines),
+        sum(line.cost for line in lines),
+        float(seconds),
+    )
 
 
 def prompts_made(db: Database, who: Principal, candidates: list[Candidate]) -> dict[str, Prompt]:
@@ -139,6 +168,7 @@ def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any
         project = find_project(session, project_id)
         prepared = lay_out(session, project, dict(config), int(config.get("seed") or 0))
         pace, measured = _pace(session, project, prepared.config)
+        spend = spend_of(session, project, prepared.config, prepared.documents, prepared.tables["examples"])
     start = prepared.config["start"]
     return Preview(
         prepared.config,
@@ -146,6 +176,7 @@ def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any
         Instruction(**start).title,
         pace * prepared.config["plan"]["budget"],
         measured,
+        spend,
     )
 
 

@@ -35,6 +35,7 @@ from core.optimize.protocol import (
     Dropped,
     Event,
     Iterated,
+    Limits,
     NoImprovement,
     Optimizer,
     Pause,
@@ -101,18 +102,21 @@ def run(context: RunContext) -> dict[str, Any]:
         reserve=plan["reserve"],
         batch=BATCH[objective.name] if spec.kind == "local" else BATCH_REMOTE,
         between=context.check_cancelled,
+        limits=limits_of(config),
     )
     optimizer = make_optimizer(config, context.seed)
     report = Report(context, ledger, optimizer, plan)
+    stop = AnyOf((stop_condition(config, context), lambda _: evaluator.limit_reached()))
     state_file = context.state / "search.json"
     search = Search(
         optimizer,
         evaluator,
-        stop_condition(config, context),
+        stop,
         state_file,
         report,
         pause=lambda: context.paused,
     )
+    report.seconds = lambda: search.seconds
     if state_file.exists():
         search.load(_read(state_file))
         context.log(f"Going on after {len(optimizer.candidates)} candidates and {ledger.calls} calls.")
@@ -144,6 +148,7 @@ class Report:
         self.context, self.ledger, self.optimizer, self.plan = context, ledger, optimizer, plan
         self.best = float("-inf")
         self.last_part = False
+        self.seconds: Callable[[], float] = lambda: 0.0  # at work, in all processes together
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Scored):
@@ -169,7 +174,9 @@ class Report:
         budget, reserve = self.plan["budget"], self.plan["reserve"]
         if self.last_part:
             done = 1 - max(0.0, (budget - self.ledger.calls)) / budget
-            self.context.progress(max(0.9, done), "Choosing on dev, reporting on test")
+            self.context.progress(
+                max(0.9, done), "Choosing on dev, reporting on test", at_work_s=self.seconds()
+            )
             return
         spent = self.ledger.calls / max(1, budget - reserve)
         share = 0.9 * max(min(1.0, spent), self.optimizer.fraction())
@@ -177,6 +184,7 @@ class Report:
         self.context.progress(
             share,
             f"{scored} candidates tried, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
+            at_work_s=self.seconds(),
         )
 
 
@@ -221,8 +229,13 @@ def stop_condition(config: dict[str, Any], context: RunContext) -> StopCondition
         "target": Target,
         "no_improvement": NoImprovement,
     }
-    chosen = [makers[name](value) for name, value in stop.items() if value is not None]
+    chosen = [makers[name](value) for name, value in stop.items() if value is not None and name in makers]
     return AnyOf((Cancel(lambda: context.cancelled), Pause(lambda: context.paused), *chosen))
+
+
+def limits_of(config: dict[str, Any]) -> Limits:
+    stop = config.get("stop", {})
+    return Limits(stop.get("tokens"), stop.get("cost"))
 
 
 def read_rows(path: Path) -> Rows:

@@ -63,15 +63,17 @@ class RunContext:
     def log(self, text: str) -> None:
         self.emit("log", text=text)
 
-    def progress(self, fraction: float, message: str = "") -> None:
+    def progress(self, fraction: float, message: str = "", **detail: float) -> None:
         """`fraction` of all the work, 0 to 1, also after a resume; the time left is
-        reckoned from the pace of this process."""
+        reckoned from the pace of this process. `detail` is kept in the event."""
         if self._start_fraction is None:
             self._start_fraction, self._started = fraction, self._clock()
         gained = fraction - self._start_fraction
         spent = self._clock() - self._started
         eta = spent / gained * (1 - fraction) if gained > 0 and spent > 0 else None
-        self.emit("progress", fraction=round(min(max(fraction, 0.0), 1.0), 4), message=message, eta_s=eta)
+        self.emit(
+            "progress", fraction=round(min(max(fraction, 0.0), 1.0), 4), message=message, eta_s=eta, **detail
+        )
 
     def metric(self, step: int, **values: float) -> None:
         self.emit("metric", step=step, **values)

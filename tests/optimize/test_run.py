@@ -1,6 +1,7 @@
 """A whole run from its folder, with a fake host: budget, resume, finish, cancel."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,13 +213,66 @@ def test_cancelled_before_anything_was_scored(tmp_path, host):
     [({"target": 1.0}, "target"), ({"no_improvement": 1}, "no_improvement"), ({"seconds": 1e-9}, "time")],
 )
 def test_stop_conditions(tmp_path, host, stop, reason):
-    folder = make_folder(tmp_path / "r", calls=900)
+    result = run(with_stop(make_folder(tmp_path / "r", calls=900), **stop))
+    assert result["finish_reason"] == reason
+    assert result["best"]["test"] is not None
+
+
+def with_stop(folder, **stop):
     spec = folder.spec
     spec["config"]["stop"] = stop
     (folder.path / "spec.json").write_text(json.dumps(spec))
+    return folder
+
+
+def priced(fake, cost=0.002):
+    """The host's answers cost this much each."""
+    generate = fake.generate
+    fake.generate = lambda *asked, **more: [replace(answer, cost=cost) for answer in generate(*asked, **more)]
+    return fake
+
+
+@pytest.mark.parametrize("limit", [2_000, 4_000, 9_000])
+@pytest.mark.parametrize("kind", ["local", "openai"])
+def test_a_limit_on_tokens_is_overrun_by_one_batch_at_most(tmp_path, host, limit, kind):
+    spec = HostSpec(kind=kind, name="h")
+    host(spec=spec)
+    folder = with_stop(
+        make_folder(tmp_path / "r", reward="reward_model", calls=900, method="random", host=spec),
+        tokens=limit,
+    )
     result = run(folder)
-    assert result["finish_reason"] == reason
-    assert result["best"]["test"] is not None
+    spent = result["tokens_in"] + result["tokens_out"]
+    batch = (32 if kind == "local" else 16) * 70  # the longest answers are proposals, of 70 tokens
+    assert result["finish_reason"] == "tokens" and spent < limit + batch
+    if limit > 2_000:  # the end was set aside: chosen on dev, reported on test
+        assert result["best"]["dev"]["n"] == 6 and result["best"]["test"]["n"] == 8
+
+
+def test_a_limit_on_cost_holds_over_kills_and_names_itself(tmp_path, host):
+    priced(host())
+    folder = with_stop(
+        make_folder(tmp_path / "whole", reward="reward_model", calls=900, method="opro"), cost=0.35
+    )
+    whole = run(folder)
+    assert whole["finish_reason"] == "cost" and whole["cost"] < 0.35 + 32 * 0.002
+    assert "limit on cost" in whole["finish_words"]
+    folder = with_stop(
+        make_folder(tmp_path / "killed", reward="reward_model", calls=900, method="opro"), cost=0.35
+    )
+    priced(host(kill_at=90))
+    with pytest.raises(Killed):
+        run(folder)
+    priced(host())
+    assert stable(run(folder)) == stable(whole)
+
+
+def test_a_limit_that_does_not_score_the_start_says_so(tmp_path, host):
+    spec = HostSpec(kind="openai", name="h")
+    host(spec=spec)
+    folder = make_folder(tmp_path / "r", reward="reward_model", calls=900, sizes=(40, 6, 8), host=spec)
+    with pytest.raises(WorkError, match="did not score the start"):
+        run(with_stop(folder, tokens=10))
 
 
 def test_nothing_better_is_said_to_be_nothing_better(tmp_path, host):
