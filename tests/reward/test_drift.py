@@ -115,6 +115,16 @@ def test_a_week_is_counted_with_its_interval_and_missing_scores_are_said(db, adm
     assert found.weeks[-1].week in (f"{today.year}-W{today.week:02d}",)
 
 
+def test_the_last_weeks_alone_are_compared(db, admin, project, world):
+    old = world.week(40, 0, weeks_ago=drift.WEEKS)  # all wrong, and a week too old
+    oldest_that_counts = world.week(12, 12, weeks_ago=drift.WEEKS - 1)
+    world.scored([*old, *oldest_that_counts, *world.week(8, 8)])
+    found = drift.drift(db, admin, project.id)
+    assert [week.accuracy.n for week in found.weeks] == [40, 12, 8]
+    assert (found.recent.n, found.recent.value) == (20, 1.0)
+    assert not found.alarms
+
+
 def test_a_fall_names_its_slice_and_nothing_else(db, admin, project, world, open_page, api):
     """Long differences fell to 40 %, short ones stay: only the former raise an alarm."""
     good = world.week(120, 112, texts=("a short one", "another"))

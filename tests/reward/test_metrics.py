@@ -30,6 +30,7 @@ def test_log_loss_and_brier_of_a_coin_and_by_hand():
     assert metrics.brier(d, q) == pytest.approx((0.0625 + 0.5625) / 2)
     # A soft label is best met by its own probability.
     soft = np.array([0.75])
+    assert metrics.brier(np.array([np.log(3.0)]), soft) == pytest.approx(0, abs=1e-12)
     losses = [metrics.log_loss(np.array([np.log(p / (1 - p))]), soft) for p in (0.7, 0.75, 0.8)]
     assert losses[1] == min(losses)
     assert np.isfinite(metrics.log_loss(np.array([1e4, -1e4]), q))
@@ -54,6 +55,8 @@ def test_reliability_and_ece_by_hand():
     assert found == [(0.63, 0.6, 10), (0.92, 0.6, 10)]
     assert metrics.expected_calibration_error(bins) == pytest.approx((0.03 + 0.32) / 2)
     assert metrics.expected_calibration_error([]) is None
+    uneven = [{"n": 9, "confidence": 0.9, "accuracy": 0.8}, {"n": 1, "confidence": 0.6, "accuracy": 0.1}]
+    assert metrics.expected_calibration_error(uneven) == pytest.approx(0.9 * 0.1 + 0.1 * 0.5)
     # Which side is called a does not matter.
     turned = metrics.reliability(-d, 1 - q)
     assert [row["accuracy"] for row in turned] == [row["accuracy"] for row in bins]
