@@ -113,7 +113,16 @@ def _option(option: Option, key: str) -> Any:
             )
         )
     return float(
-        st.number_input(option.label, option.low, option.high, option.default, 0.1, key=key, help=help)
+        st.number_input(
+            option.label,
+            option.low,
+            option.high,
+            option.default,
+            min(0.1, option.default or 0.1),
+            format="%g",
+            key=key,
+            help=help,
+        )
     )
 
 

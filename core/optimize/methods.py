@@ -59,10 +59,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """`needs`: what it needs from the host beyond what the reward needs. `asks`: whether a
-    language model proposes (the optimiser's host). `group`: the option that says how many
-    candidates an iteration scores. `baseline`: it learns nothing; others have to beat it.
-    `crosses`: a candidate may have several parents."""
+    """`needs`: what it needs from the host beyond what the reward needs; `trains`: what it
+    needs from the optimiser's host, when it trains that. `asks`: whether a language model
+    proposes (the optimiser's host). `group`: the option that says how many candidates an
+    iteration scores. `baseline`: it learns nothing; others have to beat it. `crosses`: a
+    candidate may have several parents."""
 
     short: str
     title: str
@@ -72,6 +73,7 @@ class Method:
     options: tuple[Option, ...]
     group: str
     needs: frozenset[str] = frozenset()
+    trains: frozenset[str] = frozenset()
     asks: bool = True
     baseline: bool = False
     crosses: bool = False
@@ -109,6 +111,31 @@ _EVOLUTION = (
     _temperature(0.5),
     _FORM,
 )
+
+
+def _writer(beta: float, beta_help: str, epochs: int) -> tuple[Option, ...]:
+    return (
+        _whole(
+            "batch", "Prompts a step", 8, 2, 512, "Written and scored together; one group of GRPO and RLOO"
+        ),
+        _whole("minibatch", "Mini-batch", 16, 1, 10_000, "Train examples each of them is scored on"),
+        _whole("steps", "Steps at most", 100, 1, 100_000, "Of the policy"),
+        _whole("every", "Steps a round", 4, 1, 1_000, "After so many the best are scored on all of train"),
+        _whole("finals", "Prompts a round", 2, 1, 100, "So many of the best"),
+        _whole("epochs", "Passes over a batch", epochs, 1, 16, "Each costs 3 calls a prompt"),
+        Option("beta", "KL weight", beta, beta_help, 0.0001, 10.0),
+        Option("learning_rate", "Learning rate", 0.0005, "Of Adam, on the adapter", 1e-7, 1.0),
+        _whole("rank", "Rank", 8, 1, 256, "Of the adapter (LoRA)"),
+        _whole("exemplars", "Examples shown", 0, 0, 50, "Train examples in the request; 0: the start alone"),
+        Option(
+            "penalty", "Penalty", 1.0, "What a prompt gets that cannot be tried, below the start", 0.0, 100.0
+        ),
+        _whole(
+            "tokens", "Tokens a prompt", 96, 2, 4_096, "A prompt that has not ended by then cannot be tried"
+        ),
+        Option("temperature", "Temperature", 1.0, "At which the policy writes and learns", 0.1, 2.0),
+    )
+
 
 METHODS: dict[str, Method] = {
     "grips": Method(
@@ -222,6 +249,38 @@ METHODS: dict[str, Method] = {
             _FORM,
         ),
         group="full_every",
+    ),
+    "ppo": Method(
+        "PPO",
+        "PPO: a prompt writer, with a value function",
+        "A language model with a small adapter writes prompts and learns from their reward alone, step by "
+        "careful step; a value head says what was to be expected.",
+        "Schulman et al. 2017, arXiv 1707.06347; Ouyang et al. 2022, arXiv 2203.02155",
+        "core.optimize.writer.ppo:Ppo",
+        _writer(0.02, "Holds the writer to the model it started as; 0.02 in InstructGPT", 2),
+        group="batch",
+        trains=frozenset({"gradients"}),
+    ),
+    "grpo": Method(
+        "GRPO",
+        "GRPO: a prompt writer, measured by its group",
+        "As PPO without a value function: each prompt is compared with the others of its step. By TRL's "
+        "trainer.",
+        "Shao et al. 2024, arXiv 2402.03300",
+        "core.optimize.writer.grpo:Grpo",
+        _writer(0.04, "Holds the writer to the model it started as; 0.04 in the paper", 1),
+        group="batch",
+        trains=frozenset({"gradients"}),
+    ),
+    "rloo": Method(
+        "RLOO",
+        "RLOO: a prompt writer, measured by the others",
+        "REINFORCE with the mean of the step's other prompts as its baseline. By TRL's trainer.",
+        "Ahmadian et al. 2024, arXiv 2402.14740",
+        "core.optimize.writer.rloo:Rloo",
+        _writer(0.05, "Holds the writer to the model it started as", 1),
+        group="batch",
+        trains=frozenset({"gradients"}),
     ),
     "random": Method(
         "Random search",

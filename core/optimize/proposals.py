@@ -189,15 +189,7 @@ class Proposals:
     ) -> bool:
         """Put a text into the queue, or drop it, counted, when it cannot be tried. `others`:
         its parents besides the first."""
-        problem = ""
-        if not any(letter.isalnum() for letter in text):
-            problem = "empty"
-        elif len(text) > longest:
-            problem = "too long"
-        elif sorted(SLOT.findall(text)) != sorted(SLOT.findall(self.start)):
-            problem = "slot damaged"
-        elif self.known(text):
-            problem = "duplicate"
+        problem = self.unfit(text, longest) or ("duplicate" if self.known(text) else "")
         if problem:
             self.drop(events, operation, problem, text)
             return False
@@ -205,6 +197,14 @@ class Proposals:
         self.queue.append({**entry, "others": list(others)} if others else entry)
         self.offered += 1
         return True
+
+    def unfit(self, text: str, longest: int = LONGEST) -> str:
+        """Why a text cannot be tried at all; empty when it can."""
+        if not any(letter.isalnum() for letter in text):
+            return "empty"
+        if len(text) > longest:
+            return "too long"
+        return "slot damaged" if sorted(SLOT.findall(text)) != sorted(SLOT.findall(self.start)) else ""
 
     def read(
         self, answer: str, reader: Callable[[str], str], operation: str, events: list[Event]

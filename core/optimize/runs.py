@@ -199,14 +199,19 @@ def refuse_host(spec: HostSpec, method: Method, reward: str) -> None:
 def proposer_spec(session: Session, config: dict[str, Any], target: HostSpec, method: Method) -> HostSpec:
     """Where the optimiser's own language model runs: the target's host, unless another is
     named."""
-    if not config.get("optimizer_host"):
-        return target
-    if not method.asks:
+    if config.get("optimizer_host") and not method.asks:
         raise Invalid(f"optimizer_host: {method.title} asks no language model.", "Leave it out.")
     try:
-        return host_spec(session, config["optimizer_host"])
+        spec = host_spec(session, config["optimizer_host"]) if config.get("optimizer_host") else target
     except Invalid as problem:
         raise Invalid(f"optimizer_{problem.message}", problem.hint) from problem
+    missing = lacking(spec, dict.fromkeys(method.trains, method.title))
+    if missing:
+        raise Invalid(
+            f"optimizer_host: {missing[0]} needs {missing[1]}, and “{spec.name}” gives only text.",
+            "Choose an in-process host for the optimiser; the prompt's own host may stay where it is.",
+        )
+    return spec
 
 
 def calls_of(config: dict[str, Any], reward: str) -> int:
