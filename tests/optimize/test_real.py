@@ -112,6 +112,10 @@ def tiny(tmp_path_factory):
 SMALL = {
     "gepa": {"reflection_tokens": 32, "iterations": 4},
     "ape": {"subsets": 1, "per_subset": 4, "rounds": 3},
+    **{
+        name: {"batch": 3, "minibatch": 2, "tokens": 8, "finals": 1, "every": 2}
+        for name in ("ppo", "grpo", "rloo")
+    },
 }
 
 

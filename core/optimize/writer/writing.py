@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import torch
 
 from core.llm.protocol import Messages
-from core.optimize.proposals import FRUITLESS, LONGEST, Proposals
+from core.optimize.proposals import FRUITLESS, LONGEST, Proposals, in_context
 from core.optimize.protocol import Evaluator, Event, Figure, Iterated, OutOfBudget, Shown
 from core.optimize.random_search import rewrite_request
 from core.optimize.reading import Unusable, same_text, whole
@@ -209,7 +209,7 @@ class Writer(Proposals):
             shown = random.Random(f"{self.seed}/exemplars").sample(
                 list(evaluator.shown), min(self.exemplars, len(evaluator.shown))
             )
-            self.request = writing_request(self.start, shown)
+            self.request = in_context(writing_request(self.start, shown), evaluator.context)
             self.open(host)
             self._opened = True
             if self._loaded:

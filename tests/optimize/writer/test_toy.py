@@ -20,7 +20,7 @@ from core.optimize.methods import METHODS
 from tests.optimize.rules import RuleEvaluator
 from tests.optimize.toy import interval
 
-WORDS = "calm brave quick slow warm cold bright dark soft loud sweet sour".split()
+WORDS = ["calm", "brave", "quick", "slow", "warm", "cold", "bright", "dark", "soft", "loud", "sweet", "sour"]
 PLACES = 8
 SEEDS = range(5)
 CALLS = 1_500
