@@ -95,6 +95,7 @@ class HostEvaluator:
             [[outcome.output for outcome in row] for row in outcomes],
             list(range(len(rows))) if examples is None else list(examples),
             [self.answers.paid(text, [row["id"] for row in rows]) for text in texts],
+            [[outcome.detail for outcome in row] for row in outcomes],
         )
 
     def limit_reached(self) -> str | None:

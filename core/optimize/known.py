@@ -32,8 +32,8 @@ def known_answers(
     start: Mapping[str, Any],
     examples: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Rows of text (its hash), example, score, output, tokens_in, tokens_out, error: answers
-    that hold for a run with these documents, start and examples."""
+    """Rows of text (its hash), example, score, output, tokens_in, tokens_out, error and detail
+    (JSON): answers that hold for a run with these documents, start and examples."""
     wanted = {row["id"]: [row[name] for name in _EXAMPLE] for row in examples}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     query = select(Run).where(Run.project_id == project.id, Run.kind == "optimize")
@@ -46,6 +46,7 @@ def known_answers(
             if example in same and not outcome["error"] and len(found) < ANSWERS:
                 row = {"text": text, "example": example, **outcome}
                 row.pop("cost")  # it was paid then
+                row["detail"] = json.dumps(row.get("detail", {}))
                 found.setdefault((text, example), row)
     return list(found.values())
 

@@ -62,7 +62,8 @@ class Method:
     """`needs`: what it needs from the host beyond what the reward needs; `trains`: what it
     needs from the optimiser's host, when it trains that. `asks`: whether a language model
     proposes (the optimiser's host). `group`: the option that says how many candidates an
-    iteration scores. `baseline`: it learns nothing; others have to beat it. `crosses`: a
+    iteration scores. `baseline`: it learns nothing; others have to beat it. `by_labels`: it
+    follows a loss on labels, and no other reward will do. `crosses`: a
     candidate may have several parents."""
 
     short: str
@@ -77,6 +78,7 @@ class Method:
     asks: bool = True
     baseline: bool = False
     crosses: bool = False
+    by_labels: bool = False
 
     def make(self, start: str, seed: int, options: Mapping[str, Any]) -> Optimizer:
         module, name = self.maker.split(":")
@@ -281,6 +283,55 @@ METHODS: dict[str, Method] = {
         _writer(0.05, "Holds the writer to the model it started as", 1),
         group="batch",
         trains=frozenset({"gradients"}),
+    ),
+    "rlprompt": Method(
+        "RLPrompt",
+        "RLPrompt: tokens by soft Q-learning",
+        "A small network on top of a frozen language model in process (the optimiser's host) learns which "
+        "tokens to append to the instruction from the reward alone; they need not make sense to a person.",
+        "Deng et al. 2022, arXiv 2205.12548",
+        "core.optimize.rlprompt:RLPrompt",
+        (
+            _whole("length", "Tokens", 5, 1, 100, "Of a prompt; 2 or 5 in the paper"),
+            Option("keep_start", "Append to the start", True, "Otherwise the tokens take its place"),
+            _whole("prompts", "Prompts a step", 8, 2, 1_000, "16 in the paper"),
+            _whole("batch", "Mini-batch", 8, 1, 1_000, "Examples each of them is scored on; 16 in the paper"),
+            _whole("iterations", "Steps at most", 12_000, 1, 1_000_000),
+            _whole("evaluate_every", "Greedy every", 10, 1, 100_000,
+                   "After so many steps what the policy likes best is scored on all of train"),
+            Option("learning_rate", "Learning rate", 5e-5, "Of Adam", 1e-6, 0.1),
+            Option("polyak", "Target network", 1e-3, "Share by which it follows each step (Polyak)", 1e-6, 1.0),
+            _whole("top_k", "Top k", 256, 1, 100_000, "Tokens that are drawn from"),
+            Option("logit_bias", "Bias of Q", -10.0,
+                   "Brings the value of a large vocabulary down to the rewards' scale; as in the released code",
+                   -100.0, 100.0),
+        ),
+        group="prompts",
+        trains=frozenset({"gradients"}),
+    ),
+    "autoprompt": Method(
+        "AutoPrompt",
+        "AutoPrompt: tokens by gradient",
+        "Appends trigger tokens to the instruction and flips one at a time to the tokens that the gradient of "
+        "the label loss suggests; they need not make sense to a person.",
+        "Shin et al. 2020, arXiv 2010.15980",
+        "core.optimize.autoprompt:AutoPrompt",
+        (
+            Option("place", "Triggers", "append", "After the instruction, or the instruction's own tokens",
+                   choices=("append", "instruction")),
+            _whole("tokens", "Trigger tokens", 5, 1, 100, "When they are appended; 3 in the paper"),
+            _whole("candidates", "Candidates an iteration", 8, 1, 1_000, "k in the paper, there 10"),
+            _whole("batch", "Batch", 16, 1, 1_000, "Examples; 32 in the paper"),
+            _whole("accumulate", "Batches for a gradient", 2, 1, 100, "10 in the paper; an example costs 3 calls"),
+            _whole("iterations", "Iterations at most", 100, 1, 10_000),
+            Option("loss", "Loss against", "vocabulary",
+                   "Of the right label: its probability among all tokens (the paper), or among the labels",
+                   choices=("vocabulary", "labels")),
+        ),
+        group="candidates",
+        needs=frozenset({"gradients", "label_logprobs"}),
+        asks=False,
+        by_labels=True,
     ),
     "random": Method(
         "Random search",

@@ -5,16 +5,16 @@ the outcomes of one text into a score with an interval. Intervals are at 95 %.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, softmax
 from scipy.stats import t as student
 
 from core.llm.protocol import CountsTokens, Host, Messages, Sampling
-from core.optimize.protocol import Scores
+from core.optimize.protocol import Evaluation, Scores
 from core.stats import wilson
 
 RESAMPLES = 2_000
@@ -24,7 +24,8 @@ ENTROPY_WEIGHT = 10.0
 @dataclass(frozen=True)
 class Outcome:
     """One text on one example. `score`: 1 or 0 for right or wrong, or the reward.
-    `output`: the label chosen, or the response."""
+    `output`: the label chosen, or the response. `detail`: what else is known of it, as JSON;
+    of a label its `gap` (see `worth`)."""
 
     score: float
     output: str
@@ -32,6 +33,18 @@ class Outcome:
     tokens_out: int = 0
     cost: float = 0.0
     error: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def worth(evaluation: Evaluation) -> np.ndarray:
+    """(texts, examples): what an output was worth, more finely than right or wrong. For labels
+    the gap, p(right label) less the largest other one, where p is the softmax over the labels;
+    for a reward the reward. (An answer that was kept before gaps were counts as certain.)"""
+    gaps = [[detail.get("gap") for detail in row] for row in evaluation.details]
+    if not any(gap is not None for row in gaps for gap in row):
+        return evaluation.scores
+    known = np.array(gaps, dtype=float)  # None -> nan
+    return np.where(np.isnan(known), 2 * evaluation.scores - 1, known)
 
 
 class Objective(Protocol):
@@ -95,11 +108,17 @@ class LabelScore:
     def answer(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
     ) -> list[Outcome]:
-        chosen = host.label_logprobs(requests, self.words).argmax(axis=1)
+        p = softmax(host.label_logprobs(requests, self.words), axis=1)  # (n, K)
+        right = np.array([self._index[row["reference"]] for row in rows])
         read = host.count_tokens(requests) if isinstance(host, CountsTokens) else [0] * len(rows)
         return [
-            Outcome(float(self.labels[c] == row["reference"]), self.labels[c], tokens)
-            for c, row, tokens in zip(chosen, rows, read, strict=True)
+            Outcome(
+                float(chosen == place),
+                self.labels[chosen],
+                tokens,
+                detail={"gap": float(one[place] - np.delete(one, place).max())},
+            )
+            for one, chosen, place, tokens in zip(p, p.argmax(axis=1), right, read, strict=True)
         ]
 
     def measure(

@@ -13,11 +13,14 @@ was paid for since comes out of the evaluator's cache.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from core.llm.protocol import Host, Messages, Sampling
+
+if TYPE_CHECKING:
+    from core.optimize.objectives import Objective
 
 T = TypeVar("T")
 Row = Mapping[str, Any]  # id, input, fields, messages, reference
@@ -59,7 +62,8 @@ class Candidate:
 class Evaluation:
     """Scores and outputs of some texts on examples of one split. `scores`: (texts,
     examples); `outputs[i][j]`: what text i gave on example j; `examples[j]`: its place
-    in the split; `spent[i]`: calls the run had spent once text i was scored."""
+    in the split; `spent[i]`: calls the run had spent once text i was scored;
+    `details[i][j]`: what else is known of that output (core/optimize/objectives.py)."""
 
     texts: list[str]
     split: str
@@ -67,6 +71,7 @@ class Evaluation:
     outputs: list[list[str]]
     examples: list[int]
     spent: list[int]
+    details: list[list[dict[str, Any]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,13 @@ class Shown:
 
 
 class Evaluator(Protocol):
-    """`host`: the target's; `optimizer_host`: the one that proposes, often the same."""
+    """`host`: the target's; `optimizer_host`: the one that proposes, often the same;
+    `objective`: what is maximised."""
 
     host: Host
     optimizer_host: Host
     rows: Rows
+    objective: "Objective"
 
     def evaluate(
         self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None

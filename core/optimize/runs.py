@@ -96,6 +96,11 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
             f"Settings: {', '.join(sorted(fields))}.",
         )
     kind, task = reward_named(config.get("reward"))
+    if method.by_labels and kind != "labels":
+        raise Invalid(
+            f"reward: {method.title} follows the gradient of a loss on labels, so its reward is “labels”.",
+            "Choose the labels of a task as the reward, or another method.",
+        )
     options = method.checked_options(config)
     spec = host_spec(session, config.get("host"))
     refuse_host(spec, method, kind)

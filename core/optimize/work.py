@@ -249,7 +249,13 @@ def read_rows(path: Path) -> Rows:
 def read_known(path: Path) -> dict[tuple[str, str], Answered]:
     if not path.exists():
         return {}
-    return {(row.pop("text"), row.pop("example")): Answered(**row) for row in pq.read_table(path).to_pylist()}
+    rows = pq.read_table(path).to_pylist()
+    return {
+        (row.pop("text"), row.pop("example")): Answered(
+            **{**row, "detail": json.loads(row.get("detail", "{}"))}
+        )
+        for row in rows
+    }
 
 
 def summary(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.llm.protocol import HostSpec
 from core.optimize import work
 from core.runs.context import RunContext
 from core.runs.ingest import finish, ingest
@@ -107,3 +108,14 @@ def search(db, admin, project, monkeypatch):
         return get_run(db, admin, run.id)
 
     return go
+
+
+@pytest.fixture(scope="session")
+def tiny_host(tmp_path_factory):
+    """A random model of a few thousand weights in process, in double precision."""
+    from core.llm.local import LocalHost
+    from tests.llm.tiny import build
+
+    folder = build(tmp_path_factory.mktemp("tokens") / "tiny", context=512)
+    spec = HostSpec(model=str(folder), name="tiny", params={"dtype": "float64", "device": "cpu"})
+    return LocalHost(spec, folder)

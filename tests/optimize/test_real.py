@@ -116,6 +116,8 @@ SMALL = {
         name: {"batch": 3, "minibatch": 2, "tokens": 8, "finals": 1, "every": 2}
         for name in ("ppo", "grpo", "rloo")
     },
+    "rlprompt": {"prompts": 2, "batch": 3},
+    "autoprompt": {"batch": 3, "accumulate": 1, "candidates": 2},
 }
 
 

@@ -1,0 +1,276 @@
+"""RLPrompt: tokens by soft Q-learning (Deng, Wang, Hsieh, Wang, Guo, Shu, Song, Xing, Hu 2022,
+arXiv 2205.12548). Read beside sections 2 and 3.1; policy and loss: core/optimize/soft_q.py.
+
+    repeat at most `iterations` times:
+        draw `prompts` prompts of `length` tokens from the policy (top k)
+        score each on the same mini-batch of train examples
+        reward: for labels, the mean of 200 x gap where it is positive, else 180 x gap, where
+            gap = p(right label) less the largest other p; for another reward its mean
+        z-score the rewards over the prompts, times 5; one step of Adam on both path
+            consistencies; the target network follows
+    the greedy prompt, and the best that were drawn, are scored on all of train; the best is
+    chosen on dev
+
+What differs from the paper, and why:
+- The policy's model is the optimiser's host, when it is in process: the target itself, unless
+  another is named. Its context is the start instruction; what it chooses is appended to that,
+  or (`keep_start` off) takes its place. A start with slots is always kept.
+- It chooses among tokens that begin a word, so that a prompt's text is read as the same tokens
+  again; a prompt that is not, or has no letters, is dropped and counted.
+- Hidden states that are too short to wake the network (bias -1e-4) are lengthened.
+- The defaults (8 prompts on 8 examples) are for budgets of some thousand calls; in the paper
+  16 on 16 and up to 12,000 steps, which is 3 million calls. With a small budget the policy
+  hardly moves, and what is found is the best of what was drawn.
+
+A prompt that is drawn costs the optimiser's side one call, as any that a language model
+writes; learning from it costs none: the frozen model is not read again.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from core.optimize.objectives import worth
+from core.optimize.proposals import Proposals
+from core.optimize.protocol import Candidate, Evaluator, Event, Figure, Iterated, OutOfBudget, Scored
+from core.optimize.soft_q import Policy, few_shot_reward, shaped
+from core.optimize.white_box import in_process, vocabulary_of
+from core.prompts.templates import SLOT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LAST = 3  # prompts that are scored in full at the end, as far as the budget goes
+KEPT = 50  # of the prompts that were drawn, so many of the best are remembered with their reward
+
+
+class RLPrompt(Proposals):
+    """`drawn`: text -> [sum of rewards, examples], of the best that were drawn; `numbers`: the
+    candidates among them; `last`: what the last step said, by name."""
+
+    name = "rlprompt"
+    STATE: ClassVar = ("drawn", "numbers", "sampled", "last")
+
+    def __init__(
+        self,
+        start: str,
+        seed: int,
+        *,
+        length: int = 5,
+        keep_start: bool = True,
+        prompts: int = 8,
+        batch: int = 8,
+        iterations: int = 12_000,
+        evaluate_every: int = 10,
+        learning_rate: float = 5e-5,
+        polyak: float = 1e-3,
+        top_k: int = 256,
+        logit_bias: float = -10.0,
+    ) -> None:
+        super().__init__(start, seed)
+        self.length, self.prompts, self.batch, self.iterations = length, prompts, batch, iterations
+        self.head = start if keep_start or SLOT.search(start) else ""
+        self.evaluate_every = evaluate_every
+        self.learning_rate, self.polyak = learning_rate, polyak
+        self.top_k, self.logit_bias = top_k, logit_bias
+        self.drawn: dict[str, list[float]] = {}
+        self.numbers: dict[str, int] = {}
+        self.sampled = 0
+        self.last: dict[str, float] = {}
+        self.policy: Policy | None = None
+        self._loaded: Mapping[str, Tensor] = {}
+
+    def step(self, evaluator: Evaluator) -> list[Event]:
+        if not self.candidates:
+            return super().step(evaluator)
+        before = self.state_dict()
+        try:
+            if self.iteration >= self.iterations:
+                return self._finish(evaluator, "iterations")
+            if (
+                self.iteration
+                and self.iteration % self.evaluate_every == 0
+                and self._greedy_is_due(evaluator)
+            ):
+                return self._try_greedy(evaluator)
+            return self._learn(evaluator)
+        except BaseException:
+            self.load_state_dict(before)
+            raise
+
+    def settle(self, numbers: Sequence[int]) -> list[Event]:
+        return []  # the start; nothing else goes through the queue
+
+    # --- one step of learning ------------------------------------------------------------
+
+    def _learn(self, evaluator: Evaluator) -> list[Event]:
+        policy = self._opened(evaluator)
+        n = len(evaluator.rows["train"])
+        rng = random.Random(f"{self.seed}/{self.iteration}")
+        seed, batch = rng.getrandbits(62), sorted(rng.sample(range(n), min(self.batch, n)))
+        try:
+            places, states = evaluator.work(
+                f"rlprompt/{self.iteration}",
+                self.prompts,
+                lambda: policy.sample(self.prompts, self.length, seed),
+                then=self.prompts * len(batch) + n,  # and the greedy prompt, in full
+                purpose="optimizer",
+            )
+        except OutOfBudget:
+            return self._finish(evaluator, "budget")
+        events: list[Event] = []
+        texts = [self._text(policy, ids, events) for ids in policy.tokens(places)]
+        kept = [i for i, text in enumerate(texts) if text]
+        self.sampled += len(texts)
+        if kept:
+            said = [str(texts[i]) for i in kept]
+            evaluation = evaluator.evaluate(said, examples=batch)
+            rewards = self.rewards(evaluation)
+            best = int(np.argmax(rewards))
+            events.append(Scored(self._candidate(evaluator, evaluation, best)))
+            self._remember(said, rewards, len(batch))
+            entropy = policy.entropy(states)
+            loss = policy.learn(places[kept], states[kept], shaped(rewards))  # nothing may fail after this
+            self.last = {"loss": loss, "entropy": entropy, "reward": float(rewards.mean())}
+            note = f"{len(kept)} prompts drawn, reward {rewards.mean():.3g}, best {rewards[best]:.3g}"
+        else:
+            note = "no prompt of the policy could be tried"
+        events.append(Iterated(self.iteration, None, note))
+        self.iteration += 1
+        return events
+
+    @staticmethod
+    def rewards(evaluation: Any) -> np.ndarray:
+        """(prompts,): the few-shot reward where gaps are known, else the mean score."""
+        values = worth(evaluation)
+        return values.mean(axis=1) if values is evaluation.scores else few_shot_reward(values)
+
+    def _text(self, policy: Policy, ids: list[int], events: list[Event]) -> str | None:
+        vocabulary = vocabulary_of(policy.host)
+        text = vocabulary.continued(self.head, ids)
+        problem = ""
+        if not any(letter.isalnum() for letter in text):
+            problem = "empty"
+        elif not vocabulary.reads_back(self.head, ids):
+            problem = "read as other tokens"
+        if problem:
+            self.drop(events, "draw", problem, text)
+            return None
+        return text
+
+    def _candidate(
+        self, evaluator: Evaluator, evaluation: Any, row: int, operation: str = "draw"
+    ) -> Candidate:
+        """The candidate with this text: a new one, or one that was there with its score on
+        more examples, if they are more."""
+        text, scores = evaluation.texts[row], evaluator.measure(evaluation, row)
+        if text not in self.numbers:
+            self.numbers[text] = len(self.candidates)
+            self.candidates.append(Candidate(len(self.candidates), text, 0, operation))
+        candidate = self.candidates[self.numbers[text]]
+        if scores["n"] > candidate.scores.get("train", {"n": 0})["n"]:
+            candidate.scores["train"], candidate.calls = scores, evaluation.spent[row]
+        return candidate
+
+    def _remember(self, texts: Sequence[str], rewards: np.ndarray, n: int) -> None:
+        for text, reward in zip(texts, rewards, strict=True):
+            total, seen = self.drawn.get(text, [0.0, 0])
+            self.drawn[text] = [total + float(reward) * n, seen + n]
+        best = sorted(self.drawn, key=self._mean, reverse=True)[:KEPT]
+        self.drawn = {text: self.drawn[text] for text in best}
+
+    def _mean(self, text: str) -> float:
+        total, seen = self.drawn[text]
+        return total / seen
+
+    # --- what the policy would say -------------------------------------------------------
+
+    def _greedy_is_due(self, evaluator: Evaluator) -> bool:
+        text = self._greedy_text(evaluator, [])
+        n = len(evaluator.rows["train"])
+        return bool(text) and not self._is_full(str(text), n) and evaluator.fits(2 * n)
+
+    def _greedy_text(self, evaluator: Evaluator, events: list[Event]) -> str | None:
+        policy = self._opened(evaluator)
+        return self._text(policy, policy.tokens(policy.greedy(self.length))[0], events)
+
+    def _is_full(self, text: str, n: int) -> bool:
+        return text in self.numbers and self.candidates[self.numbers[text]].scores["train"]["n"] >= n
+
+    def _try_greedy(self, evaluator: Evaluator) -> list[Event]:
+        return self._in_full(evaluator, str(self._greedy_text(evaluator, [])), "greedy")
+
+    def _in_full(self, evaluator: Evaluator, text: str, operation: str) -> list[Event]:
+        candidate = self._candidate(evaluator, evaluator.evaluate([text]), 0, operation)
+        candidate.accepted = True
+        return [Scored(candidate)]
+
+    def _finish(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        """Score the greedy prompt and the best that were drawn in full; as many as the budget
+        carries."""
+        events: list[Event] = []
+        n = len(evaluator.rows["train"])
+        greedy = self._greedy_text(evaluator, events)
+        best = sorted(self.drawn, key=self._mean, reverse=True)
+        wanted = [text for text in dict.fromkeys([greedy, *best]) if text and not self._is_full(text, n)]
+        for text in wanted[:LAST]:
+            try:
+                events += self._in_full(evaluator, text, "greedy" if text == greedy else "draw")
+            except OutOfBudget:
+                break
+        self.finished = reason
+        return events
+
+    # --- the policy, and the state -------------------------------------------------------
+
+    def _opened(self, evaluator: Evaluator) -> Policy:
+        if self.policy is None:
+            host = in_process(evaluator.optimizer_host)
+            vocabulary = vocabulary_of(host)
+            self.policy = Policy(
+                host,
+                vocabulary.ids(self.start),
+                vocabulary.without([]),
+                seed=self.seed,
+                bias=self.logit_bias,
+                top_k=self.top_k,
+                learning_rate=self.learning_rate,
+                polyak=self.polyak,
+            )
+            if self._loaded:
+                self.policy.load_tensors(self._loaded)
+        return self.policy
+
+    def tensors(self) -> Mapping[str, "Tensor"]:
+        return self.policy.tensors() if self.policy is not None else self._loaded
+
+    def load_tensors(self, tensors: Mapping[str, "Tensor"]) -> None:
+        self._loaded = tensors
+        if self.policy is not None:
+            self.policy.load_tensors(tensors)
+
+    def fraction(self) -> float:
+        return min(1.0, self.iteration / self.iterations)
+
+    def figures(self) -> list[Figure]:
+        if not self.last:
+            return []
+        return [
+            Figure(
+                "Prompts drawn", self.sampled, "From the policy, in all; each is one call of the optimiser's."
+            ),
+            Figure(
+                "Entropy of the policy (nats)",
+                self.last["entropy"],
+                "Mean over the tokens of the last batch; it starts at the logarithm of the vocabulary's size and "
+                "falls as the policy becomes certain.",
+            ),
+            Figure(
+                "Reward", self.last["reward"], "Mean reward of the last batch of prompts, before its z-score."
+            ),
+            Figure(
+                "Loss", self.last["loss"], "Both path consistencies of soft Q-learning, on the last batch."
+            ),
+        ]
