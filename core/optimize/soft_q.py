@@ -29,12 +29,12 @@ ALIVE = 4.0  # least deviation of the network's inputs to its hidden units, in b
 def network(width: int, seed: int, hidden: int = HIDDEN) -> nn.Sequential:
     """d -> 2048 -> ReLU -> d. Xavier with gain 1e-4 and bias -1e-4: near zero, so the
     policy starts near uniform."""
-    made = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+    into, out = nn.Linear(width, hidden), nn.Linear(hidden, width)
     generator = torch.Generator().manual_seed(seed)
-    for layer in (made[0], made[2]):
+    for layer in (into, out):
         nn.init.xavier_uniform_(layer.weight, gain=1e-4, generator=generator)
         nn.init.constant_(layer.bias, -1e-4)
-    return made
+    return nn.Sequential(into, nn.ReLU(), out)
 
 
 def state_scale(state: Tensor) -> float:
@@ -225,8 +225,3 @@ class _Reading:
             self.ids = torch.cat([self.ids, tokens[:, None]], 1)
             out = self.model(input_ids=self.ids)
         self.state = out.last_hidden_state[:, -1]
-
-
-def natural_bias(count: int) -> float:
-    """What brings V of a near uniform policy over `count` tokens to 0."""
-    return -math.log(count)

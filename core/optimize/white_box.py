@@ -118,15 +118,15 @@ class WhiteBox:
         starts: list[int] = []
         wanted: list[list[tuple[int, Ids]]] = []  # of each example, by label: (place in `fed`, answer)
         for one, right in placed:
-            labels = [right] if against == "vocabulary" else range(len(self.words))
+            needed = [right] if against == "vocabulary" else list(range(len(self.words)))
             tails: dict[tuple[int, ...], int] = {}  # labels of one token share a request
-            for label in labels:
+            for label in needed:
                 tail = tuple(one.answers[label][:-1])
                 if tail not in tails:
                     tails[tail] = len(fed)
                     fed.append([*one.ids, *tail])
                     starts.append(one.start)
-            wanted.append([(tails[tuple(one.answers[k][:-1])], one.answers[k]) for k in labels])
+            wanted.append([(tails[tuple(one.answers[k][:-1])], one.answers[k]) for k in needed])
         ids, mask = host._padded(fed)  # (S, L) each, padded on the left
         embedded = host.model.get_input_embeddings()(ids).detach().requires_grad_()
         keep = max(len(answer) for labels in wanted for _, answer in labels)

@@ -40,7 +40,18 @@ def evaluator(tiny_host):
     return make
 
 
-def test_it_beats_random_search_at_equal_calls(tmp_path):
+@pytest.fixture
+def one_thread():
+    """What is small is slower on several."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_it_beats_random_search_at_equal_calls(tmp_path, one_thread):
     """Five seeds on the toy task. Its best prompt is known; a draw and a score are a call each,
     and random search gets as many scores as RLPrompt spent calls on both. Larger steps than in the
     paper, because there are some 60 of them and not 12,000; the target network follows faster
