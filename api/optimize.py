@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from api.deps import CurrentUser, DatabaseDep
 from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
+from core.optimize.transfer import transfers_of
 from core.optimize.view import candidates_of, offered, other_parents
 
 router = APIRouter(tags=["optimise"])
@@ -96,6 +97,36 @@ class Promote(BaseModel):
 class Promoted(BaseModel):
     prompts: list[str]
     run_id: str
+
+
+class CellPublic(BaseModel):
+    """A prompt on a host. `gain`: less the start's on the same host and examples, paired; null for
+    the start itself. `own`: the host that the search worked on."""
+
+    split: str
+    host: str
+    own: bool
+    prompt: str
+    candidate: int | None
+    prompt_id: str | None
+    scores: dict[str, Any]
+    gain: dict[str, Any] | None
+
+
+class TransferPublic(BaseModel):
+    """`runs`: of the kind `transfer` that look at this search, newest first."""
+
+    runs: list[str]
+    cells: list[CellPublic]
+
+
+@router.get("/runs/{run_id}/transfer")
+def transfer(run_id: str, db: DatabaseDep, who: CurrentUser) -> TransferPublic:
+    """What a search's prompts score on other hosts. Start one with a run of the kind `transfer`:
+    `{"run": …, "hosts": […]}`, and `candidates`, `prompts`, `split`."""
+    found = transfers_of(db, who, run_id)
+    cells = [CellPublic.model_validate(cell, from_attributes=True) for cell in found.cells]
+    return TransferPublic(runs=[run.id for run in found.runs], cells=cells)
 
 
 @router.get("/runs/{run_id}/candidates")

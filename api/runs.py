@@ -57,7 +57,7 @@ Offset = Annotated[int, Query(ge=0)]
 
 @router.post("/projects/{project_id}/runs", status_code=202)
 def start(project_id: str, values: RunCreate, db: DatabaseDep, who: CurrentUser) -> RunPublic:
-    """Queue a run. Kinds: generate, reward_model, optimize, judge, score, reward_bench; `config` needs
+    """Queue a run. Kinds: generate, reward_model, optimize, transfer, judge, score, reward_bench; `config` needs
     only what its kind requires. The answer comes at once; follow the run with `GET /runs/{id}`."""
     run = service.start_run(db, who, project_id, values.kind, values.config)
     return RunPublic.model_validate(run, from_attributes=True)

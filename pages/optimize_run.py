@@ -15,6 +15,7 @@ from core.services import database
 from pages.champion import promote_button, show_trial
 from pages.optimize_books import books
 from pages.optimize_lineage import coloured, lineage
+from pages.optimize_transfer import transfer
 from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
 from storage.tables import Candidate, Project, Prompt, Run
 
@@ -60,6 +61,8 @@ def _show(project: Project, run_id: str, active: bool) -> None:
             lineage(run, candidates)
     elif active:
         st.caption("The first score appears when the start prompt was tried on the train examples.")
+    if not active:
+        transfer(project, run, candidates)
     books(run)
 
 

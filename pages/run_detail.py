@@ -43,6 +43,7 @@ HOMES = {  # where the result of a kind lives
     "judge": ("judges.py", "See it among the machine judges", ":material/gavel:"),
     "score": ("project.py", "See the project's selection strategy", ":material/tune:"),
     "optimize": ("optimize.py", "See the search and its candidates", ":material/auto_fix_high:"),
+    "transfer": ("optimize.py", "See the search and its table", ":material/auto_fix_high:"),
 }
 EVENTS_SHOWN = 200
 EVENT_TYPES = ["state", "progress", "metric", "candidate", "ledger", "artifact", "log"]
@@ -183,7 +184,8 @@ def _actions(run: Run) -> None:
                 st.rerun()
         home = HOMES.get(run.kind)
         if home:
-            query = {"run": run.id} if run.kind == "optimize" else None
+            of = {"optimize": run.id, "transfer": run.config.get("run", "")}.get(run.kind)
+            query = {"run": of} if of else None
             st.page_link(home[0], label=home[1], icon=home[2], query_params=query)
 
 

@@ -33,6 +33,11 @@ class Payer:
     count_lost: bool
 
 
+def answers_file(host: str, text: str) -> str:
+    """The name of the file where there are several: one for each host and prompt, by their keys."""
+    return f"answers-{host}-{text}.jsonl"
+
+
 class Answers:
     def __init__(
         self,

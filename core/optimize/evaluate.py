@@ -189,15 +189,8 @@ class HostEvaluator:
     def gain(self, evaluation: Evaluation, better: int = 1, base: int = 0) -> Scores:
         """By how much one text beats another on the same examples: a paired bootstrap,
         which resamples the examples and scores both texts on the same draw."""
-        rows = self._rows_of(evaluation)
-        drawn = np.concatenate([np.arange(len(rows))[None, :], self.objective.draws(rows)])
-        values = [
-            self.objective.resampled(evaluation.scores[i], evaluation.outputs[i], rows, drawn)
-            for i in (better, base)
-        ]
-        difference = values[0] - values[1]
-        low, high = np.quantile(difference[1:], [0.025, 0.975])
-        return {"score": float(difference[0]), "low": float(low), "high": float(high), "n": len(rows)}
+        first, second = ((evaluation.scores[i], evaluation.outputs[i]) for i in (better, base))
+        return paired(self.objective, self._rows_of(evaluation), first, second)
 
     # --- what the optimiser asks -----------------------------------------------------------
 
@@ -233,6 +226,21 @@ class HostEvaluator:
             return [said(answer) for answer in answers]
 
         self.answers.pay_for_saying(keys, make)
+
+
+def paired(
+    objective: Objective,
+    rows: Sequence[Row],
+    better: tuple[np.ndarray, Sequence[str]],
+    base: tuple[np.ndarray, Sequence[str]],
+) -> Scores:
+    """By how much one text's (scores, outputs) on these rows are above another's: the examples
+    are resampled, and both texts scored on the same draw."""
+    drawn = np.concatenate([np.arange(len(rows))[None, :], objective.draws(rows)])
+    values = [objective.resampled(scores, outputs, rows, drawn) for scores, outputs in (better, base)]
+    difference = values[0] - values[1]
+    low, high = np.quantile(difference[1:], [0.025, 0.975])
+    return {"score": float(difference[0]), "low": float(low), "high": float(high), "n": len(rows)}
 
 
 def said(answer: Completion) -> Said:

@@ -42,7 +42,7 @@ def known_answers(
         if len(found) >= ANSWERS or not _alike(folder, run.config, documents, start):
             continue
         same = _same_examples(folder, wanted)
-        for text, example, outcome in _answers(folder.state / "answers.jsonl"):
+        for text, example, outcome in answers_in(folder.state / "answers.jsonl"):
             if example in same and not outcome["error"] and len(found) < ANSWERS:
                 row = {"text": text, "example": example, **outcome}
                 row.pop("cost")  # it was paid then
@@ -84,7 +84,7 @@ def _same_examples(folder: RunFolder, wanted: Mapping[str, list[Any]]) -> set[st
     return {row["id"] for row in rows if wanted.get(row["id"]) == [row.get(name) for name in _EXAMPLE]}
 
 
-def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def answers_in(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """As core/optimize/answers.py writes them; half a line of a killed writer is no answer."""
     if not path.exists():
         return

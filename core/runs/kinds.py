@@ -52,6 +52,9 @@ KINDS: dict[str, Kind] = {
     "score_file": Kind("Score a file", "core.reward.files", "core.reward.files_work", seed=0),
     "reward_upload": Kind("Take in a reward model", "core.reward.upload", "core.reward.upload_work", seed=0),
     "optimize": Kind("Optimise a prompt", "core.optimize.runs", "core.optimize.work", pauses=True),
+    "transfer": Kind(
+        "Score prompts on other hosts", "core.optimize.transfer", "core.optimize.transfer_work", seed=0
+    ),
     "judge": Kind("Judge pairs", "core.annotation.judge.runs", "core.annotation.judge.work", seed=0),
     "score": Kind("Score responses", "core.reward.scoring", "core.reward.score_work", seed=0),
     "reward_compare": Kind(
