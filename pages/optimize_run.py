@@ -132,7 +132,8 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
         for figure in result.get("figures", []):
             st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
         if result["improved"]:
-            _diff("The found instruction, against the start", start["text"], best["text"])
+            what = "section: the rest of the prompt is as it was" if run.config.get("section") else "instruction"
+            _diff(f"The found {what}, against the start", start["text"], best["text"])
         if run.status == "paused":
             st.caption(
                 "It goes on from here when it is resumed. To send this to the annotators, stop it first."

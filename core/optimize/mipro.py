@@ -19,6 +19,8 @@ What differs from the paper, and why:
 - Mini-batches never contain an example of any set: a text would know its answer. A score on
   all of train does contain them, and flatters a text with demonstrations by as much; what is
   chosen is chosen on dev.
+- Proposals are drawn from the likeliest words (nucleus .9): the tail of a small model's
+  distribution makes no sense.
 - All combinations meet the other train examples in one order, drawn once, and one that is
   suggested again meets its next ones: they are compared on the same examples.
 - The sampler is made anew for each trial from the trials so far, seeded by (seed, trial), so
@@ -47,6 +49,7 @@ from core.optimize.protocol import (
 from core.optimize.reading import slots_note, whole
 
 SUMMARY = 600  # characters of the summary that the proposer reads
+NUCLEUS = 0.9
 SEEN_BY_SUMMARY = 8  # examples it is written from
 TIPS = (
     "",
@@ -166,7 +169,7 @@ class Mipro(Proposals):
         try:
             texts = self.ask_tagged(
                 evaluator, requests, "INS", "instruction", events,
-                temperature=self.temperature, max_new_tokens=96 + 3 * len(self.start.split()),
+                temperature=self.temperature, top_p=NUCLEUS, max_new_tokens=96 + 3 * len(self.start.split()),
             )  # fmt: skip
         except OutOfBudget:
             return  # the start, then, with the sets

@@ -167,6 +167,7 @@ class Proposals:
         *,
         temperature: float,
         max_new_tokens: int,
+        top_p: float = 1.0,
     ) -> list[str | None]:
         """Ask for texts between `<tag>` and `</tag>`, as `ask` does; None for an answer that
         holds none (counted). A model that seldom writes tags gets its answer begun: the
@@ -174,7 +175,9 @@ class Proposals:
         begin = self.form == "begun" or (self.form == "automatic" and evaluator.begins)
         if begin:
             requests = [[*request, {"role": "assistant", "content": f"<{tag}>"}] for request in requests]
-        answers = self.ask(evaluator, requests, temperature=temperature, max_new_tokens=max_new_tokens)
+        answers = self.ask(
+            evaluator, requests, temperature=temperature, max_new_tokens=max_new_tokens, top_p=top_p
+        )
         reader = begun if begin else tagged
         return [self.read(answer, lambda said: reader(tag, said), operation, events) for answer in answers]
 

@@ -118,7 +118,7 @@ def worth(text):
 
 
 def test_it_finds_the_best_combination_and_scores_it_in_full():
-    for seed in range(5):
+    for seed in range(3):
         evaluator = rules(worth)
         search = new(seed)
         run(search, evaluator)
@@ -137,7 +137,7 @@ def test_tpe_goes_where_it_is_good():
     """Of the trials after its random beginning, far more than one in sixteen are on the best
     four of sixteen combinations."""
     late = []
-    for seed in range(6):
+    for seed in range(4):
         search = new(seed, full_every=1_000)
         run(search, rules(worth))
         late += [
@@ -221,7 +221,7 @@ def test_a_model_that_proposes_nothing_leaves_the_start_with_demonstrations():
 
 
 def test_near_the_budget_s_end_one_is_still_scored_in_full():
-    for budget in range(60, 160, 9):
+    for budget in range(60, 160, 17):
         evaluator = rules(budget=budget)
         search = new()
         run(search, evaluator)

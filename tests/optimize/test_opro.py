@@ -2,8 +2,11 @@
 
 import re
 
+import pytest
+
 from core.optimize.opro import Opro, meta_prompt
 from core.optimize.protocol import Dropped, Shown
+from core.optimize.reading import Unusable, begun
 from tests.optimize.rules import RuleEvaluator, run
 
 SCORES = {"Start.": 40.0, "A": 75.4, "B": 10.0, "C": 75.4, "D": 99.6}
@@ -102,6 +105,52 @@ def test_what_is_dropped_is_counted_and_said():
         "unparseable": 1, "duplicate": 1, "too long": 1, "repeats the placeholder": 1, "empty": 1, "slot damaged": 1,
     }  # fmt: skip
     assert sum(isinstance(event, Dropped) for event in events) == 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("Say it.</INS> And more.", "Say it."),
+        ("Say it.\nIn one word.\n\nThis instruction is better.", "Say it.\nIn one word."),
+        ("\n\nSay it.</ins>", "Say it."),
+        ("<INS>Say it.</INS>", "Say it."),  # a server that began anew
+        ("Say\n\nit.</INS>\n\nmore", "Say\n\nit."),
+        ("Say it.</s>", "Say it."),
+        ("New instruction: “Say it.”", "Say it."),
+        ("Sure, here it is:\nSay it.", "Say it."),
+        ("I cannot do that.", None),
+        ("</INS>", None),
+        ("one that was cut…", None),
+    ],
+)
+def test_the_rest_of_a_begun_answer(answer, wanted):
+    if wanted is None:
+        with pytest.raises(Unusable):
+            begun("INS", answer)
+    else:
+        assert begun("INS", answer) == wanted
+
+
+@pytest.mark.parametrize(
+    ("form", "host_begins", "wanted"),
+    [("automatic", True, True), ("automatic", False, False), ("tags", True, False), ("begun", False, True)],
+)
+def test_the_form_of_a_request(form, host_begins, wanted):
+    seen = []
+
+    class Rules(RuleEvaluator):
+        begins = host_begins
+
+        def ask_many(self, key, requests, sampling):
+            seen.extend(requests)
+            return super().ask_many(key, requests, sampling)
+
+    text = "New {}\n\nand talk" if wanted else "<INS>New {}</INS>"
+    opro = Opro("Start.", 1, iterations=1, request_form=form)
+    run(opro, Rules(len, lambda key, request: text.format(key)))
+    assert [c.text for c in opro.candidates[1:]] == [f"New opro/1/{i}" for i in range(8)]
+    begun_with = {"role": "assistant", "content": "<INS>"}
+    assert all((request[-1] == begun_with) == wanted and len(request) == 1 + wanted for request in seen)
 
 
 def test_eight_proposals_at_temperature_one_and_the_budget_s_rest_is_used():
