@@ -44,14 +44,9 @@ def lineage(run: Run, candidates: list[Candidate]) -> None:
         st.caption(
             f"**{before.number} → {after.number}** · {after.operation} · train {change:+.3g} "
             f"({before.scores['train']['score']:.3g} to {after.scores['train']['score']:.3g}, n {n:,})"
-            + _crossed(before.number, others.get(after.number, []))
+            + (" · its words against its first parent's" if after.number in others else "")
         )
         coloured(before.text, after.text)
-
-
-def _crossed(first: int, others: list[int]) -> str:
-    """Its words come from all parents; what is marked is against the first."""
-    return f" · crossed with {_and(others)}, and marked against {first}" if others else ""
 
 
 def _and(numbers: list[int]) -> str:

@@ -132,7 +132,9 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
         for figure in result.get("figures", []):
             st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
         if result["improved"]:
-            what = "section: the rest of the prompt is as it was" if run.config.get("section") else "instruction"
+            what = (
+                "section: the rest of the prompt is as it was" if run.config.get("section") else "instruction"
+            )
             _diff(f"The found {what}, against the start", start["text"], best["text"])
         if run.status == "paused":
             st.caption(
