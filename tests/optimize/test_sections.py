@@ -4,14 +4,14 @@ prompt stays, byte for byte."""
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid
+from core.llm.local import LocalHost
 from core.llm.protocol import HostSpec
 from core.optimize import work
 from core.optimize.instruction import Instruction, instruction_of
-from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
 from core.optimize.starts import in_framework
 from core.optimize.view import preview, sections_of
@@ -20,7 +20,9 @@ from core.runs.service import get_run, start_run
 from storage.tables import Prompt
 from tests.optimize.conftest import add
 from tests.optimize.fakes import FakeHost, make_folder
-from tests.optimize.test_methods import SMALL
+from tests.optimize.test_methods import SMALL, in_text
+from tests.optimize.test_real import SMALL as ON_TINY
+from tests.optimize.test_real import tiny  # noqa: F401
 from tests.optimize.test_run import run as work_on
 
 words = st.text("abc .:!?{}\nYou are", min_size=1, max_size=30).map(str.strip).filter(bool)
@@ -36,6 +38,7 @@ def structures(draw):
     return {"framework": framework.key, "sections": texts}
 
 
+@settings(max_examples=50, deadline=None)
 @given(structures(), st.data())
 def test_only_the_section_changes(structure, data):
     system, user = build(structure)
@@ -57,6 +60,7 @@ def test_only_the_section_changes(structure, data):
         assert Instruction(changed, user, "system", structure=kept).at_section(key).text == text
 
 
+@settings(max_examples=30, deadline=None)
 @given(structures(), words, words)
 def test_a_text_that_was_changed_away_has_no_sections(structure, before, after):
     system, user = build(structure)
@@ -95,37 +99,43 @@ def test_a_prompt_in_a_framework_says_its_instruction_and_keeps_its_slots(key):
 # --- every method --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, method in METHODS.items() if not method.needs & {"gradients"}]
-)
-def test_every_method_edits_the_section_and_nothing_else(tmp_path, monkeypatch, name):
-    """What the host is asked, and what comes out: the same letters around the section."""
-    structure = {
-        "framework": "risen",
-        "sections": {
-            "role": "a reader of reviews",
-            "instructions": "In this task, you are given a review. Read it with care, and without haste.",
-            "narrowing": "Answer with one word: positive or negative.",
-            "input": "Review: {{input}}",
-        },
-    }
-    start = instruction_of(*build(structure), structure=structure).at_section("instructions")
-    asked = []
+STRUCTURE = {
+    "framework": "risen",
+    "sections": {
+        "role": "a reader of reviews",
+        "instructions": "In this task, you are given a review. Read it with care, and without haste.",
+        "narrowing": "Answer with one word: positive or negative.",
+        "input": "Review: {{input}}",
+    },
+}
 
-    class Host(FakeHost):
-        def label_logprobs(self, requests, labels):
-            asked.extend(requests)
-            return super().label_logprobs(requests, labels)
 
-    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: Host(HostSpec(name="fake")))
-    folder = make_folder(tmp_path / "r", method=name, calls=300, finalists=1, **SMALL.get(name, {}))
+def at_the_section(folder, structure=STRUCTURE, key="instructions"):
+    """Freeze a run on one section."""
+    start = instruction_of(*build(structure), structure=structure).at_section(key)
     spec = folder.spec
     spec["config"]["start"] = start.as_dict()
     (folder.path / "spec.json").write_text(json.dumps(spec))
-    result = work_on(folder)
+    return start
+
+
+def heard_by(host, monkeypatch):
+    """What this host is asked about labels."""
+    asked, answer = [], host.label_logprobs
+
+    def hear(requests, labels):
+        asked.extend(requests)
+        return answer(requests, labels)
+
+    host.label_logprobs = hear
+    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: host)
+    return asked
+
+
+def only_the_section_was_edited(start, asked, result):
     begin = start.system.index(start.text)
     head, tail = start.system[:begin], start.system[begin + len(start.text) :]
-    assert head.endswith("Instructions:\n") and "Constraints:" in tail and len(asked) > 26
+    assert head.endswith("Instructions:\n") and "Constraints:" in tail
     texts = set()
     for system, user in ([message["content"] for message in request] for request in asked):
         assert system.startswith(head) and system.endswith(tail) and user.startswith("Review: ")
@@ -135,12 +145,24 @@ def test_every_method_edits_the_section_and_nothing_else(tmp_path, monkeypatch, 
     assert (best["system"], best["user"]) == (head + best["text"] + tail, start.user)
 
 
+@in_text
+def test_every_method_edits_the_section_and_nothing_else(tmp_path, monkeypatch, name):
+    """What the host is asked, and what comes out: the same letters around the section."""
+    asked = heard_by(FakeHost(HostSpec(name="fake")), monkeypatch)
+    folder = make_folder(tmp_path / "r", method=name, calls=300, finalists=1, **SMALL[name])
+    only_the_section_was_edited(at_the_section(folder), asked, work_on(folder))
+
+
+def test_so_does_a_policy_that_writes_prompts(tmp_path, monkeypatch, tiny):  # noqa: F811
+    host = LocalHost(tiny, tmp_path)
+    asked = heard_by(host, monkeypatch)
+    folder = make_folder(
+        tmp_path / "r", method="ppo", calls=90, sizes=(6, 3, 4), finalists=1, host=tiny, **ON_TINY["ppo"]
+    )
+    only_the_section_was_edited(at_the_section(folder), asked, work_on(folder))
+
+
 def test_a_language_model_that_writes_is_told_where_its_text_stands(tmp_path, monkeypatch):
-    structure = {
-        "framework": "role",
-        "sections": {"role": "a critic", "task": "Say it.", "input": "{{input}}"},
-    }
-    start = instruction_of(*build(structure), structure=structure).at_section("role")
     heard = []
 
     class Host(FakeHost):
@@ -149,11 +171,9 @@ def test_a_language_model_that_writes_is_told_where_its_text_stands(tmp_path, mo
             return super().generate(requests, sampling, on_done, seeds)
 
     monkeypatch.setattr(work, "open_host", lambda spec, models_dir: Host(HostSpec(name="fake")))
-    for name in ("opro", "evoprompt_ga", "ape", "random", "gepa", "mipro"):
+    for name in ("opro", "ape", "gepa", "mipro"):
         folder = make_folder(tmp_path / name, method=name, calls=200, finalists=1, **SMALL[name])
-        spec = folder.spec
-        spec["config"]["start"] = start.as_dict()
-        (folder.path / "spec.json").write_text(json.dumps(spec))
+        start = at_the_section(folder, key="role")
         heard.clear()
         work_on(folder)
         assert heard and all(one.startswith(start.context) for one in heard), name
