@@ -130,12 +130,12 @@ def _writer(beta: float, beta_help: str, epochs: int) -> tuple[Option, ...]:
         _whole("rank", "Rank", 8, 1, 256, "Of the adapter (LoRA)"),
         _whole("exemplars", "Examples shown", 0, 0, 50, "Train examples in the request; 0: the start alone"),
         Option(
-            "penalty", "Penalty", 1.0, "What a prompt gets that cannot be tried, below the start", 0.0, 100.0
+            "penalty", "Penalty", 0.5, "What a prompt gets that cannot be tried, below the start", 0.0, 100.0
         ),
         _whole(
-            "tokens", "Tokens a prompt", 96, 2, 4_096, "A prompt that has not ended by then cannot be tried"
+            "tokens", "Tokens a prompt", 64, 2, 4_096, "A prompt that has not ended by then cannot be tried"
         ),
-        Option("temperature", "Temperature", 1.0, "At which the policy writes and learns", 0.1, 2.0),
+        Option("temperature", "Temperature", 0.8, "At which the policy writes and learns", 0.1, 2.0),
     )
 
 

@@ -120,10 +120,10 @@ def test_each_prompt_is_read_once_on_a_host(db, admin, done, score):
 def test_the_test_split_is_sealed_for_candidates_that_lost(db, admin, project, done, score):
     chosen = done.result["best"]["number"]
     lost = next(number for number in range(1, done.result["candidates"]) if number != chosen)
+
     def ask(**config):
-        return start_run(
-            db, admin, project.id, "transfer", {"run": done.id, "hosts": ["near"], **config}
-        )
+        return start_run(db, admin, project.id, "transfer", {"run": done.id, "hosts": ["near"], **config})
+
     with pytest.raises(
         Invalid, match=f"candidate {lost} was not the chosen one, and the test split is sealed"
     ):

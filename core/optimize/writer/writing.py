@@ -153,9 +153,9 @@ class Writer(Proposals):
         learning_rate: float = 5e-4,
         rank: int = 8,
         exemplars: int = 0,
-        penalty: float = 1.0,
-        tokens: int = 96,
-        temperature: float = 1.0,
+        penalty: float = 0.5,
+        tokens: int = 64,
+        temperature: float = 0.8,
     ) -> None:
         super().__init__(start, seed)
         self.batch, self.minibatch, self.steps = batch, minibatch, steps

@@ -10,6 +10,17 @@ START = "tell me how good the film was"
 SMALL = {"batch": 4, "minibatch": 3, "steps": 5, "every": 2, "tokens": 12, "learning_rate": 0.01, "rank": 2}
 
 
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """Models this small are faster on one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     from core.llm.local import LocalHost

@@ -26,7 +26,7 @@ SEEDS = range(5)
 CALLS = 1_500
 OPTIONS = {
     "batch": 16, "minibatch": 1, "steps": 100, "every": 100, "finals": 1, "epochs": 1, "tokens": 10,
-    "learning_rate": 0.01, "beta": 0.001, "penalty": 0.03,
+    "learning_rate": 0.01, "beta": 0.001, "penalty": 0.03, "temperature": 1.0,
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_grpo_s_advantage_is_in_deviations_of_the_group(made, evaluator):
 
 def policy_with(tensors, optimizer, host):
     """Our own policy with the trainer's weights."""
-    policy = Policy(host, optimizer.request, rank=2, temperature=1.0, tokens=12, seed=9)
+    policy = Policy(host, optimizer.request, rank=2, temperature=optimizer.temperature, tokens=12, seed=9)
     with torch.no_grad():
         for name, weight in trained_weights(policy.model).items():
             weight.copy_(tensors[f"weight/{name}"])
