@@ -7,8 +7,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
-from core.optimize.methods import METHODS
+from core.access import require
+from core.optimize.methods import METHODS, Option
 from core.optimize.promote import queue_candidates
+from core.optimize.rewards.kinds import COMPONENTS, CONSTRAINTS, Kind, Text
 from core.optimize.transfer import transfers_of
 from core.optimize.view import candidates_of, offered, other_parents
 
@@ -73,6 +75,67 @@ def optimizers(db: DatabaseDep, who: CurrentUser, host: str | None = None) -> li
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class FieldPublic(BaseModel):
+    """A setting of a component or constraint; `several`: it takes a list of texts."""
+
+    name: str
+    label: str
+    default: bool | int | float | str | list[str]
+    help: str
+    several: bool
+    low: float | None
+    high: float | None
+    choices: list[str]
+
+
+class RewardKindPublic(BaseModel):
+    """`scale`: what a component's values mean before they are weighed; empty for constraints."""
+
+    kind: str
+    title: str
+    sentence: str
+    scale: str
+    fields: list[FieldPublic]
+
+
+class RewardKinds(BaseModel):
+    components: list[RewardKindPublic]
+    constraints: list[RewardKindPublic]
+
+
+@router.get("/rewards")
+def rewards(who: CurrentUser) -> RewardKinds:
+    """What a reward may be composed of, with every setting: `reward: {"components": […],
+    "constraints": […]}` in a run's config."""
+    require(who, "run.view")
+    return RewardKinds(
+        components=[_kind(name, kind) for name, kind in COMPONENTS.items()],
+        constraints=[_kind(name, kind) for name, kind in CONSTRAINTS.items()],
+    )
+
+
+def _kind(name: str, kind: Kind) -> RewardKindPublic:
+    return RewardKindPublic(
+        kind=name, title=kind.title, sentence=kind.sentence, scale=kind.scale,
+        fields=[_field(field) for field in kind.fields],
+    )  # fmt: skip
+
+
+def _field(field: Option | Text) -> FieldPublic:
+    default: Any = list(field.default) if isinstance(field.default, tuple) else field.default
+    limits = isinstance(field, Option) and _is_number(field.default)
+    return FieldPublic(
+        name=field.name,
+        label=field.label,
+        default=default,
+        help=field.help,
+        several=isinstance(field, Text) and field.several,
+        low=field.low if limits and isinstance(field, Option) else None,
+        high=field.high if limits and isinstance(field, Option) else None,
+        choices=list(field.choices) if isinstance(field, Option) else [],
+    )
 
 
 class CandidatePublic(BaseModel):

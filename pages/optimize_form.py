@@ -9,12 +9,14 @@ from core.optimize.methods import METHODS, Method, Option
 from core.optimize.runs import DEFAULT_CALLS, REWARDS
 from core.optimize.view import Readiness, offered
 from core.services import database
+from pages.optimize_compose import composed_reward
 from pages.optimize_start import start_form
 from pages.shared import me, percent
 
 BUDGETS = {
     "reward_model": {"Quick": 150, "Standard": DEFAULT_CALLS["reward_model"], "Thorough": 2_000},
     "labels": {"Quick": 500, "Standard": DEFAULT_CALLS["labels"], "Thorough": 6_000},
+    "composed": {"Quick": 150, "Standard": DEFAULT_CALLS["composed"], "Thorough": 2_000},
 }
 GENERAL = "general"
 SAME = "same"
@@ -45,8 +47,9 @@ def search_form(ready: Readiness) -> dict[str, Any]:
     with left:
         prompt = _start_prompt(reward, ready)
         shape = start_form(ready.project_id, reward, prompt)
+    asked = composed_reward(ready) if reward == "composed" else reward
     calls = _budget(reward)
-    config: dict[str, Any] = {"method": name, "reward": reward, "budget": {"calls": calls}, "host": host}
+    config: dict[str, Any] = {"method": name, "reward": asked, "budget": {"calls": calls}, "host": host}
     if method.asks:
         proposer = right.selectbox(
             "Optimiser host",
@@ -128,7 +131,9 @@ def _option(option: Option, key: str) -> Any:
 
 def _about_reward(reward: str, ready: Readiness) -> None:
     model = ready.reward_model
-    if reward == "labels":
+    if reward == "composed":
+        st.caption(REWARDS[reward].sentence)
+    elif reward == "labels":
         n = sum(ready.with_reference.values())
         st.caption(f"{REWARDS[reward].sentence} {n:,} examples have a reference.")
     elif model is None:
@@ -177,7 +182,7 @@ def _budget(reward: str) -> int:
             "Budget",
             [*presets, "Own"],
             format_func=lambda name: f"{name} · {presets[name]:,}" if name in presets else name,
-            default="Quick" if reward == "reward_model" else "Standard",
+            default="Standard" if reward == "labels" else "Quick",
             required=True,
             key=f"optimize_preset_{reward}",
             help="Calls of the language model, all together. It is never overrun.",
@@ -193,7 +198,7 @@ def _budget(reward: str) -> int:
 def _more(reward: str, ready: Readiness) -> dict[str, Any]:
     config: dict[str, Any] = {}
     a, b, c, d = st.columns(4)
-    there = ready.examples if reward == "reward_model" else ready.with_reference
+    there = ready.with_reference if reward == "labels" else ready.examples
     sizes: dict[str, int | None] = {}
     for column, split in ((a, "train"), (b, "dev"), (c, "test")):
         sizes[split] = column.number_input(
@@ -206,7 +211,7 @@ def _more(reward: str, ready: Readiness) -> dict[str, Any]:
     seed = d.number_input("Seed", 0, 2**31 - 1, None, key="optimize_seed", placeholder="drawn")
     if seed is not None:
         config["seed"] = int(seed)
-    if reward == "reward_model":
+    if reward != "labels":
         config["max_new_tokens"] = int(
             a.number_input("Tokens a response", 1, 4_096, 64, key="optimize_tokens")
         )

@@ -7,6 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
+from core.optimize.rewards.kinds import kind_of_reward
+from core.optimize.rewards.scores import feasible
 from core.optimize.view import candidates_of, prompts_made
 from core.prompts.versions import label
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
@@ -15,15 +17,12 @@ from core.services import database
 from pages.champion import promote_button, show_trial
 from pages.optimize_books import books
 from pages.optimize_lineage import coloured, lineage
+from pages.optimize_rewards import UNITS, by_component, reward_columns
 from pages.optimize_transfer import transfer
 from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
 from storage.tables import Candidate, Project, Prompt, Run
 
 ACTIVE = ("queued", "running")
-UNITS = {
-    "labels": "Score: 100 × balanced accuracy + 10 × entropy",
-    "reward_model": "Mean reward, in standard deviations",
-}
 STATES = {
     "queued": (":material/schedule:", "gray", "Waiting for a free slot"),
     "running": (":material/sync:", "blue", "At work"),
@@ -53,6 +52,7 @@ def _show(project: Project, run_id: str, active: bool) -> None:
     if candidates:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         _curve(run, candidates)
+        by_component(run, candidates)
         st.subheader("Candidates", anchor=False)
         table, origins = st.tabs(["As a table", "Where they came from"])
         with table:
@@ -113,6 +113,9 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
     with st.container(border=True):
         st.subheader(_headline(result), anchor=False)
         st.caption(f"{result['finish_words']} {_counted(result)}")
+        if result.get("breaks"):
+            which = "found" if result["improved"] else "start"
+            st.warning(f"The {which} prompt is infeasible: {result['breaks']}.", icon=":material/block:")
         if gain is not None and result["improved"]:
             a, b, c = st.columns(3)
             _score(a, "Start, on test", start["test"], _scale(run))
@@ -178,6 +181,8 @@ def _counted(result: dict[str, Any]) -> str:
     if dropped:
         each = ", ".join(f"{count} {reason}" for reason, count in result["dropped"].items())
         said += f" {dropped:,} proposals were dropped ({each})."
+    if result.get("infeasible"):
+        said += f" {result['infeasible']:,} candidates break a constraint and cannot be chosen."
     if result.get("failed_calls"):
         said += f" {result['failed_calls']:,} calls failed and counted as empty answers."
     if result.get("free_answers"):
@@ -247,7 +252,7 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
         if not train:
             continue
         whole = train["n"] >= candidates[0].scores["train"]["n"]
-        if best is None or (whole and train["score"] > best["score"]):
+        if best is None or (whole and feasible(train) and train["score"] > best["score"]):
             best = train
         rows.append(
             {
@@ -256,14 +261,14 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
                 "best": best["score"], "best_low": best["low"], "best_high": best["high"],
                 "n": train["n"],
                 "kind": "start" if not candidate.number else "accepted" if candidate.accepted
-                else "not accepted" if whole else "scored in part",
+                else "infeasible" if not feasible(train) else "not accepted" if whole else "scored in part",
             }
         )  # fmt: skip
     data = pd.DataFrame(rows)
     x = alt.X(
         "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12)
     )
-    y = alt.Y("best:Q", title=UNITS[run.config["reward"]], scale=alt.Scale(zero=False))
+    y = alt.Y("best:Q", title=UNITS[kind_of_reward(run.config["reward"])], scale=alt.Scale(zero=False))
     base = alt.Chart(data)
     band = base.mark_area(opacity=0.18, interpolate="step-after").encode(
         x, alt.Y("best_low:Q"), alt.Y2("best_high:Q")
@@ -273,7 +278,8 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
     dots = base.mark_point(filled=True, size=60, opacity=0.9).encode(
         x,
         alt.Y("score:Q"),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted", "scored in part"]),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted", "scored in part",
+                                                            *(["infeasible"] if "infeasible" in set(data["kind"]) else [])]),
                         legend=alt.Legend(orient="top")),
         tooltip=["candidate:Q", "edit:N", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
                  alt.Tooltip("high:Q", format=".3f"), "n:Q", "calls:Q"],
@@ -348,6 +354,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "95 %": f"{train['low']:.3g} to {train['high']:.3g}, n {train['n']}" if train else "",
         "Dev": _cell(candidate.scores.get("dev")),
         "Test": _cell(candidate.scores.get("test")),
+        **reward_columns(candidate),
         "Accepted": candidate.accepted,
         "Calls": candidate.calls,
         "Instruction": candidate.text,
@@ -365,6 +372,8 @@ def _accuracy(scores: dict[str, Any]) -> str:
 def _scale(run: Run) -> str:
     if run.config["reward"] == "labels":
         return "100 × balanced accuracy + 10 × entropy (nats) of the predicted labels, as GrIPS has it."
+    if kind_of_reward(run.config["reward"]) == "composed":
+        return "The sum of the components' means, each on its own scale, times their weights."
     return "Mean reward of the responses. Over the reward model's training responses: mean 0, deviation 1."
 
 

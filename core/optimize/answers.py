@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.llm.ledger import Ledger
-from core.optimize.objectives import Outcome
+from core.llm.ledger import BudgetSpent, Ledger
+from core.optimize.objectives import TARGET, Outcome
 from storage.ids import content_hash
 
 _hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
@@ -46,13 +46,15 @@ class Answers:
         target: Payer,
         optimizer: Payer | None = None,
         earlier: Mapping[tuple[str, str], Outcome] | None = None,
+        others: Mapping[str, Payer] | None = None,
     ) -> None:
         """Read what is there into the cache and the ledger. `target`: the host whose
         prompt is worked on; `optimizer`: the host that proposes, if it is another;
-        `earlier`: what other searches paid for, by (hash of the text, example)."""
+        `earlier`: what other searches paid for, by (hash of the text, example); `others`:
+        who else is paid when an example is scored, such as `judge/<host>`."""
         self.ledger = ledger
         self.earlier = earlier or {}
-        self.payers = {"target": target, "optimizer": optimizer or target}
+        self.payers = {"target": target, "optimizer": optimizer or target, **(others or {})}
         self.lost = 0
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
@@ -95,22 +97,26 @@ class Answers:
         return self._said.get(key)
 
     def pay_for_outcomes(
-        self, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Outcome]]
+        self,
+        asked: Sequence[tuple[str, str]],
+        make: Callable[[], Iterable[Outcome]],
+        price: Mapping[str, int] = TARGET,
     ) -> list[Outcome]:
-        """Charge one call per (text, example), make them, keep the answers."""
-        self._charge("target", len(asked))
+        """Charge the calls of each (text, example), `price` says how many of whom, make
+        them, keep the answers."""
+        self._charge({payer: calls * len(asked) for payer, calls in price.items()})
         outcomes = list(make())
         answers = [
             [_hash(text), example, asdict(outcome)]
             for (text, example), outcome in zip(asked, outcomes, strict=True)
         ]
         self._write({"purpose": "target", "answers": answers})
-        self._keep(answers)
+        self._keep(answers, sum(price.values()))
         return outcomes
 
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
         """Charge one call of the optimiser's own per key, make them, keep what was said."""
-        self._charge("optimizer", len(keys))
+        self._charge({"optimizer": len(keys)})
         said = [[key, text, spent] for key, (text, spent) in zip(keys, make(), strict=True)]
         self._write({"purpose": "optimizer", "said": said})
         self._keep_said(said)
@@ -125,29 +131,37 @@ class Answers:
         made is not kept: a step that is taken again is made again, for nothing."""
         if key in self._worked:
             return make()
-        self._charge(purpose, calls)
+        self._charge({purpose: calls})
         made = make()
         self._write({"purpose": purpose, "worked": key})
         self._worked.add(key)
         return made
 
-    def _charge(self, purpose: str, calls: int) -> None:
-        self.ledger.charge(self.payers[purpose].host, purpose, calls)
-        self._write({"purpose": purpose, "charged": calls})
+    def _charge(self, charges: Mapping[str, int]) -> None:
+        """All of them, or none: whoever asks has seen to it that they fit."""
+        remaining, wanted = self.ledger.remaining, sum(charges.values())
+        if remaining is not None and wanted > remaining:
+            raise BudgetSpent(wanted, remaining, self.ledger.budget_calls or 0)
+        for payer, calls in charges.items():
+            self.ledger.charge(self.payers[payer].host, _purpose(payer), calls)
+        first, *others = charges
+        line: dict[str, Any] = {"purpose": first, "charged": charges[first]}
+        self._write({**line, "others": {payer: charges[payer] for payer in others}} if others else line)
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
 
-    def _keep(self, answers: list[Any]) -> None:
-        before = self.ledger.calls - len(answers)  # they were charged just now
+    def _keep(self, answers: list[Any], each: int) -> None:
+        """`each`: calls that one of them took."""
+        before = self.ledger.calls - each * len(answers)  # they were charged just now
         for place, (text, example, values) in enumerate(answers, 1):
-            self._paid[text, example] = before + place
+            self._paid[text, example] = before + each * place
             outcome = Outcome(**values)
             self._outcomes[text, example] = outcome
-            self.ledger.record(
-                self.payers["target"].host, "target", outcome.tokens_in, outcome.tokens_out, outcome.cost
-            )
+            spent = {"target": (outcome.tokens_in, outcome.tokens_out, outcome.cost)}
+            for payer, of in {**spent, **outcome.detail.get("spent", {})}.items():
+                self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
 
     def _keep_free(self, free: list[Any]) -> None:
         for text, example, values in free:
@@ -168,16 +182,17 @@ class Answers:
         if len(whole) < len(block):  # half a line, of a writer that was killed
             with path.open("r+b") as file:
                 file.truncate(len(whole))
-        pending: tuple[str, int] | None = None
+        pending: dict[str, int] = {}
         for raw in whole.splitlines():
             line = json.loads(raw)
             if "charged" in line:
                 self._settle(pending, answered=False)
-                pending = line["purpose"], line["charged"]
+                pending = {line["purpose"]: line["charged"], **line.get("others", {})}
                 continue
+            each = sum(pending.values())
             if "free" not in line:
                 self._settle(pending, answered=True)
-                pending = None
+                pending = {}
             if "said" in line:
                 self._keep_said(line["said"])
             elif "free" in line:
@@ -185,17 +200,20 @@ class Answers:
             elif "worked" in line:
                 self._worked.add(line["worked"])
             else:
-                self._keep(line["answers"])
+                self._keep(line["answers"], each // max(1, len(line["answers"])))
         self._settle(pending, answered=False)
 
-    def _settle(self, pending: tuple[str, int] | None, *, answered: bool) -> None:
-        if pending is None:
-            return
-        purpose, calls = pending
-        if not answered:
-            self.lost += calls
-        if answered or self.payers[purpose].count_lost:
-            self.ledger.charge(self.payers[purpose].host, purpose, calls)
+    def _settle(self, pending: Mapping[str, int], *, answered: bool) -> None:
+        for payer, calls in pending.items():
+            if not answered:
+                self.lost += calls
+            if answered or self.payers[payer].count_lost:
+                self.ledger.charge(self.payers[payer].host, _purpose(payer), calls)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _purpose(payer: str) -> str:
+    """`judge/<host>` is paid for the purpose `judge`."""
+    return payer.split("/")[0]

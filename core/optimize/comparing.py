@@ -1,6 +1,7 @@
 """Several searches beside each other, at equal calls: a method that was given more calls is
 not better for that."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from sqlmodel import Session, col, select
 from core.access import Principal, require
 from core.optimize.methods import METHODS
 from core.optimize.protocol import Scores
+from core.optimize.rewards.scores import feasible
 from core.optimize.view import optimize_run
 from storage.database import Database
 from storage.tables import Candidate, Run
@@ -34,7 +36,8 @@ class Curve:
     def like(self) -> tuple[Any, ...]:
         """Only searches that agree in this are on one scale: the same reward, the same host."""
         reward = self.run.config.get("reward_model") or {}
-        return self.run.config["reward"], reward.get("id"), self.run.config["host"]
+        asked = json.dumps(self.run.config["reward"], sort_keys=True)  # of a composed one, all of it
+        return asked, reward.get("id"), self.run.config["host"]
 
 
 def curves(db: Database, who: Principal, run_ids: Sequence[str]) -> list[Curve]:
@@ -52,6 +55,8 @@ def _curve(session: Session, run: Run) -> Curve:
         train = candidate.scores.get("train")
         if not train or start is None or train["n"] != start.scores["train"]["n"]:
             continue  # scored in part: not on the same examples as the others
+        if candidate.number and not feasible(train):
+            continue
         if not points or train["score"] > points[-1][1]["score"]:
             points.append((candidate.calls, train))
     method = METHODS.get(run.config["method"])

@@ -71,9 +71,14 @@ class HostEvaluator:
     def cost(self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None) -> int:
         """Calls that scoring these texts would take: what is known already is free."""
         rows = self._chosen(split, examples)
-        return sum(
+        return self.price * sum(
             self.answers.outcome(text, row["id"]) is None for text in dict.fromkeys(texts) for row in rows
         )
+
+    @property
+    def price(self) -> int:
+        """Calls that one text on one example takes."""
+        return sum(self.objective.price.values())
 
     def fits(self, calls: int) -> bool:
         remaining = self.ledger.remaining
@@ -150,7 +155,7 @@ class HostEvaluator:
                 raise silent(self.host, errors)
             return outcomes
 
-        self.answers.pay_for_outcomes([(text, row["id"]) for text, row in asked], make)
+        self.answers.pay_for_outcomes([(text, row["id"]) for text, row in asked], make, self.objective.price)
 
     def request(self, text: str, row: Row) -> Messages:
         """What the host is asked with `text` for the instruction on a row of `rows`."""
@@ -169,9 +174,9 @@ class HostEvaluator:
     # --- what the numbers say ------------------------------------------------------------
 
     def measure(self, evaluation: Evaluation, row: int = 0) -> Scores:
-        return self.objective.measure(
-            evaluation.scores[row], evaluation.outputs[row], self._rows_of(evaluation)
-        )
+        rows = self._rows_of(evaluation)
+        measured = self.objective.measure(evaluation.scores[row], evaluation.outputs[row], rows)
+        return measured | self.objective.detailed(evaluation.details[row])
 
     def percent(self, scores: Scores) -> float:
         return self.objective.percent(scores)
@@ -181,6 +186,7 @@ class HostEvaluator:
             float(evaluation.scores[row, place]),
             evaluation.outputs[row][place],
             self._rows_of(evaluation)[place],
+            evaluation.details[row][place],
         )
 
     def _rows_of(self, evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -203,7 +209,7 @@ class HostEvaluator:
     def _ask(self, keys: list[str], requests: Sequence[Messages], sampling: Sampling) -> list[str]:
         """Batches are kept as a whole here, too."""
         new = [i for i, key in enumerate(keys) if self.answers.said(key) is None]
-        if not self.fits(len(new) * (1 + len(self.rows["train"]))):
+        if not self.fits(len(new) * (1 + self.price * len(self.rows["train"]))):
             raise OutOfBudget("an answer could not be scored any more")
         for start in range(0, len(keys), self.batch):
             part = [i for i in new if start <= i < start + self.batch]

@@ -46,7 +46,8 @@ def known_answers(
             if example in same and not outcome["error"] and len(found) < ANSWERS:
                 row = {"text": text, "example": example, **outcome}
                 row.pop("cost")  # it was paid then
-                row["detail"] = json.dumps(row.get("detail", {}))
+                detail = {name: of for name, of in row.get("detail", {}).items() if name != "spent"}
+                row["detail"] = json.dumps(detail)
                 found.setdefault((text, example), row)
     return list(found.values())
 
@@ -69,11 +70,18 @@ def _alike(
 
 
 def _parameters(reward: Mapping[str, Any]) -> Any:
-    """A reward without what cannot change an answer: greedy answers have no seed."""
+    """A reward without what cannot change an answer: greedy answers have no seed, and weights
+    and thresholds are applied to what was answered."""
+    found = dict(reward)
     sampling = reward.get("sampling")
-    if not sampling or sampling["temperature"] > 0:
-        return dict(reward)
-    return {**reward, "sampling": {**sampling, "seed": 0}}
+    if sampling and sampling["temperature"] == 0:
+        found["sampling"] = {**sampling, "seed": 0}
+    if reward["kind"] == "composed":
+        found["reward"] = {
+            part: [{k: v for k, v in item.items() if k not in ("weight", "threshold")} for item in items]
+            for part, items in reward["reward"].items()
+        }
+    return found
 
 
 def _same_examples(folder: RunFolder, wanted: Mapping[str, list[Any]]) -> set[str]:

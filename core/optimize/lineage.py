@@ -4,6 +4,7 @@ from the start to one candidate."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.optimize.rewards.scores import feasible
 from storage.tables import Candidate
 
 MOST_SHOWN = 40
@@ -31,11 +32,14 @@ def way_to(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
 
 
 def best_number(candidates: Sequence[Candidate]) -> int:
-    """Of those scored on as many examples as the start, the best on train; the first of
-    equals."""
+    """Of those scored on as many examples as the start that keep every constraint, the best on
+    train; the first of equals."""
     start = candidates[0].scores["train"]["n"]
     full = [candidate for candidate in candidates if candidate.scores["train"]["n"] == start]
-    return max(full, key=lambda c: (c.scores["train"]["score"], -c.number)).number
+    return max(
+        [candidate for candidate in full if feasible(candidate.scores["train"])] or full,
+        key=lambda c: (c.scores["train"]["score"], -c.number),
+    ).number
 
 
 def worth_showing(candidates: Sequence[Candidate], most: int = MOST_SHOWN) -> list[Candidate]:

@@ -7,7 +7,7 @@ the outcomes of one text into a score with an interval. Intervals are at 95 %.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import ndtr, softmax
@@ -19,13 +19,15 @@ from core.stats import wilson
 
 RESAMPLES = 2_000
 ENTROPY_WEIGHT = 10.0
+TARGET: Mapping[str, int] = {"target": 1}
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One text on one example. `score`: 1 or 0 for right or wrong, or the reward.
-    `output`: the label chosen, or the response. `detail`: what else is known of it, as JSON;
-    of a label its `gap` (see `worth`)."""
+    `output`: the label chosen, or the response. `detail`: what else is known of it, as JSON:
+    of a label its `gap` (see `worth`); of a response that it was `cut` at its length limit, and
+    the `spread` over a reward model's members; and what core/optimize/rewards/composed.py says."""
 
     score: float
     output: str
@@ -48,7 +50,10 @@ def worth(evaluation: Evaluation) -> np.ndarray:
 
 
 class Objective(Protocol):
+    """`price`: calls that one text on one example takes, by who is paid."""
+
     name: str
+    price: Mapping[str, int]
     unit: float
     needs: str  # what the host must give: an item of Host.access
 
@@ -60,6 +65,11 @@ class Objective(Protocol):
         self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
     ) -> Scores:
         """The score of one text. `scores` and `outputs` line up with `rows`."""
+        ...
+
+    def detailed(self, details: Sequence[Mapping[str, Any]]) -> Scores:
+        """What stands beside the score, from the examples' details: a composed reward's
+        components and constraints."""
         ...
 
     def resampled(
@@ -81,7 +91,9 @@ class Objective(Protocol):
         """What an example shows as its right answer; empty where nothing is known."""
         ...
 
-    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    def told(
+        self, score: float, output: str, row: Mapping[str, Any], detail: Mapping[str, Any] | None = None
+    ) -> tuple[str, str]:
         """An output, and how good it was on its example, both in words."""
         ...
 
@@ -99,6 +111,7 @@ class LabelScore:
     name = "labels"
     unit = 100.0
     needs = "label_logprobs"
+    price = TARGET
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
@@ -167,7 +180,12 @@ class LabelScore:
     def answer_of(self, row: Mapping[str, Any]) -> str:
         return self.words[self._index[row["reference"]]]
 
-    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    def detailed(self, details: Sequence[Mapping[str, Any]]) -> Scores:
+        return {}
+
+    def told(
+        self, score: float, output: str, row: Mapping[str, Any], detail: Mapping[str, Any] | None = None
+    ) -> tuple[str, str]:
         said, right = self.words[self._index[output]], self.answer_of(row)
         return said, f"Right: the answer is “{right}”." if score else f"Wrong: the right answer is “{right}”."
 
@@ -203,6 +221,13 @@ class Scorer(Protocol):
     def score(self, inputs: list[str], responses: list[str]) -> np.ndarray: ...
 
 
+@runtime_checkable
+class HasMembers(Protocol):
+    """A scorer whose score is the mean over its members: (n, k)."""
+
+    def score_members(self, inputs: Sequence[str], responses: Sequence[str]) -> np.ndarray: ...
+
+
 class RewardScore:
     """The mean reward of what the host generates. `scorer` is normalised: over its own
     training responses the reward has mean 0 and standard deviation 1."""
@@ -210,6 +235,7 @@ class RewardScore:
     name = "reward_model"
     unit = 1.0
     needs = "text"
+    price = TARGET
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
         self.scorer, self.sampling = scorer, sampling
@@ -219,10 +245,21 @@ class RewardScore:
     ) -> list[Outcome]:
         """A request that failed for good counts as an empty response."""
         answers = host.generate(requests, self.sampling)
-        rewards = self.scorer.score([row["input"] for row in rows], [answer.text for answer in answers])
+        inputs, texts = [row["input"] for row in rows], [answer.text for answer in answers]
+        details: list[dict[str, Any]] = [
+            {"cut": True} if answer.finish_reason == "length" else {} for answer in answers
+        ]
+        if isinstance(self.scorer, HasMembers):
+            members = np.asarray(self.scorer.score_members(inputs, texts), dtype=float)  # (n, k)
+            rewards = members.mean(axis=1)
+            if members.shape[1] > 1:
+                for detail, spread in zip(details, members.std(axis=1), strict=True):
+                    detail["spread"] = float(spread)
+        else:
+            rewards = self.scorer.score(inputs, texts)
         return [
-            Outcome(float(reward), a.text, a.tokens_in, a.tokens_out, a.cost, a.error)
-            for reward, a in zip(rewards, answers, strict=True)
+            Outcome(float(reward), a.text, a.tokens_in, a.tokens_out, a.cost, a.error, detail)
+            for reward, a, detail in zip(rewards, answers, details, strict=True)
         ]
 
     def measure(
@@ -249,7 +286,12 @@ class RewardScore:
     def answer_of(self, row: Mapping[str, Any]) -> str:
         return str(row.get("reference") or "")
 
-    def told(self, score: float, output: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    def detailed(self, details: Sequence[Mapping[str, Any]]) -> Scores:
+        return {}
+
+    def told(
+        self, score: float, output: str, row: Mapping[str, Any], detail: Mapping[str, Any] | None = None
+    ) -> tuple[str, str]:
         said = f"A reward model of people's preferences gives {score:+.2f}, where 0 is an average answer."
         better = self.answer_of(row)
         return output, f"{said} A good answer is: {better}" if better else said

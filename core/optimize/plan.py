@@ -23,27 +23,29 @@ COMFORT = 3  # iterations of candidates a plan tries to leave room for
 
 @dataclass(frozen=True)
 class Plan:
-    """`reserve`: calls set aside for dev and test. `candidates`: how many the rest of the
-    budget scores, the start not counted (fewer where paraphrases take calls too)."""
+    """`price`: calls that one text on one example takes. `reserve`: calls set aside for dev
+    and test. `candidates`: how many the rest of the budget scores, the start not counted
+    (fewer where paraphrases take calls too)."""
 
     budget: int
     train: int
     dev: int
     test: int
     finalists: int
+    price: int = 1
 
     @property
     def reserve(self) -> int:
-        return self.dev * (self.finalists + 1) + self.test * 2
+        return self.price * (self.dev * (self.finalists + 1) + self.test * 2)
 
     @property
     def candidates(self) -> int:
-        return (self.budget - self.reserve) // self.train - 1
+        return (self.budget - self.reserve) // (self.price * self.train) - 1
 
     @property
     def minimum(self) -> int:
         """The least budget with these sizes: the start and one candidate, and the end."""
-        return self.reserve + 2 * self.train
+        return self.reserve + 2 * self.price * self.train
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "reserve": self.reserve, "candidates": self.candidates}
@@ -56,6 +58,7 @@ def plan(
     wanted: Mapping[str, int] | None = None,
     finalists: int | None = None,
     per_iteration: int = 5,
+    price: int = 1,
 ) -> Plan:
     """Lay a budget out. Sizes a person chose are kept; the others shrink until some
     iterations fit. Raises Invalid when a split is too small, or the budget is, saying
@@ -74,11 +77,11 @@ def plan(
             )
     laid: Plan | None = None
     for percent in range(100, 0, -5):
-        laid = _sized(budget, available, reward, wanted, finalists or FINALISTS, percent)
+        laid = _sized(budget, available, reward, wanted, finalists or FINALISTS, percent, price)
         if laid.candidates >= COMFORT * per_iteration:
             return laid
     # Not comfortable at any size: the smallest, with one finalist if nobody chose more.
-    laid = _sized(budget, available, reward, wanted, finalists or 1, 0)
+    laid = _sized(budget, available, reward, wanted, finalists or 1, 0, price)
     if budget < laid.minimum:
         raise Invalid(
             f"budget: {budget:,} calls are too few; the least is {laid.minimum:,}.",
@@ -95,10 +98,11 @@ def _sized(
     wanted: Mapping[str, int],
     finalists: int,
     percent: int,
+    price: int,
 ) -> Plan:
     sizes = {
         split: wanted.get(split)
         or min(available[split], max(SMALLEST[split], DEFAULT_SIZES[reward][split] * percent // 100))
         for split in SPLITS
     }
-    return Plan(budget, **sizes, finalists=finalists)
+    return Plan(budget, **sizes, finalists=finalists, price=price)

@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 from core.access import Principal, require
 from core.errors import Conflict, Invalid
 from core.optimize.instruction import Instruction
+from core.optimize.rewards.scores import what_breaks
 from core.projects import find_project
 from core.prompts.versions import add_version
 from core.runs.service import find_run, get_run, start_run
@@ -101,6 +102,11 @@ def choose(candidates: list[Candidate], numbers: list[int] | None = None) -> lis
             raise Invalid(f"candidates: this search has no candidate {number}.")
         if number == 0:
             raise Invalid("candidates: 0 is the start prompt itself.", "Name another.")
+        if broken := what_breaks(there[number].scores):
+            raise Invalid(
+                f"candidates: candidate {number} is infeasible: {broken}.",
+                "It cannot go on to the annotators. Name another.",
+            )
     return [there[number] for number in dict.fromkeys(numbers)]
 
 
@@ -109,6 +115,7 @@ def best_candidates(candidates: list[Candidate], count: int) -> list[Candidate]:
     start = next((candidate for candidate in candidates if candidate.number == 0), None)
     if start is None:
         return []
+    start_breaks = bool(what_breaks(start.scores))  # then whatever keeps the constraints is better
 
     def score(candidate: Candidate, split: str) -> float:
         return float(candidate.scores.get(split, {}).get("score", float("-inf")))
@@ -118,10 +125,16 @@ def best_candidates(candidates: list[Candidate], count: int) -> list[Candidate]:
         for candidate in candidates
         if candidate.number > 0
         and _examples(candidate) == _examples(start)  # some are scored in part only
-        and score(candidate, "train") > score(start, "train")
+        and not what_breaks(candidate.scores)
+        and (start_breaks or score(candidate, "train") > score(start, "train"))
     ]
     if "dev" in start.scores:
-        better = [candidate for candidate in better if score(candidate, "dev") >= score(start, "dev")]
+        better = [
+            candidate
+            for candidate in better
+            if "dev" in candidate.scores
+            if start_breaks or score(candidate, "dev") >= score(start, "dev")
+        ]
     better.sort(key=lambda c: (score(c, "dev"), score(c, "train"), -c.number), reverse=True)
     return better[:count]
 

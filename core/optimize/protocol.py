@@ -85,12 +85,16 @@ class Shown:
 
 class Evaluator(Protocol):
     """`host`: the target's; `optimizer_host`: the one that proposes, often the same;
-    `objective`: what is maximised."""
+    `objective`: what is maximised; `price`: calls that scoring one text on one example takes
+    (1, unless a composed reward asks more than one model)."""
 
     host: Host
     optimizer_host: Host
     rows: Rows
     objective: "Objective"
+
+    @property
+    def price(self) -> int: ...
 
     def evaluate(
         self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None

@@ -1,7 +1,8 @@
 """Optimising a prompt, as a kind of run: the web side. What is checked and frozen before
 it. Never imports torch.
 
-config: method, reward, budget {calls}, seed; and, all with defaults: prompt, framework,
+config: method, reward (a name, or an object: core/optimize/rewards/kinds.py), budget {calls},
+seed; and, all with defaults: prompt, framework,
 section, host, optimizer_host, labels (or verbalizer), examples {train, dev, test}, finalists,
 max_new_tokens, the method's own options (core/optimize/methods.py), and stop conditions
 (time_limit_s, max_tokens, max_cost, target, no_improvement).
@@ -28,6 +29,8 @@ from core.optimize.methods import (
     method_named,
 )
 from core.optimize.plan import SPLITS, plan
+from core.optimize.rewards.freezing import freeze
+from core.optimize.rewards.kinds import generates, has, needs_reference, price_of, read_reward, title_of
 from core.optimize.starts import starting_point
 from core.reward.registry import active_model
 from core.runs.folder import RunFolder
@@ -35,7 +38,7 @@ from core.runs.kinds import Prepared
 from core.settings import get_settings
 from storage.tables import Project, Run
 
-DEFAULT_CALLS = {"reward_model": 600, "labels": 2_000}
+DEFAULT_CALLS = {"reward_model": 600, "labels": 2_000, "composed": 600}
 MAX_CALLS = 10_000_000
 MAX_TOKENS = 10**12
 
@@ -61,6 +64,12 @@ REWARDS = {
         "label_logprobs",
         ("labels", "label", "accuracy", "balanced_accuracy", "reference", "references", "task", "sst2", "agnews"),
     ),
+    "composed": Reward(
+        "Compose",
+        "Several components with weights, shown apart, and constraints that must be kept.",
+        "text",
+        (),
+    ),
 }  # fmt: skip
 
 # Of every method; each has options of its own besides (core/optimize/methods.py).
@@ -70,7 +79,7 @@ _FIELDS = {
     "reuse", "framework", "section",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
-_FROZEN = {"start", "plan", "options", "stop", "reward_model", "words", "sampling"}
+_FROZEN = {"start", "plan", "options", "stop", "reward_model", "reward_models", "words", "sampling"}
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
@@ -101,24 +110,34 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
             f"reward: {method.title} follows the gradient of a loss on labels, so its reward is “labels”.",
             "Choose the labels of a task as the reward, or another method.",
         )
+    composed = read_reward(config["reward"]) if kind == "composed" else None
     options = method.checked_options(config)
     spec = host_spec(session, config.get("host"))
-    refuse_host(spec, method, kind)
+    by_labels = kind == "labels" or (composed is not None and has(composed, "labels"))
+    refuse_host(spec, method, kind, "label_logprobs" if by_labels else "text")
     proposer = proposer_spec(session, config, spec, method)
     documents: dict[str, Any] = {"host": spec.as_dict(), "optimizer_host": proposer.as_dict()}
     frozen: dict[str, Any] = {}
 
-    examples = usable_examples(session, project.id, with_reference=kind == "labels")
-    if kind == "labels":
+    wants_reference = needs_reference(composed) if composed is not None else kind == "labels"
+    examples = usable_examples(session, project.id, with_reference=wants_reference)
+    if by_labels:
         asked = config.get("labels") if config.get("labels") is not None else config.get("verbalizer")
         words = label_words(examples, asked, task)
         examples = [example for example in examples if example.reference in words]
         documents["reward"] = {"kind": "labels", "words": words}
         frozen["words"] = words
-    else:
-        sampling = Sampling(
-            max_new_tokens=whole(config, "max_new_tokens", 64, 1, 4_096), temperature=0.0, seed=seed
-        )
+    sampling = Sampling(
+        max_new_tokens=whole(config, "max_new_tokens", 64, 1, 4_096), temperature=0.0, seed=seed
+    )
+    if composed is not None:
+        document = freeze(session, project, composed, sampling)
+        refuse_money(composed, spec)
+        documents["reward"] = document | ({"words": frozen["words"]} if by_labels else {})
+        frozen["reward_models"] = {key: model["name"] for key, model in document["models"].items()}
+        if generates(composed):
+            frozen["sampling"] = asdict(sampling)
+    elif kind == "reward_model":
         model = active_model(session, project)
         if model is None:
             raise Invalid(
@@ -138,20 +157,22 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         frozen["sampling"] = asdict(sampling)
 
     start = starting_point(session, project, config, list(frozen.get("words", {}).values()))
-    rows = chosen_rows(examples, start, kind)
+    pace = "labels" if kind == "labels" or (composed and not generates(composed)) else "reward_model"
+    rows = chosen_rows(examples, start, pace)
     laid = plan(
         calls_of(config, kind),
         {split: len(rows[split]) for split in SPLITS},
-        kind,
+        pace,
         wanted=sizes_of(config),
         finalists=whole(config, "finalists", None, 1, 20),
         per_iteration=int(options[method.group]),
+        price=sum(price_of(composed).values()) if composed else 1,
     )
     return Prepared(
         config={
             **{name: value for name, value in config.items() if name not in _FROZEN},
             "method": key_of(config.get("method")),
-            "reward": kind,
+            "reward": composed or kind,
             "budget": {"calls": laid.budget},
             "host": spec.name,
             "optimizer_host": proposer.name,
@@ -166,7 +187,7 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         },
         tables={"examples": pick(rows, laid.as_dict(), seed)},
         documents=documents,
-        name=f"{method.short} on {start.title}, {'labels' if kind == 'labels' else 'reward model'}",
+        name=f"{method.short} on {start.title}, {title_of(composed) if composed else kind.replace('_', ' ')}",
     )
 
 
@@ -179,7 +200,10 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
 
 
 def reward_named(name: Any) -> tuple[str, str]:
-    """(kind of reward, the name as it was given): `sst2` is a reward of the kind labels."""
+    """(kind of reward, the name as it was given): `sst2` is a reward of the kind labels, an
+    object one of the kind composed."""
+    if isinstance(name, dict):
+        return "composed", ""
     said = str(name or "").strip().lower().replace("-", "_")
     for kind, reward in REWARDS.items():
         if said in reward.aliases:
@@ -189,9 +213,19 @@ def reward_named(name: Any) -> tuple[str, str]:
     raise Invalid(f"reward: {what}.", f"Choices: {choices}")
 
 
-def refuse_host(spec: HostSpec, method: Method, reward: str) -> None:
+def refuse_money(composed: dict[str, Any], spec: HostSpec) -> None:
+    """A cost in money needs a host that has prices."""
+    for i, item in enumerate(composed["components"]):
+        if item["kind"] == "cost" and item["of"] == "money" and not (spec.price_in or spec.price_out):
+            raise Invalid(
+                f"reward.components[{i}].of: the host “{spec.name}” has no prices, so its answers cost nothing.",
+                "Enter its prices on the page Hosts, or count tokens.",
+            )
+
+
+def refuse_host(spec: HostSpec, method: Method, reward: str, reward_needs: str) -> None:
     """Raises Invalid when the host cannot give what the method or the reward needs."""
-    needs = {REWARDS[reward].needs: f"The reward “{reward}”"} | dict.fromkeys(method.needs, method.title)
+    needs = {reward_needs: f"The reward “{reward}”"} | dict.fromkeys(method.needs, method.title)
     missing = lacking(spec, needs)
     if missing:
         there = " and ".join(ACCESS_WORDS[item] for item in sorted(ACCESS.get(spec.kind, {"text"})))

@@ -22,6 +22,7 @@ from core.optimize.protocol import (
     Standing,
     StopCondition,
 )
+from core.optimize.rewards.scores import feasible
 from core.optimize.tensors import forget_others, load_tensors, save_tensors
 from core.runs.context import Cancelled, WorkError
 from core.runs.folder import write_json
@@ -106,7 +107,8 @@ class Search:
         scored = self.optimizer.candidates
         best, best_at = float("-inf"), 0
         for place, candidate in enumerate(scored, 1):
-            if self.full(candidate) and candidate.scores["train"]["score"] > best:
+            able = self.full(candidate) and feasible(candidate.scores["train"])
+            if able and candidate.scores["train"]["score"] > best:
                 best, best_at = candidate.scores["train"]["score"], place
         return Standing(self.evaluator.calls, self.seconds, len(scored), best, best_at)
 
@@ -128,8 +130,11 @@ class Search:
                 "Start again with a larger budget, or wider limits.",
             )
         start = scored[0]
-        ranked = sorted(filter(self.full, scored[1:]), key=lambda c: (-_train(c), c.number))
-        chosen = [candidate for candidate in ranked if _train(candidate) > _train(start)][:finalists]
+        whole = [c for c in scored[1:] if self.full(c) and feasible(c.scores["train"])]
+        ranked = sorted(whole, key=lambda c: (-_train(c), c.number))
+        if feasible(start.scores["train"]):  # else whatever keeps the constraints is worth a look
+            ranked = [c for c in ranked if _train(c) > _train(start)]
+        chosen = ranked[:finalists]
         if reason in PARTIAL:
             return Outcome((chosen or [start])[0], start, [], reason, None)
         try:
@@ -137,20 +142,24 @@ class Search:
             self._may_go_on()
             gain = self._report(start, best)
         except (Cancelled, Paused) as end:
-            known = [c for c in [start, *chosen] if "dev" in c.scores]
-            best = max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
             reason = "paused" if isinstance(end, Paused) else "cancelled"
+            best = self._best_on_dev(start, chosen)
             return Outcome(best, start, [c.number for c in chosen], reason, None)
         return Outcome(best, start, [candidate.number for candidate in chosen], reason, gain)
 
     def _choose(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
-        self.evaluator.reserve = 2 * len(self.evaluator.rows["test"])
+        self.evaluator.reserve = 2 * self.evaluator.price * len(self.evaluator.rows["test"])
         for candidate in [start, *chosen]:
             self._may_go_on()
             self._score(candidate, "dev")
-        # A tie goes to the better one on train: every finalist beat the start there.
-        known = [candidate for candidate in [start, *chosen] if "dev" in candidate.scores]
-        return max(known, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
+        return self._best_on_dev(start, chosen)
+
+    def _best_on_dev(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
+        """Of those that keep every constraint on dev; without one, the start. A tie goes to
+        the better one on train: every finalist beat the start there."""
+        known = [c for c in [start, *chosen] if "dev" in c.scores and feasible(c.scores["dev"])]
+        kept = [c for c in known if feasible(c.scores["train"])]
+        return max(kept, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
 
     def _may_go_on(self) -> None:
         """Between two steps of the end. The answers paid for are kept: after a pause they are

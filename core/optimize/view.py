@@ -218,6 +218,6 @@ def _pace(session: Session, project: Project, config: dict[str, Any]) -> tuple[f
     spec = host_spec(session, config["host"])
     if spec.kind != "local":
         return SECONDS_REMOTE / max(1, spec.concurrency), False
-    if config["reward"] == "labels":
+    if "sampling" not in config:  # labels, and nothing else
         return SECONDS_PER_LABEL, False
     return SECONDS_PER_TOKEN * config["sampling"]["max_new_tokens"], False

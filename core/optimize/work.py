@@ -3,8 +3,9 @@
 inputs/examples.parquet   id, split, input, fields (JSON), messages (JSON), reference
 inputs/host.json          a HostSpec: the model whose prompt is worked on
 inputs/optimizer_host.json  a HostSpec: the model that proposes; often the same
-inputs/reward.json        {"kind": "labels", "words": {reference: word}} or
-                          {"kind": "reward_model", "folder": …, "sampling": {…}}
+inputs/reward.json        {"kind": "labels", "words": {reference: word}},
+                          {"kind": "reward_model", "folder": …, "sampling": {…}}, or a composed
+                          one (core/optimize/rewards/freezing.py)
 inputs/known.parquet      what earlier searches paid for (core/optimize/known.py), if anything
 state/search.json         the optimiser, after its last step
 state/answers.jsonl       every answer paid for
@@ -45,12 +46,14 @@ from core.optimize.protocol import (
     Target,
     Time,
 )
+from core.optimize.rewards.composed import Composed
+from core.optimize.rewards.scores import feasible, what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
 from core.runs.context import RunContext, WorkError
 
 # Requests a host gets at once. In process it sorts them by length and cuts batches that fit
 # its memory; behind a URL a batch is what a kill can lose.
-BATCH = {"labels": 128, "reward_model": 32}
+BATCH = {"labels": 128, "reward_model": 32, "composed": 32}
 BATCH_REMOTE = 16
 
 
@@ -75,9 +78,11 @@ def run(context: RunContext) -> dict[str, Any]:
     rows = read_rows(context.inputs / "examples.parquet")
     spec = HostSpec(**_read(context.inputs / "host.json"))
     context.progress(0.0, "Opening the language model")
-    objective = open_objective(_read(context.inputs / "reward.json"))
-    host = stoppable(open_host(spec, context.models_dir), context)
-    proposer = proposer_of(context, spec, host)
+    hosts = Hosts(context)
+    host = hosts(spec)
+    proposer = proposer_of(context, hosts, spec)
+    reward = _read(context.inputs / "reward.json")
+    objective = open_objective(reward, hosts)
     if objective.needs not in host.access:
         raise WorkError(
             f"The host “{spec.name}” gives no {objective.needs}, which this reward needs.",
@@ -89,7 +94,8 @@ def run(context: RunContext) -> dict[str, Any]:
         ledger,
         payer(spec),
         payer(proposer.spec),
-        read_known(context.inputs / "known.parquet"),
+        read_known(context.inputs / "known.parquet", objective),
+        judges_of(reward),
     )
     plan = config["plan"]
     evaluator = HostEvaluator(
@@ -167,7 +173,8 @@ class Report:
         self.context.emit("candidate", **candidate.as_dict())
         score, full = candidate.scores["train"]["score"], candidate.scores["train"]["n"] >= self.plan["train"]
         if full and not self.last_part:
-            self.best = max(self.best, score)
+            if feasible(candidate.scores["train"]) or not candidate.number:
+                self.best = max(self.best, score)
             self.context.metric(candidate.number, calls=candidate.calls, score=score, best=self.best)
 
     def progress(self) -> None:
@@ -197,16 +204,34 @@ def payer(spec: HostSpec) -> Payer:
     return Payer(spec.name, count_lost=spec.kind != "local")
 
 
-def proposer_of(context: RunContext, target: HostSpec, host: Host) -> Host:
-    """The optimiser's host: opened only when it is another model than the target's."""
+def judges_of(reward: dict[str, Any]) -> dict[str, Payer]:
+    """Who is paid for judging, by the name that a composed reward gives them."""
+    return {f"judge/{name}": payer(HostSpec(**spec)) for name, spec in reward.get("hosts", {}).items()}
+
+
+class Hosts:
+    """Opens each language model once: the one that proposes or judges is often the target."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.open: list[tuple[HostSpec, Host]] = []
+
+    def __call__(self, spec: HostSpec, what: str = "") -> Host:
+        there = next((host for known, host in self.open if known == spec), None)
+        if there is not None:
+            return there
+        if what:
+            self.context.progress(0.0, f"Opening the language model that {what}")
+        host = stoppable(open_host(spec, self.context.models_dir), self.context)
+        self.open.append((spec, host))
+        return host
+
+
+def proposer_of(context: RunContext, hosts: Hosts, target: HostSpec) -> Host:
+    """The optimiser's host: the target's, unless another one was named."""
     file = context.inputs / "optimizer_host.json"
-    if not file.exists():  # a run frozen before there was a choice
-        return host
-    spec = HostSpec(**_read(file))
-    if spec == target:
-        return host
-    context.progress(0.0, "Opening the language model that proposes")
-    return stoppable(open_host(spec, context.models_dir), context)
+    # A run frozen before there was a choice has no such file.
+    return hosts(HostSpec(**_read(file)) if file.exists() else target, "proposes")
 
 
 def stoppable(host: Host, context: RunContext) -> Host:
@@ -216,9 +241,13 @@ def stoppable(host: Host, context: RunContext) -> Host:
     return host
 
 
-def open_objective(reward: dict[str, Any]) -> Objective:
+def open_objective(reward: dict[str, Any], hosts: Hosts) -> Objective:
     if reward["kind"] == "labels":
         return LabelScore(reward["words"])
+    if reward["kind"] == "composed":
+        from core.optimize.rewards.opening import open_composed
+
+        return open_composed(reward, open_scorer, lambda spec: hosts(spec, "judges"))
     return RewardScore(open_scorer(Path(reward["folder"])), Sampling(**reward["sampling"]))
 
 
@@ -246,16 +275,16 @@ def read_rows(path: Path) -> Rows:
     return rows
 
 
-def read_known(path: Path) -> dict[tuple[str, str], Answered]:
+def read_known(path: Path, objective: Objective) -> dict[tuple[str, str], Answered]:
+    """A composed reward is added up anew: its weights may be others."""
     if not path.exists():
         return {}
-    rows = pq.read_table(path).to_pylist()
-    return {
-        (row.pop("text"), row.pop("example")): Answered(
-            **{**row, "detail": json.loads(row.get("detail", "{}"))}
-        )
-        for row in rows
-    }
+    found = {}
+    for row in pq.read_table(path).to_pylist():
+        key, detail = (row.pop("text"), row.pop("example")), json.loads(row.pop("detail", None) or "{}")
+        answered = Answered(**row, detail=detail)
+        found[key] = objective.again(answered) if isinstance(objective, Composed) else answered
+    return found
 
 
 def summary(
@@ -282,6 +311,8 @@ def summary(
         "candidates": len(optimizer.candidates),
         "accepted": sum(candidate.accepted for candidate in optimizer.candidates),
         "dropped": optimizer.dropped,
+        "infeasible": sum(bool(what_breaks(candidate.scores)) for candidate in optimizer.candidates),
+        "breaks": what_breaks(outcome.best.scores),
         "figures": [asdict(figure) for figure in optimizer.figures()],
         "failed_calls": evaluator.failed,
         "lost_calls": evaluator.answers.lost,

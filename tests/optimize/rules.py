@@ -14,6 +14,7 @@ class RuleEvaluator:
     unit = 100.0
     begins = False
     context = ""
+    price = 1
 
     def __init__(self, rule, answer=lambda key, request: f"other {key}", budget=100_000, n=1, spread=None):
         self.rule, self.answer, self.budget = rule, answer, budget
