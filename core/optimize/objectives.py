@@ -111,7 +111,7 @@ class LabelScore:
     name = "labels"
     unit = 100.0
     needs = "label_logprobs"
-    price = TARGET
+    price: Mapping[str, int] = TARGET
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
@@ -235,7 +235,7 @@ class RewardScore:
     name = "reward_model"
     unit = 1.0
     needs = "text"
-    price = TARGET
+    price: Mapping[str, int] = TARGET
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
         self.scorer, self.sampling = scorer, sampling

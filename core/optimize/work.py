@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -26,7 +26,7 @@ from core.optimize.answers import Answers, Payer
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
 from core.optimize.methods import method_named
-from core.optimize.objectives import LabelScore, Objective, RewardScore, Scorer
+from core.optimize.objectives import LabelScore, Objective, RewardScore
 from core.optimize.objectives import Outcome as Answered
 from core.optimize.protocol import (
     FINISH_WORDS,
@@ -51,6 +51,9 @@ from core.optimize.rewards.scores import feasible, what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
 from core.runs.context import RunContext, WorkError
 
+if TYPE_CHECKING:
+    from core.reward.score import RewardScorer
+
 # Requests a host gets at once. In process it sorts them by length and cuts batches that fit
 # its memory; behind a URL a batch is what a kill can lose.
 BATCH = {"labels": 128, "reward_model": 32, "composed": 32}
@@ -63,7 +66,7 @@ def open_host(spec: HostSpec, models_dir: Path) -> Host:
     return open_(spec, models_dir)
 
 
-def open_scorer(folder: Path) -> Scorer:
+def open_scorer(folder: Path) -> "RewardScorer":
     if not folder.exists():
         raise WorkError(
             f"The reward model's folder {folder} is gone.", "Activate another reward model and start again."

@@ -42,7 +42,8 @@ class Composed:
         sampling: Sampling | None,
         words: Mapping[str, str] | None = None,
     ) -> None:
-        self.parts, self.constraints, self.price = list(parts), list(constraints), dict(price)
+        self.parts, self.constraints = list(parts), list(constraints)
+        self.price: Mapping[str, int] = dict(price)
         self.sampling = sampling  # None: nothing has to be generated
         self.words = dict(words or {})
         self.labels = list(self.words)

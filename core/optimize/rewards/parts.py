@@ -57,8 +57,10 @@ class Part(Protocol):
 
     name: str
     weight: float
-    binary: bool
     payer: str | None
+
+    @property
+    def binary(self) -> bool: ...
 
     def values(self, batch: Batch) -> Values: ...
 
@@ -74,7 +76,7 @@ class Measured:
     of: Callable[[Row, Completion], float]
     low: float  # the value that counts as 0 percent; a penalty's 0 counts as 100
     binary: bool = False
-    payer: None = None
+    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         return Values(np.array([self.of(row, one) for row, one in zip(batch.rows, batch.said, strict=True)]))
@@ -118,7 +120,7 @@ class Labels:
     name: str
     weight: float
     binary: bool = True
-    payer: None = None
+    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         right = [label == reference for label, reference in zip(batch.labels, batch.references, strict=True)]
@@ -145,7 +147,7 @@ class RewardModels:
     how: str = "mean"
     lam: float = 1.0
     binary: bool = False
-    payer: None = None
+    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         each = [scorer.score_members(batch.inputs, batch.texts) for scorer in self.scorers]
@@ -167,7 +169,7 @@ class Judge:
     name: str
     weight: float
     host: Host
-    payer: str
+    payer: str | None
     rubric: str
     answer: str
     sampling: Sampling
