@@ -124,7 +124,9 @@ class Ape(Proposals):
         short = False
         events: list[Event] = []
         if self.round < self.rounds and arms:
-            while arms and not self.carries(evaluator, len(arms) * self.batch + self._kept(n)):
+            while arms and not self.carries(
+                evaluator, evaluator.price * (len(arms) * self.batch + self._kept(n))
+            ):
                 arms, short = arms[:-1], True
             events += [Scored(candidate) for candidate in self._pull(evaluator, arms, order, self.batch)]
             self.round += 1

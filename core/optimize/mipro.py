@@ -196,13 +196,15 @@ class Mipro(Proposals):
         if self.tried and self.tried % self.full_every == 0 and self.full_at < self.tried:
             self.full_at = self.tried
             best = self.promising(n)
-            if best and self.carries(evaluator, n - self.seen[_key(best[0])]):
+            if best and self.carries(evaluator, evaluator.price * (n - self.seen[_key(best[0])])):
                 return self._score(evaluator, best[0], n)
         if self.tried >= self.limit:
             return self._finish(evaluator, "iterations")
         if len(self.promising(n)) == 0 and len(self.numbers) == len(self.instructions) * len(self.sets):
             return self._finish(evaluator, "exhausted")
-        if not self.carries(evaluator, self.batch + n):  # one must still be scored in full
+        if not self.carries(
+            evaluator, evaluator.price * (self.batch + n)
+        ):  # one must still be scored in full
             return self._finish(evaluator, "budget")
         combination = self.suggest()
         self.tried += 1
