@@ -143,10 +143,11 @@ class Searches:
 def searches(session: Session, project_id: str) -> list[Searches]:
     result, config = col(Run.result), col(Run.config)
     seconds = func.extract("epoch", col(Run.finished_at)) - func.extract("epoch", col(Run.started_at))
+    reward = func.coalesce(_text(config, "reward"), "reward_model")  # a composed one is an object
     each = (
         select(
             func.coalesce(_text(config, "method"), "grips").label("method"),
-            func.coalesce(_text(config, "reward"), "reward_model").label("reward"),
+            case((reward.like("{%"), "composed"), else_=reward).label("reward"),
             cast(_text(result, "gain", "score"), Float).label("gain"),
             cast(_text(result, "gain", "low"), Float).label("low"),
             seconds.label("seconds"),

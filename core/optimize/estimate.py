@@ -14,11 +14,13 @@ from sqlmodel import Session, col, func, select
 
 from core.optimize.instruction import Instruction
 from core.optimize.methods import method_named
+from core.optimize.rewards.kinds import price_of
 from storage.tables import LedgerEntry, Project, Run
 
 RUNS = 20  # the newest searches that are asked
 LETTERS = 4  # of a token, in English text
 FRAME = 20  # tokens that a chat template puts around
+JUDGED = (400, 8)  # of a response that is judged, before one was
 ASKED = (400, 80)  # tokens in and out of a request for a proposal, before one was made
 
 
@@ -53,7 +55,15 @@ def spend_of(
     runs = _searches(session, project.id)
     alike = [run.id for run in runs if run.config.get("reward") == config["reward"]]
     target = _measured(session, alike, config["host"], "target") or _scoring(config, examples)
-    parts = [(plan["budget"] - proposals, target, documents["host"])]
+    # What scoring takes, by who is paid: a composed reward may ask judges, too.
+    price = price_of(config["reward"]) if isinstance(config["reward"], Mapping) else {"target": 1}
+    scored = (plan["budget"] - proposals) // sum(price.values())
+    parts = [(scored * price["target"], target, documents["host"])]
+    for payer, calls in price.items():
+        if payer != "target":
+            host = documents["reward"]["hosts"][payer.partition("/")[2]]
+            judged = _measured(session, alike, host["name"], "judge")
+            parts.append((scored * calls, judged or Call(*JUDGED, 0), host))
     if proposals:
         asked = _measured(session, [run.id for run in runs], config["optimizer_host"], "optimizer")
         parts.append((proposals, asked or Call(*ASKED, 0), documents["optimizer_host"]))
@@ -62,7 +72,8 @@ def spend_of(
         calls * (call.tokens_in * host["price_in"] + call.tokens_out * host["price_out"]) / 1e6
         for calls, call, host in parts
     )
-    return Spend(tokens, cost, all(call.calls for _, call, _ in parts), _source(parts))
+    names = ["scoring", *(["judging"] * (len(price) - 1)), "proposals"]
+    return Spend(tokens, cost, all(call.calls for _, call, _ in parts), _source(names, parts))
 
 
 def _searches(session: Session, project_id: str) -> list[Run]:
@@ -95,8 +106,7 @@ def _scoring(config: Mapping[str, Any], examples: list[dict[str, Any]]) -> Call:
     return Call(letters / LETTERS + FRAME, float(sampling.get("max_new_tokens", 0)), 0)
 
 
-def _source(parts: list[tuple[int, Call, Any]]) -> str:
-    names = ("scoring", "proposals")
+def _source(names: list[str], parts: list[tuple[int, Call, Any]]) -> str:
     said = []
     for name, (_, call, _) in zip(names, parts, strict=False):
         each = f"{call.tokens_in:,.0f} in and {call.tokens_out:,.0f} out a call for {name}"

@@ -47,6 +47,7 @@ from core.optimize.protocol import (
     Time,
 )
 from core.optimize.rewards.composed import Composed
+from core.optimize.rewards.kinds import kind_of_reward
 from core.optimize.rewards.scores import feasible, what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
 from core.runs.context import RunContext, WorkError
@@ -144,7 +145,7 @@ def run(context: RunContext) -> dict[str, Any]:
     if outcome.reason != "paused":
         context.progress(1.0, FINISH_WORDS[outcome.reason])
     result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
-    return {**result, "method": config["method"], "reward": config["reward"],
+    return {**result, "method": config["method"], "reward": kind_of_reward(config["reward"]),
             "seconds": search.before + time.monotonic() - began}  # fmt: skip
 
 

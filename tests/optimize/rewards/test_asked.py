@@ -9,8 +9,10 @@ import pytest
 from core.errors import Invalid
 from core.llm.registry import create_host
 from core.optimize.rewards.classifier import TextClassifier
+from core.optimize.view import preview
 from core.runs.context import WorkError
 from core.runs.service import list_runs, run_folder, start_run
+from storage.decisions import searches
 from tests.optimize.test_page import texts
 from tests.reward.tiny import BAD, GOOD, PLAIN, tiny_backbone
 
@@ -116,6 +118,8 @@ def test_what_is_frozen_and_sent_again(db, admin, project, examples, champion, r
         4 * run.config["plan"]["dev"] + 2 * run.config["plan"]["test"]
     )
     assert run.name == "GrIPS on Careful v1, reward model + length + judge, 1 constrained"
+    spend = preview(db, admin, project.id, run.config).spend
+    assert "for judging (a rule of thumb)" in spend.source and spend.cost > 0  # the judge has a price
     again = start_run(db, admin, project.id, "optimize", run.config)
     assert again.config["reward"] == run.config["reward"]
 
@@ -150,10 +154,12 @@ def test_other_weights_find_the_same_answers_and_other_settings_do_not(
     assert start["score"] == pytest.approx(expected)
 
 
-def test_the_page_shows_components_and_constraints(admin, api, project, open_page, examples, champion, reward_model, search):  # fmt: skip
+def test_the_page_shows_components_and_constraints(db, admin, api, project, open_page, examples, champion, reward_model, search):  # fmt: skip
     examples(train=30)
     run = search(reward=REWARD, budget={"calls": 500})
     assert run.status == "succeeded", run.error
+    with db.read() as session:
+        assert [row.reward for row in searches(session, project.id)] == ["composed"]
     at = open_page(admin, "optimize.py", project)
     assert not at.exception and "Rewards by component" in texts(at)
     table = next(frame.value for frame in at.dataframe if "Constraints" in frame.value)
