@@ -20,12 +20,22 @@ import pyarrow.parquet as pq
 
 from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec
-from core.optimize.answers import Answers, answers_file
+from core.optimize.answers import Answers, Payer, answers_file
 from core.optimize.evaluate import HostEvaluator, paired
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
 from core.optimize.protocol import Evaluation, Rows
-from core.optimize.work import BATCH, BATCH_REMOTE, open_host, open_objective, payer, read_rows, stoppable
+from core.optimize.work import (
+    BATCH,
+    BATCH_REMOTE,
+    Hosts,
+    judges_of,
+    open_host,
+    open_objective,
+    payer,
+    read_rows,
+    stoppable,
+)
 from core.runs.context import Cancelled, RunContext, WorkError
 
 Known = dict[str, dict[tuple[str, str], Outcome]]  # by file
@@ -35,8 +45,8 @@ def run(context: RunContext) -> dict[str, Any]:
     rows = read_rows(context.inputs / "examples.parquet")
     hosts, texts = (json.loads((context.inputs / f"{name}.json").read_text()) for name in ("hosts", "texts"))
     reward = json.loads((context.inputs / "reward.json").read_text())
-    objective = open_objective(reward)
-    work = Work(context, rows, objective, texts, len(hosts))
+    objective = open_objective(reward, Hosts(context))
+    work = Work(context, rows, objective, texts, len(hosts), judges_of(reward))
     try:
         for number, host in enumerate(hosts):
             key = host.pop("key")
@@ -54,8 +64,15 @@ def run(context: RunContext) -> dict[str, Any]:
 
 class Work:
     def __init__(
-        self, context: RunContext, rows: Rows, objective: Objective, texts: list[dict[str, Any]], hosts: int
+        self,
+        context: RunContext,
+        rows: Rows,
+        objective: Objective,
+        texts: list[dict[str, Any]],
+        hosts: int,
+        judges: dict[str, Payer],
     ) -> None:
+        self.judges = judges  # of a composed reward: paid beside the host
         self.context, self.rows, self.objective, self.texts, self.hosts = (
             context,
             rows,
@@ -90,7 +107,11 @@ class Work:
     def _score(self, host: Host, key: str, text: dict[str, Any]) -> tuple[Evaluation, dict[str, Any]]:
         file = answers_file(key, text["key"])
         answers = Answers(
-            self.context.state / file, self.ledger, payer(host.spec), earlier=self.known.get(file, {})
+            self.context.state / file,
+            self.ledger,
+            payer(host.spec),
+            earlier=self.known.get(file, {}),
+            others=self.judges,
         )
         try:
             evaluator = HostEvaluator(
