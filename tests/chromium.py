@@ -1,5 +1,6 @@
 """Chromium as the journeys, the key-press benchmark and the screenshots start it."""
 
+import re
 import time
 
 from playwright.sync_api import Locator, Page, expect
@@ -60,9 +61,9 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def choose(page: Page, field: Locator, option: str) -> None:
-    """Type into a list that opens as one types, and take what it offers. A redraw may close
-    the list; then a person types again, and so does this."""
-    offered = page.get_by_role("option", name=option)
+    """Type into a list that opens as one types, and take what it offers that begins so. A
+    redraw may close the list; then a person types again, and so does this."""
+    offered = page.get_by_role("option", name=re.compile(f"^{re.escape(option)}"))
     for last in (False, False, True):
         drawn(page)
         field.fill("")
