@@ -94,6 +94,9 @@ def test_the_form_shows_a_method_s_own_settings(db, admin, project, open_page, e
     examples(train=30)
     at = open_page(admin, "optimize.py", project)
     assert any(box.key == "optimize_grips_granularity" for box in at.selectbox)
+    at.selectbox(key="optimize_method").set_value("ppo").run()
+    rate = at.number_input(key="optimize_ppo_learning_rate")
+    assert not at.exception and rate.value == rate.proto.step == 0.0005 and rate.proto.format == "%g"
     at.selectbox(key="optimize_method").set_value("opro").run()
     assert not at.exception and "Yang et al. 2023" in texts(at)
     assert not any(box.key == "optimize_grips_granularity" for box in at.selectbox)
