@@ -195,7 +195,7 @@ class Writer(Proposals):
         places = sorted(self._draw("examples").sample(range(n), min(self.minibatch, n)))
         if not self.closing:
             key, calls = f"{self.name}/step {self.trained + 1}", self.batch * self.passes
-            then = self.batch * len(places) + self.finals * n
+            then = evaluator.price * (self.batch * len(places) + self.finals * n)
             try:
                 # Paid before it begins: scoring, which is paid for too, comes in the midst of it.
                 evaluator.work(key, calls, lambda: None, then=then, purpose="optimizer")
