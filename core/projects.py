@@ -11,6 +11,7 @@ from core import audit
 from core.access import Principal, require
 from core.annotation.selection import STRATEGIES
 from core.errors import Conflict, Invalid, NotFound
+from core.prompts.soft import soft_folder
 from core.settings import get_settings
 from storage.database import Database
 from storage.ids import now
@@ -146,7 +147,8 @@ def purge_project(db: Database, who: Principal, project_id: str) -> dict[str, in
         models = session.exec(select(RewardModel.folder).where(RewardModel.project_id == project_id)).all()
         folders[:] = [settings.runs_dir / run_id for run_id, _ in runs]
         snapshots = session.exec(select(Snapshot.folder).where(Snapshot.project_id == project_id)).all()
-        folders.extend(settings.data_dir / folder for folder in [*models, *snapshots])
+        soft = soft_folder(project_id)
+        folders.extend([*(settings.data_dir / folder for folder in [*models, *snapshots]), soft])
         deleted = delete_project(session, project_id)
         audit.record(
             session, who, "project.purge", "project", project_id, project_id, name=project.name, rows=deleted

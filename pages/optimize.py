@@ -4,6 +4,7 @@ annotators."""
 import streamlit as st
 
 from core.errors import PrefloopError
+from core.optimize.methods import METHODS
 from core.optimize.view import Preview, Readiness, preview, readiness
 from core.runs.service import list_runs, start_run
 from core.services import database
@@ -120,10 +121,12 @@ def _show_plan(laid: Preview) -> None:
     """What the budget buys, before anything is spent."""
     plan = laid.config["plan"]
     pace = "at the pace of the last search" if laid.measured else "a rough estimate"
+    vectors = METHODS[laid.config["method"]].vectors
+    what = "whose place the vectors take" if vectors else "which is edited"
     if laid.config.get("section"):
-        st.caption(f"The {laid.start_name}, which is edited; the rest of the prompt stays as it is:")
+        st.caption(f"The {laid.start_name}, {what}; the rest of the prompt stays as it is:")
     else:
-        st.caption(f"The instruction of {laid.start_name}, which is edited:")
+        st.caption(f"The instruction of {laid.start_name}, {what}:")
     st.code(laid.instruction, language=None, wrap_lines=True)
     a, b, c, d = st.columns(4)
     a.metric(

@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from core.llm.soft_names import names_in
 from core.optimize.lineage import best_number, layout, way_to, worth_showing
 from core.optimize.view import other_parents
 from core.prompts.diff import word_diff
@@ -46,7 +47,12 @@ def lineage(run: Run, candidates: list[Candidate]) -> None:
             f"({before.scores['train']['score']:.3g} to {after.scores['train']['score']:.3g}, n {n:,})"
             + (" · its words against its first parent's" if after.number in others else "")
         )
-        coloured(before.text, after.text)
+        if names_in(after.text):
+            st.caption(
+                "Vectors: there are no words to compare. Choose it in the table to see what they are near."
+            )
+        else:
+            coloured(before.text, after.text)
 
 
 def _and(numbers: list[int]) -> str:

@@ -6,10 +6,11 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from core.llm.soft_names import names_in
 from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
 from core.optimize.rewards.kinds import kind_of_reward
 from core.optimize.rewards.scores import feasible
-from core.optimize.view import candidates_of, prompts_made
+from core.optimize.view import candidates_of, prompts_made, soft_card_of
 from core.prompts.versions import label
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
@@ -20,6 +21,7 @@ from pages.optimize_lineage import coloured, lineage
 from pages.optimize_rewards import UNITS, by_component, reward_columns
 from pages.optimize_transfer import transfer
 from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
+from pages.soft_prompt import show_soft
 from storage.tables import Candidate, Project, Prompt, Run
 
 ACTIVE = ("queued", "running")
@@ -134,7 +136,9 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
             _score(st, "Start, on test", start["test"], _scale(run))
         for figure in result.get("figures", []):
             st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
-        if result["improved"]:
+        if result["improved"] and names_in(best["text"]):
+            _soft(run, best["text"], "found")
+        elif result["improved"]:
             what = (
                 "section: the rest of the prompt is as it was" if run.config.get("section") else "instruction"
             )
@@ -327,10 +331,14 @@ def _candidates(run: Run, candidates: list[Candidate]) -> None:
     if parent is None:
         st.caption("The start")
         st.code(chosen.text, language=None, wrap_lines=True)
+        return
+    if names_in(chosen.text):
+        st.caption(f"Candidate {chosen.number}, after {chosen.operation}")
+        _soft(run, chosen.text, "chosen")
     else:
         _diff(f"Candidate {chosen.number} ({chosen.operation}), against its parent {parent.number}",
               parent.text, chosen.text)  # fmt: skip
-        _send_one(run, chosen)
+    _send_one(run, chosen)
 
 
 def _send_one(run: Run, chosen: Candidate) -> None:
@@ -375,6 +383,10 @@ def _scale(run: Run) -> str:
     if kind_of_reward(run.config["reward"]) == "composed":
         return "The sum of the components' means, each on its own scale, times their weights."
     return "Mean reward of the responses. Over the reward model's training responses: mean 0, deviation 1."
+
+
+def _soft(run: Run, text: str, key: str) -> None:
+    show_soft(soft_card_of(database(), me(), run.id, text), f"{run.id}_{key}")
 
 
 def _diff(title: str, old: str, new: str) -> None:

@@ -7,16 +7,19 @@ import pandas as pd
 import streamlit as st
 
 from core.annotation.leaderboard import leaderboard
+from core.llm.soft_names import names_in
 from core.optimize.trial import is_found
 from core.prompts import versions
 from core.prompts.diff import word_diff
 from core.prompts.frameworks import FRAMEWORKS
+from core.prompts.soft import soft_card
 from core.services import database
 from pages.champion import promote_button, show_history, show_trial
 from pages.prompt_editor import edit_version, show_editor, start_new
 from pages.prompt_generate import show_generate
 from pages.render import heading
 from pages.shared import empty, header, may, me, percent, problems
+from pages.soft_prompt import show_soft
 from storage.tables import Project, Prompt
 
 VIEWS = {"versions": "Versions", "write": "Write", "generate": "Generate responses"}
@@ -126,6 +129,8 @@ def _state(project: Project, prompt: Prompt) -> str:
     said = []
     if project.champion_prompt_id == prompt.id:
         said.append("champion")
+    if names_in(prompt.system, prompt.user):
+        said.append("soft prompt")
     if not prompt.user.strip():
         said.append("name only")
     if prompt.archived_at is not None:
@@ -156,6 +161,8 @@ def show_version(project: Project, prompt: Prompt, known: dict[str, Prompt]) -> 
                 st.badge("Champion", icon=":material/star:", color="primary")
             if prompt.archived_at is not None:
                 st.badge("Archived", icon=":material/archive:", color="gray")
+            if names_in(prompt.system, prompt.user):
+                st.badge("Soft prompt", icon=":material/grain:", color="blue")
             if not prompt.user.strip():
                 st.badge("Known by name only", icon=":material/label:", color="gray")
         _lineage(prompt, known)
@@ -167,8 +174,11 @@ def show_version(project: Project, prompt: Prompt, known: dict[str, Prompt]) -> 
             )
         else:
             show_messages(prompt.system, prompt.user)
+        soft = bool(names_in(prompt.system, prompt.user))
+        if soft:
+            show_soft(soft_card(prompt), prompt.id)
         parent = known.get(prompt.parent_id or "")
-        if parent is not None and parent.user.strip():
+        if parent is not None and parent.user.strip() and not soft:
             _diff(parent, prompt)
         if is_found(prompt):
             show_trial(prompt)

@@ -20,6 +20,7 @@ from sqlmodel import Session, col, select
 from core.access import Principal, require
 from core.llm.plan import Plan, make_plan
 from core.projects import find_project
+from core.prompts.soft import files_for
 from core.prompts.versions import label
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
@@ -34,8 +35,8 @@ _TOKENS_PER_S = {"local": 60.0, "openai": 30.0}  # per request at once for opena
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
-    """Freeze what is asked (requests.parquet), what is there already (reused.parquet) and
-    the host (host.json)."""
+    """Freeze what is asked (requests.parquet), what is there already (reused.parquet), the
+    host (host.json), and the vectors of soft prompts (soft/)."""
     plan = make_plan(session, project, config, seed)
     prompts = {prompt.id: label(prompt) for prompt in plan.prompts}
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -64,6 +65,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
         config={**plan.config, "to_ask": len(asked), "reused": len(reused)},
         tables=tables,
         documents={"host": plan.spec.as_dict()},
+        files=files_for(plan.prompts),
         name=f"Generate: {first} on {len(plan.examples):,} examples",
     )
 

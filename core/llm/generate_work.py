@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from core.llm.hosts import open_host
 from core.llm.ledger import Ledger
 from core.llm.protocol import Completion, Host, HostSpec, Sampling
+from core.llm.soft_names import SOFT
 from core.runs.context import Cancelled, RunContext, WorkError
 from core.runs.folder import write_json
 
@@ -54,6 +55,10 @@ def run(context: RunContext) -> dict[str, Any]:
         host: Any = open_host(spec, context.models_dir)
         if spec.kind == "local":
             host.stop = lambda: context.cancelled
+        if (context.inputs / SOFT).exists():
+            from core.llm.soft import Shelf
+
+            host.shelf = Shelf(context.inputs / SOFT)
         sampling = Sampling(**context.config["params"], seed=context.seed)
         work.say(len(requests))
         for batch in _batches(left, host):

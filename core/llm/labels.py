@@ -14,38 +14,42 @@ import numpy as np
 import torch
 
 from core.llm.protocol import Messages
-from core.llm.sharing import families
+from core.llm.sharing import Head, Ids, families_with
+from core.llm.soft import placed, read
 from core.runs.context import WorkError
 
 if TYPE_CHECKING:
-    from core.llm.local import Ids, LocalHost
+    from core.llm.local import LocalHost
 
 _A_PASS = 32  # tokens that could be read in the time that one more forward pass takes
 
 
 def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
     """(N, K) sums of token log-probabilities, float64."""
-    rows = [_split(host, request, labels) for request in requests]
+    split = [split_answers(host, request, labels) for request in requests]
+    rows = [(prompt, answers) for _, prompt, answers in split]
     for prompt, answers in rows:
         reason = host._too_long(prompt, max(len(answer) for answer in answers))
         if reason:
             raise WorkError(reason, "Shorten the prompt or the example, or choose a model with more context.")
     result = np.zeros((len(rows), len(labels)))
-    for length, family in families([prompt for prompt, _ in rows], _A_PASS):
-        _score_family(host, rows, family, rows[family[0]][0][:length], result)
+    heads = [head for head, _, _ in split]
+    for length, family, head in families_with([prompt for prompt, _ in rows], heads, _A_PASS):
+        _score_family(host, rows, family, rows[family[0]][0][:length], head, result)
     return result
 
 
 def _score_family(
     host: "LocalHost",
-    rows: "list[tuple[Ids, list[Ids]]]",
+    rows: list[tuple[Ids, list[Ids]]],
     family: list[int],
-    shared: "Ids",
+    shared: Ids,
+    head: Head,
     result: np.ndarray,
 ) -> None:
     """Fill the family's lines of `result`, in batches of like length, the longest first."""
     order = sorted(family, key=lambda i: -len(rows[i][0]))
-    start = _read_shared(host, shared)
+    start = _read_shared(host, shared, head)
     position = 0
     while position < len(order):
         batch = order[position : position + host.batch_size]
@@ -62,24 +66,26 @@ def _score_family(
             host._shrink(len(batch))
 
 
-def _split(host: "LocalHost", request: Messages, labels: Sequence[str]) -> "tuple[Ids, list[Ids]]":
-    """The prompt's tokens, and each label's. A tokenizer may merge the end of a prompt
-    with the start of a label: then the prompt is cut back to what all of them share."""
-    text = host.rendered(request)
+def split_answers(host: "LocalHost", request: Messages, labels: Sequence[str]) -> tuple[Head, Ids, list[Ids]]:
+    """The head (empty without a soft prompt), the prompt's tokens, which begin with it, and
+    each label's. A tokenizer may merge the end of a prompt with the start of a label: then
+    the prompt is cut back to what all of them share."""
+    head, text = placed(host, host.rendered(request))
+    begins = not head.soft
     if host.tokenizer.chat_template or text[-1:].isspace() or not text:
-        whole = [host.tokens(text + label) for label in labels]
+        whole = [host.tokens(text + label, begins) for label in labels]
     else:
-        whole = [host.tokens(f"{text} {label.lstrip()}") for label in labels]
-    cut = len(_common([host.tokens(text), *whole]))
+        whole = [host.tokens(f"{text} {label.lstrip()}", begins) for label in labels]
+    cut = len(_common([host.tokens(text, begins), *whole]))
     cut = min(cut, *(len(ids) - 1 for ids in whole))
     if cut < 1:
         raise WorkError(
             "A label's probability needs a prompt before it.", "Write a prompt that is not empty."
         )
-    return whole[0][:cut], [ids[cut:] for ids in whole]
+    return head, [*head.ids, *whole[0][:cut]], [ids[cut:] for ids in whole]
 
 
-def _common(rows: "Sequence[Ids]") -> "Ids":
+def _common(rows: Sequence[Ids]) -> Ids:
     shortest = min(rows, key=len)
     for i, token in enumerate(shortest):
         if any(row[i] != token for row in rows):
@@ -88,7 +94,9 @@ def _common(rows: "Sequence[Ids]") -> "Ids":
 
 
 @torch.inference_mode()
-def _read_shared(host: "LocalHost", shared: "Ids") -> Any:
+def _read_shared(host: "LocalHost", shared: Ids, head: Head) -> Any:
+    if head.soft:
+        return read(host, shared, head)
     if not shared or not host.keeps_cache:
         return None
     ids = torch.tensor([shared], device=host.device)
@@ -96,7 +104,7 @@ def _read_shared(host: "LocalHost", shared: "Ids") -> Any:
 
 
 @torch.inference_mode()
-def _score(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]", shared: "Ids", start: Any) -> np.ndarray:
+def _score(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]], shared: Ids, start: Any) -> np.ndarray:
     if not host.keeps_cache:
         return _score_plainly(host, rows)
     prompts = [prompt[len(shared) if start is not None else 0 :] for prompt, _ in rows]
@@ -134,7 +142,7 @@ def _score(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]", shared: "Ids"
 
 
 @torch.inference_mode()
-def _score_plainly(host: "LocalHost", rows: "list[tuple[Ids, list[Ids]]]") -> np.ndarray:
+def _score_plainly(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]]) -> np.ndarray:
     """For models whose state cannot be copied per label (recurrent ones): every label
     is read with its whole prompt."""
     n_labels = len(rows[0][1])

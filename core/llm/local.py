@@ -9,6 +9,7 @@ weights only as safetensors.
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,17 @@ from transformers import (
 from core.llm.embedded import EMBEDDED, embedded_language_model
 from core.llm.protocol import Completion, HostSpec, Messages, Sampling
 from core.llm.sampling import OwnStream, request_seed, uniforms
-from core.llm.sharing import families
+from core.llm.sharing import Head, Ids, families_with
+from core.llm.soft import Shelf, fingerprint, placed, read
 from core.runs.context import Cancelled, WorkError
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-Ids = list[int]
 _BATCH = {"cpu": 32, "mps": 32, "cuda": 128}
 # In tokens read: what one more batch costs, and each of its steps (the weights go by once).
 _A_PASS, _A_STEP = 32, 16
+_PLAIN = Head()
 
 
 def pick_device() -> str:
@@ -71,6 +73,7 @@ class LocalHost:
         self.spec = spec
         # Asked before each token: a batch in the making is given up when it says so.
         self.stop: Callable[[], bool] = lambda: False
+        self.shelf: Shelf | None = None  # of the soft prompts that requests may name
         place: str | Path = spec.model
         if spec.model == EMBEDDED:
             place = embedded_language_model(models_dir)
@@ -129,9 +132,16 @@ class LocalHost:
             return str(text)
         return "\n\n".join(message["content"] for message in request)
 
-    def tokens(self, text: str) -> Ids:
-        """A chat template writes the special tokens itself; plain text gets them here."""
-        return self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
+    def tokens(self, text: str, begins: bool = True) -> Ids:
+        """A chat template writes the special tokens itself; plain text gets them here, if it
+        is what a request begins with."""
+        special = begins and not self.tokenizer.chat_template
+        return self.tokenizer(text, add_special_tokens=special)["input_ids"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the weights: what a soft prompt is bound to."""
+        return fingerprint(self.model)
 
     def count_tokens(self, requests: Sequence[Messages]) -> list[int]:
         return [len(self.tokens(self.rendered(request))) for request in requests]
@@ -156,7 +166,9 @@ class LocalHost:
         """As the protocol says. `latency_ms` of an answer is that of its batch: all of a
         batch are handed over together. Raises Cancelled when `stop` says so. A request longer than the model's context is
         answered with an error of its own."""
-        prompts = [self.tokens(self.rendered(request)) for request in requests]
+        split = [placed(self, self.rendered(request)) for request in requests]
+        heads = [head for head, _ in split]
+        prompts = [[*head.ids, *self.tokens(text, not head.soft)] for head, text in split]
         answers: dict[int, Completion] = {}
 
         def done(i: int, answer: Completion) -> None:
@@ -171,25 +183,30 @@ class LocalHost:
                 done(i, Completion("", tokens_in=len(ids), finish_reason="error", error=reason))
             else:
                 fitting.append(i)
-        for shared, batch in self._families(fitting, prompts, sampling.max_new_tokens):
+        for shared, head, batch in self._families(fitting, prompts, heads, sampling.max_new_tokens):
             started = time.perf_counter()
             own = [request_seed(requests[i], seeds[i] if seeds else sampling.seed) for i in batch]
             rows = [(prompts[i], s) for i, s in zip(batch, own, strict=True)]
-            outputs = self._with_room(rows, sampling, shared)
+            outputs = self._with_room(rows, sampling, shared, head)
             latency = (time.perf_counter() - started) * 1000
             for i, out in zip(batch, outputs, strict=True):
                 done(i, self._completion(len(prompts[i]), out, latency))
         return [answers[i] for i in range(len(requests))]
 
-    def _families(self, chosen: list[int], prompts: list[Ids], room: int) -> Iterator[tuple[int, list[int]]]:
+    def _families(
+        self, chosen: list[int], prompts: list[Ids], heads: list[Head], room: int
+    ) -> Iterator[tuple[int, Head, list[int]]]:
         """Batches of requests that begin alike, with how many tokens they share: these are
         read once (core/llm/sharing.py)."""
-        found = [(0, list(range(len(chosen))))]
-        if self.keeps_cache:
-            found = families([prompts[i] for i in chosen], _A_PASS + _A_STEP * room)
-        for shared, family in found:
+        found = families_with(
+            [prompts[i] for i in chosen],
+            [heads[i] for i in chosen],
+            _A_PASS + _A_STEP * room,
+            sharing=self.keeps_cache,
+        )
+        for shared, family, head in found:
             for batch in self._batches([chosen[i] for i in family], prompts, room):
-                yield (shared if len(batch) > 1 else 0), batch
+                yield (shared if len(batch) > 1 or head.soft else 0), head, batch
 
     @property
     def keeps_cache(self) -> bool:
@@ -207,11 +224,13 @@ class LocalHost:
             yield order[start : start + size]
             start += size
 
-    def _with_room(self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0) -> list[Ids]:
-        """Answer rows of (prompt, seed), whose prompts begin with the same `shared` tokens;
-        halve them when the memory is not enough."""
+    def _with_room(
+        self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0, head: Head = _PLAIN
+    ) -> list[Ids]:
+        """Answer rows of (prompt, seed), whose prompts begin with the same `shared` tokens,
+        and these with `head`; halve them when the memory is not enough."""
         try:
-            return self._decode(rows, sampling, shared)
+            return self._decode(rows, sampling, shared, head)
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise
@@ -220,7 +239,9 @@ class LocalHost:
         self._shrink(len(rows))
         half = len(rows) // 2
         first, second = rows[:half], rows[half:]
-        return self._with_room(first, sampling, shared) + self._with_room(second, sampling, shared)
+        return self._with_room(first, sampling, shared, head) + self._with_room(
+            second, sampling, shared, head
+        )
 
     def _shrink(self, tried: int) -> None:
         self.batch_size = max(1, min(self.batch_size, tried // 2))
@@ -234,13 +255,15 @@ class LocalHost:
         )
 
     @torch.inference_mode()
-    def _decode(self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0) -> list[Ids]:
+    def _decode(
+        self, rows: list[tuple[Ids, int]], sampling: Sampling, shared: int = 0, head: Head = _PLAIN
+    ) -> list[Ids]:
         """The new tokens of each row, with the end token if it came."""
         ids, mask = self._padded([row[shared:] for row, _ in rows])
         read: dict[str, Any] = {}
         if shared:  # padding stands between what is shared and a row's own: masked, so not seen
             start = torch.tensor([rows[0][0][:shared]], device=self.device)
-            cache = self.model(input_ids=start, use_cache=True).past_key_values
+            cache = self.read(rows[0][0][:shared], head)
             cache.batch_repeat_interleave(len(rows))
             read["past_key_values"] = cache
             ids = torch.cat([start.expand(len(rows), -1), ids], 1)
@@ -267,6 +290,12 @@ class LocalHost:
             ),
         )
         return [self._until_end(row) for row in out[:, ids.shape[1] :].tolist()]
+
+    def read(self, ids: Ids, head: Head = _PLAIN) -> Any:
+        """What is kept (keys and values, of one row) of reading `ids`, which begin with `head`."""
+        if head.soft:
+            return read(self, ids, head)
+        return self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=True).past_key_values
 
     def _until_end(self, row: Ids) -> Ids:
         for i, token in enumerate(row):

@@ -24,6 +24,7 @@ from sqlmodel import Session, col, select
 from core.errors import Invalid
 from core.llm.protocol import HostSpec, Messages, Sampling
 from core.llm.registry import find_host, spec_of
+from core.prompts.soft import refuse_host
 from core.prompts.versions import label, prompts_of, rendered
 from storage.bulk import chunks
 from storage.ids import content_hash
@@ -90,6 +91,7 @@ def make_plan(session: Session, project: Project, config: Mapping[str, Any], see
             "Set a limit, or choose fewer prompts.",
         )
     spec = spec_of(host)
+    refuse_host(prompts, spec)
     requests = _requests(project.id, spec, sampling, prompts, examples)
     clean = {
         "prompts": [prompt.id for prompt in prompts],

@@ -6,11 +6,47 @@ instruction begins with it, and requests of two have little more in common than 
 template's start. Read as one family, only that little would be shared.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 Ids = list[int]
 WORTH_SHARING = 8  # tokens: below, reading them apart costs more than it saves
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a request up to and with its soft prompt: its tokens (the vectors'
+    places are filled with padding), where the vectors begin, and the soft prompt's name.
+    Empty for a request without one."""
+
+    ids: tuple[int, ...] = ()
+    at: int = 0
+    soft: str = ""
+
+
+def families_with(
+    prompts: Sequence[Ids], heads: Sequence[Head], a_pass: float, *, sharing: bool = True
+) -> list[tuple[int, list[int], Head]]:
+    """As `families`, with soft prompts: (tokens read once, places in `prompts`, their head).
+    Requests with one head are a family, which shares at least the head. `sharing`: whether
+    the others may share at all."""
+    by_head: dict[Head, list[int]] = defaultdict(list)
+    for i, head in enumerate(heads):
+        by_head[head].append(i)
+    found = []
+    for head, members in by_head.items():
+        rows = [prompts[i] for i in members]
+        if head.soft:
+            least, most = min(rows), max(rows)
+            shared = min(common(least, most), min(map(len, rows)) - 1)
+            found.append((shared, members, head))
+        elif sharing:
+            found += [(n, [members[i] for i in group], head) for n, group in families(rows, a_pass)]
+        else:
+            found.append((0, members, head))
+    return found
 
 
 def families(prompts: Sequence[Ids], a_pass: float) -> list[tuple[int, list[int]]]:

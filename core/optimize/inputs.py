@@ -119,6 +119,30 @@ def chosen_rows(
     return rows
 
 
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def rows_for_vectors(start: Instruction, rows: Rows) -> Rows:
+    """The rows, of train only those that vectors can be trained on: no gradient goes through
+    what a model samples, so they learn references. Raises Invalid when there is none, or when
+    the instruction has slots, which vectors in its place could not fill."""
+    named = slots(start.text)
+    if named:
+        raise Invalid(
+            f"prompt: the instruction has the slot {{{{{named[0]}}}}}, and vectors that take its place "
+            "have none to fill.",
+            "Put the slot into the user message, outside the instruction.",
+        )
+    learned = [row for row in rows["train"] if (row["reference"] or "").strip()]
+    if not learned:
+        raise Invalid(
+            "examples: none of the train examples has a reference, which is what vectors are trained on "
+            "(a reward on generated text gives no gradient).",
+            "Import examples with a reference, or choose a method that proposes text.",
+        )
+    return {**rows, "train": learned}
+
+
 def sample(rows: Sequence[dict[str, Any]], count: int, key: str) -> list[dict[str, Any]]:
     """`count` of the rows, drawn with the seed `key`; references take turns, so that a
     small sample holds each of them."""

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import Invalid
+from core.llm.soft_names import names_in
 from core.prompts.frameworks import framework_of, places, with_section
 from core.prompts.templates import SLOT
 
@@ -126,6 +127,11 @@ def instruction_of(
     structure: dict[str, Any] | None = None,
 ) -> Instruction:
     """Find the instruction. Raises Invalid when there is nothing to edit."""
+    if names_in(system, user):
+        raise Invalid(
+            f"prompt: {f'“{name}”' if name else 'this prompt'} is a soft prompt: vectors, and no words to edit.",
+            "Start from the prompt that it was trained from.",
+        )
     for place in ("system", "before", "after"):
         found = Instruction(system, user, place, prompt_id, name, structure)
         if any(letter.isalnum() for letter in SLOT.sub("", found.text)):

@@ -64,7 +64,8 @@ class Method:
     proposes (the optimiser's host). `group`: the option that says how many candidates an
     iteration scores. `baseline`: it learns nothing; others have to beat it. `by_labels`: it
     follows a loss on labels, and no other reward will do. `crosses`: a
-    candidate may have several parents."""
+    candidate may have several parents. `vectors`: what it finds is no text but vectors,
+    trained on references."""
 
     short: str
     title: str
@@ -79,6 +80,7 @@ class Method:
     baseline: bool = False
     crosses: bool = False
     by_labels: bool = False
+    vectors: bool = False
 
     def make(self, start: str, seed: int, options: Mapping[str, Any]) -> Optimizer:
         module, name = self.maker.split(":")
@@ -137,6 +139,28 @@ def _writer(beta: float, beta_help: str, epochs: int) -> tuple[Option, ...]:
         ),
         Option("temperature", "Temperature", 0.8, "At which the policy writes and learns", 0.1, 2.0),
     )
+
+
+_GRADIENTS = frozenset({"gradients"})
+
+
+def _soft(learning_rate: float, *encoder: Option) -> tuple[Option, ...]:
+    return (
+        _whole("tokens", "Virtual tokens", 0, 0, 1_000, "0: as many as the start's instruction has"),
+        Option("init", "Start as", "text", "The start's instruction, or at random, which is far worse",
+               choices=("text", "random")),
+        Option("learning_rate", "Learning rate", learning_rate, "Of Adam", 1e-6, 10.0),
+        _whole("batch", "Batch", 8, 1, 1_000, "Examples a step; each costs three calls"),
+        _whole("steps", "Steps at most", 200, 1, 1_000_000),
+        _whole("every", "Steps a candidate", 10, 1, 100_000, "So many steps, then the vectors are scored"),
+        *encoder,
+        _whole("answer_tokens", "Tokens of a reference", 128, 1, 8_192,
+               "With a reward on text: so many of a reference response are learned"),
+    )  # fmt: skip
+
+
+def _hidden(default: int) -> Option:
+    return _whole("hidden", "Units of the encoder", default, 1, 16_384)
 
 
 METHODS: dict[str, Method] = {
@@ -332,6 +356,53 @@ METHODS: dict[str, Method] = {
         needs=frozenset({"gradients", "label_logprobs"}),
         asks=False,
         by_labels=True,
+    ),
+    "prompt_tuning": Method(
+        "Prompt tuning",
+        "Prompt tuning: vectors for words",
+        "Trains vectors that are read in the place of the instruction's tokens. They are not readable, and "
+        "bound to the model.",
+        "Lester et al. 2021, arXiv 2104.08691, through peft",
+        "core.optimize.soft:PromptTuning",
+        _soft(0.003),
+        group="batch",
+        needs=_GRADIENTS,
+        asks=False,
+        vectors=True,
+    ),
+    "p_tuning": Method(
+        "P-tuning",
+        "P-tuning: vectors by an encoder",
+        "As prompt tuning, with the vectors made by a small network that is trained; only they are kept.",
+        "Liu et al. 2021, arXiv 2103.10385, through peft",
+        "core.optimize.soft:PTuning",
+        _soft(
+            0.001,
+            Option("encoder", "Encoder", "mlp", "What makes the vectors", choices=("mlp", "lstm")),
+            _hidden(128),
+        ),
+        group="batch",
+        needs=_GRADIENTS,
+        asks=False,
+        vectors=True,
+    ),
+    "prefix_tuning": Method(
+        "Prefix-tuning",
+        "Prefix-tuning: keys and values of every layer",
+        "Trains the keys and values that the instruction has in every layer of the model. They are not "
+        "readable, and bound to the model.",
+        "Li and Liang 2021, arXiv 2101.00190, through peft",
+        "core.optimize.soft:PrefixTuning",
+        _soft(
+            0.003,
+            Option("encoder", "Reparametrisation", "none", "Trained straight, or made by an MLP, as in the paper",
+                   choices=("none", "mlp")),
+            _hidden(128),
+        ),
+        group="batch",
+        needs=_GRADIENTS,
+        asks=False,
+        vectors=True,
     ),
     "random": Method(
         "Random search",

@@ -106,3 +106,12 @@ def _sized(
         for split in SPLITS
     }
     return Plan(budget, **sizes, finalists=finalists, price=price)
+
+
+def trained_candidates(laid: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """How many candidates a plan carries when each takes steps of training (an example read
+    forwards and backwards is three calls) before it is scored."""
+    scored = int(laid["train"]) * int(laid.get("price", 1))
+    each = 3 * int(options["batch"]) * int(options["every"]) + scored
+    left = int(laid["budget"]) - int(laid["reserve"]) - scored
+    return max(0, min(left // each, -(-int(options["steps"]) // int(options["every"]))))

@@ -11,11 +11,13 @@ from sqlmodel import Session, col, select
 
 from core.access import Principal, require
 from core.errors import Conflict, Invalid
+from core.llm.soft_names import SOFT
 from core.optimize.instruction import Instruction
 from core.optimize.rewards.scores import what_breaks
 from core.projects import find_project
+from core.prompts.soft import take_in
 from core.prompts.versions import add_version
-from core.runs.service import find_run, get_run, start_run
+from core.runs.service import find_run, get_run, run_folder, start_run
 from storage.database import Database
 from storage.tables import Candidate, Project, Prompt, Run
 
@@ -68,6 +70,7 @@ def _version(
     """The next version of the start prompt's name."""
     parent = session.get(Prompt, start.prompt_id) if start.prompt_id else None
     system, user = start.with_text(candidate.text)
+    take_in(project.id, run_folder(run.id).artifacts / SOFT, candidate.text)
     prompt = add_version(
         session,
         who,

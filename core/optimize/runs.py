@@ -17,7 +17,7 @@ from sqlmodel import Session
 from core.errors import Invalid
 from core.llm.protocol import HostSpec, Sampling
 from core.llm.registry import host_spec
-from core.optimize.inputs import chosen_rows, label_words, sample, usable_examples
+from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sample, usable_examples
 from core.optimize.known import known_answers
 from core.optimize.methods import (
     ACCESS,
@@ -28,7 +28,7 @@ from core.optimize.methods import (
     lacking,
     method_named,
 )
-from core.optimize.plan import SPLITS, plan
+from core.optimize.plan import SPLITS, plan, trained_candidates
 from core.optimize.rewards.freezing import freeze
 from core.optimize.rewards.kinds import generates, has, needs_reference, price_of, read_reward, title_of
 from core.optimize.starts import starting_point
@@ -159,6 +159,8 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
     start = starting_point(session, project, config, list(frozen.get("words", {}).values()))
     pace = "labels" if kind == "labels" or (composed and not generates(composed)) else "reward_model"
     rows = chosen_rows(examples, start, pace)
+    if method.vectors:
+        rows = rows_for_vectors(start, rows)
     laid = plan(
         calls_of(config, kind),
         {split: len(rows[split]) for split in SPLITS},
@@ -168,6 +170,9 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         per_iteration=int(options[method.group]),
         price=sum(price_of(composed).values()) if composed else 1,
     )
+    planned = laid.as_dict()
+    if method.vectors:
+        planned["candidates"] = trained_candidates(planned, options)
     return Prepared(
         config={
             **{name: value for name, value in config.items() if name not in _FROZEN},
@@ -179,7 +184,7 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
             "prompt": start.prompt_id or config.get("prompt"),
             "examples": {split: getattr(laid, split) for split in SPLITS},
             "start": start.as_dict(),
-            "plan": laid.as_dict(),
+            "plan": planned,
             "options": options,
             "stop": stops_of(config),
             "reuse": reuse_of(config),

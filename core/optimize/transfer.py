@@ -25,6 +25,7 @@ from core.access import Principal, require
 from core.errors import Conflict, Invalid
 from core.llm.protocol import HostSpec
 from core.llm.registry import host_spec
+from core.llm.soft_names import names_in
 from core.optimize.answers import answers_file
 from core.optimize.instruction import Instruction
 from core.optimize.known import answers_in
@@ -168,6 +169,11 @@ def _texts(
 
 
 def _text(frame: Instruction, text: str, name: str, candidate: int | None, prompt_id: str | None) -> Text:
+    if names_in(text):
+        raise Invalid(
+            f"candidates: {name} is a soft prompt: vectors, which are bound to the model they were trained for.",
+            "Only text can be tried on other hosts.",
+        )
     key = content_hash([*frame.with_text(text)])[:16]
     return Text(key, name, candidate, prompt_id, frame, text)
 

@@ -9,6 +9,7 @@ from sqlmodel import Session, col, func, select
 from core.access import Principal, require
 from core.errors import Invalid, NotFound
 from core.llm.registry import host_spec
+from core.llm.soft_names import SOFT, Card, card_of, names_in
 from core.optimize.estimate import Spend, spend_of
 from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.methods import METHODS, why_not
@@ -16,7 +17,7 @@ from core.optimize.runs import lay_out
 from core.optimize.starts import starting_point
 from core.projects import find_project
 from core.reward.registry import active_model
-from core.runs.service import find_run, latest_events
+from core.runs.service import find_run, latest_events, run_folder
 from storage.database import Database
 from storage.tables import (
     Candidate,
@@ -73,6 +74,15 @@ def candidates_of(db: Database, who: Principal, run_id: str) -> list[Candidate]:
         optimize_run(session, run_id)
         query = select(Candidate).where(Candidate.run_id == run_id)
         return list(session.exec(query.order_by(col(Candidate.number))))
+
+
+def soft_card_of(db: Database, who: Principal, run_id: str, text: str) -> Card | None:
+    """What is known of the vectors that a candidate's text names; None when they are gone."""
+    require(who, "run.view")
+    with db.read() as session:
+        optimize_run(session, run_id)
+    names = names_in(text)
+    return card_of(run_folder(run_id).artifacts / SOFT, names[0]) if names else None
 
 
 def ledger_of(db: Database, who: Principal, run_id: str) -> list[LedgerEntry]:

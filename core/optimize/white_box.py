@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from core.llm.labels import _last, _parameters, _split
+from core.llm.labels import _last, _parameters, split_answers
 from core.llm.protocol import Host, Messages
 from core.optimize.protocol import Row
 from core.optimize.vocabulary import Ids, Vocabulary
@@ -87,7 +87,7 @@ class WhiteBox:
         stop = start + len(ids)
         if told["input_ids"][start:stop] != list(ids) or ends[stop - 1] != len(before) + len(added):
             return None
-        prompt, answers = _split(self.host, request, self.words)
+        _, prompt, answers = split_answers(self.host, request, self.words)
         return Placed(prompt, start, answers) if stop <= len(prompt) else None
 
     # --- the loss and its gradient -------------------------------------------------------

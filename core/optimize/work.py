@@ -9,6 +9,7 @@ inputs/reward.json        {"kind": "labels", "words": {reference: word}},
 inputs/known.parquet      what earlier searches paid for (core/optimize/known.py), if anything
 state/search.json         the optimiser, after its last step
 state/answers.jsonl       every answer paid for
+artifacts/soft/           the vectors of candidates that are soft prompts (core/llm/soft.py)
 """
 
 import json
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec, Sampling
+from core.llm.soft_names import SOFT
 from core.optimize.answers import Answers, Payer
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
@@ -87,6 +89,10 @@ def run(context: RunContext) -> dict[str, Any]:
     proposer = proposer_of(context, hosts, spec)
     reward = _read(context.inputs / "reward.json")
     objective = open_objective(reward, hosts)
+    if hasattr(host, "shelf"):  # a model in process can read vectors
+        from core.llm.soft import Shelf
+
+        host.shelf = Shelf(context.artifacts / SOFT)
     if objective.needs not in host.access:
         raise WorkError(
             f"The host “{spec.name}” gives no {objective.needs}, which this reward needs.",

@@ -12,6 +12,7 @@ from core.access import Principal, require
 from core.errors import Conflict, Invalid, NotFound
 from core.projects import find_project
 from core.prompts.frameworks import build, framework_of
+from core.prompts.soft import check_marks
 from core.prompts.templates import messages, slots
 from storage.database import Database
 from storage.ids import now
@@ -78,6 +79,7 @@ def checked_template(
         system, user = instruction, "{{input}}"
     if not user.strip():
         system, user = "", system
+    check_marks(project_id, system, user)
     fields = project_fields(session, project_id)
     if fields:
         for slot in slots(system, user):

@@ -41,7 +41,8 @@ def freeze(folder: RunFolder, spec: dict[str, Any], prepared: Prepared) -> None:
 
 
 def write_inputs(folder: Path, prepared: Prepared) -> dict[str, dict[str, Any]]:
-    """Tables as parquet, documents as JSON; answers file name -> {sha256, rows}."""
+    """Tables as parquet, documents as JSON, files as they are; answers file name ->
+    {sha256, rows}."""
     folder.mkdir(parents=True)
     written: dict[str, dict[str, Any]] = {}
     for name, rows in prepared.tables.items():
@@ -55,6 +56,11 @@ def write_inputs(folder: Path, prepared: Prepared) -> dict[str, dict[str, Any]]:
         path = folder / f"{name}.json"
         write_json(path, plain(document))
         written[path.name] = {"sha256": _sha256(path)}
+    for name, source in prepared.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
+        written[name] = {"sha256": _sha256(path)}
     return written
 
 

@@ -13,6 +13,7 @@ Named by import path, so that the web process never imports torch.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from core.errors import Invalid
@@ -21,12 +22,13 @@ from core.errors import Invalid
 @dataclass
 class Prepared:
     """What a run is frozen with. `tables` become inputs/<name>.parquet (lists of flat
-    dicts), `documents` inputs/<name>.json. `store` is called in the unit of work that stores
+    dicts), `documents` inputs/<name>.json, and `files` are copied to inputs/<name>. `store` is called in the unit of work that stores
     the run, for what must be there with it; it may be called again after a conflict."""
 
     config: dict[str, Any]
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     name: str = ""
     store: Callable[[Any], None] | None = None  # a session; the worker knows no database
 

@@ -6,7 +6,7 @@ import torch
 
 from core.llm import local
 from core.llm.hosts import open_host
-from core.llm.labels import _score_plainly, _split
+from core.llm.labels import _score_plainly, split_answers
 from core.llm.protocol import HostSpec, Sampling
 from core.llm.sampling import nucleus_choice, request_seed, uniforms
 from core.runs.context import Cancelled, WorkError
@@ -121,7 +121,7 @@ def test_label_probabilities_against_the_bare_model(which, system, request):
 
 def test_label_probabilities_of_models_without_a_cache_to_copy(host, monkeypatch):
     usual = host.label_logprobs(asks(*TEXTS), LABELS)
-    rows = [_split(host, request, LABELS) for request in asks(*TEXTS)]
+    rows = [split_answers(host, request, LABELS)[1:] for request in asks(*TEXTS)]
     assert np.allclose(_score_plainly(host, rows), usual, atol=1e-4)
     monkeypatch.setattr(type(host.model), "_is_stateful", True)
     assert np.allclose(host.label_logprobs(asks(*TEXTS), LABELS), usual, atol=1e-4)
@@ -139,11 +139,11 @@ def test_a_batch_that_does_not_fit_is_halved(host, monkeypatch):
     usual = [a.text for a in host.generate(asks(*TEXTS), Sampling(6, 0))]
     real, sizes = type(host)._decode, []
 
-    def small(self, rows, sampling, shared):
+    def small(self, rows, sampling, *start):
         sizes.append(len(rows))
         if len(rows) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, rows, sampling, shared)
+        return real(self, rows, sampling, *start)
 
     monkeypatch.setattr(type(host), "_decode", small)
     assert [a.text for a in host.generate(asks(*TEXTS), Sampling(6, 0))] == usual
@@ -152,7 +152,7 @@ def test_a_batch_that_does_not_fit_is_halved(host, monkeypatch):
 
 
 def test_one_request_that_does_not_fit_ends_the_work(host, monkeypatch):
-    def never(self, rows, sampling, shared):
+    def never(self, rows, sampling, *start):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(type(host), "_decode", never)

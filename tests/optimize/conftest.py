@@ -77,11 +77,13 @@ def reward_model(db, settings, project):
 
 @pytest.fixture
 def search(db, admin, project, monkeypatch):
-    """`search(reward=…, …)` starts a run, works it on a fake host, and takes in its end."""
+    """`search(reward=…, …)` starts a run, works it on a fake host (or the `real` one that the
+    config names), and takes in its end."""
 
-    def go(end=True, kill_at=None, **config):
+    def go(end=True, kill_at=None, real=False, **config):
         host = FakeHost(kill_at=kill_at)
-        monkeypatch.setattr(work, "open_host", lambda spec, models_dir: host)
+        if not real:
+            monkeypatch.setattr(work, "open_host", lambda spec, models_dir: host)
         monkeypatch.setattr(work, "open_scorer", lambda folder: FakeScorer())
         asked = {"reward": "labels", "budget": {"calls": 1_200}, "seed": 5, **config}
         run = start_run(db, admin, project.id, "optimize", asked)
