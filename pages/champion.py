@@ -86,7 +86,7 @@ def _interval(trial: Trial) -> None:
     base = alt.Chart(row)
     bar = base.mark_bar(height=10, cornerRadius=5, opacity=0.35).encode(x, alt.X2("high:Q"), tooltip=tips)
     dot = base.mark_point(filled=True, size=140, opacity=1).encode(x="share:Q", tooltip=tips)
-    half = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
+    half = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[4, 4], color="gray").encode(x="x:Q")
     left, right = st.columns([1, 2], vertical_alignment="center")
     left.metric(
         "Prefer it",
@@ -132,20 +132,21 @@ def promote_button(project: Project, prompt: Prompt) -> None:
             if st.button("Promote", type="primary", key=f"prompt_promote_{prompt.id}"):
                 _promote(prompt, reason)
         return
-    st.button(
-        "Promote to champion", icon=":material/star:", disabled=True, key=f"prompt_promote_off_{prompt.id}",
-        help="An optimiser found it: it must pass the blind comparison with the champion first.",
-    )  # fmt: skip
-    if may("prompt.override"):
-        with st.popover("Override", icon=":material/gavel:"):
-            st.write(
-                "Promote it although it has not passed the blind comparison. Say why: the audit log keeps it."
-            )
-            reason = st.text_input("Why", key=f"prompt_override_why_{prompt.id}")
-            if st.button(
-                "Promote all the same", disabled=not reason.strip(), key=f"prompt_override_{prompt.id}"
-            ):
-                _promote(prompt, reason)
+    with st.container(horizontal=True):
+        st.button(
+            "Promote to champion", icon=":material/star:", disabled=True, key=f"prompt_promote_off_{prompt.id}",
+            help="An optimiser found it: it must pass the blind comparison with the champion first.",
+        )  # fmt: skip
+        if may("prompt.override"):
+            with st.popover("Override", icon=":material/gavel:"):
+                st.write(
+                    "Promote it although it has not passed the blind comparison. Say why: the audit log keeps it."
+                )
+                reason = st.text_input("Why", key=f"prompt_override_why_{prompt.id}")
+                if st.button(
+                    "Promote all the same", disabled=not reason.strip(), key=f"prompt_override_{prompt.id}"
+                ):
+                    _promote(prompt, reason)
 
 
 def _promote(prompt: Prompt, reason: str) -> None:
@@ -180,7 +181,7 @@ def show_history(project: Project) -> None:
                 ]
             ),
             hide_index=True,
-            height=min(38 + 35 * len(reigns), 280),
+            height="content" if len(reigns) <= 7 else 290,
             column_config={
                 "Since": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", width="small"),
                 "Why": st.column_config.TextColumn(width="medium"),
@@ -191,12 +192,13 @@ def show_history(project: Project) -> None:
         )
         if earlier is None or not may("prompt.promote"):
             return
+        back = "Return" if reigns[0].how == "rollback" else "Roll back"
         with st.container(horizontal=True, vertical_alignment="bottom"):
             reason = st.text_input(
                 "Why go back", key=f"champion_why_{project.id}", placeholder="optional, kept in the history"
             )
             if st.button(
-                f"Roll back to {plain(label(earlier))}",
+                f"{back} to {plain(label(earlier))}",
                 icon=":material/undo:",
                 key=f"champion_back_{project.id}",
             ):

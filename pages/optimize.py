@@ -11,64 +11,77 @@ from core.services import database
 from pages.optimize_books import money, short
 from pages.optimize_compare import compare
 from pages.optimize_form import search_form
+from pages.optimize_history import SHOWN, history, picker_label
 from pages.optimize_run import show_run
-from pages.shared import ago, duration, empty, header, may, me, problems
+from pages.shared import duration, empty, header, may, me, problems
 from storage.tables import Project, Run
+
+COMPARED = 50  # the newest searches that may be laid on one chart
 
 
 def page() -> None:
     project = header("Optimise", "Searches for a better prompt in the background, within a budget of calls.")
     ready = readiness(database(), me(), project.id)
-    runs = list_runs(database(), me(), project.id, kind="optimize", limit=50)
+    runs = list_runs(database(), me(), project.id, kind="optimize", limit=SHOWN)
     if not runs:
         new_search(project, ready)
         return
     current = _current(runs)
-    form = st.session_state.get("optimize_form", False)
-    compared = st.session_state.get("optimize_compared", False) and not form
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = {run.id: _run_label(run) for run in runs}
-        chosen = st.selectbox(
-            "Search",
-            list(names),
-            index=list(names).index(current.id),
-            format_func=names.__getitem__,
-            key=f"optimize_pick_{project.id}_{runs[0].id}_{current.id}",
-        )
-        label = "Back to the search" if form else "New search"
-        icon = ":material/arrow_back:" if form else ":material/add:"
-        if may("run.start") and st.button(label, icon=icon, key="optimize_new"):
-            st.session_state["optimize_form"] = not form
-            st.rerun()
-        if len(runs) > 1 and not form:
-            other = "Back to the search" if compared else "Compare"
-            icon = ":material/arrow_back:" if compared else ":material/compare_arrows:"
-            if st.button(other, icon=icon, key="optimize_compare"):
-                st.session_state["optimize_compared"] = not compared
-                st.rerun()
+    names = {run.id: picker_label(run) for run in runs}
+    chosen = st.selectbox(
+        "Search",
+        list(names),
+        index=list(names).index(current.id),
+        format_func=names.__getitem__,
+        key=f"optimize_pick_{project.id}_{runs[0].id}_{current.id}",
+    )
     if chosen != current.id:
-        st.session_state["optimize_run"], st.session_state["optimize_form"] = chosen, False
-        st.query_params.pop("run", None)
-        st.rerun()
-    if form and may("run.start"):
+        _open(chosen)
+    view = _view(len(runs))
+    if view == "form":
         new_search(project, ready)
-    elif compared:
-        compare(runs, current)
+    elif view == "history":
+        pressed = history(runs)
+        if pressed is not None:
+            _open(pressed.id)
+    elif view == "compared":
+        compare(runs[:COMPARED], current)
     else:
         show_run(project, current)
 
 
+def _open(run_id: str) -> None:
+    st.session_state["optimize_run"] = run_id
+    st.session_state.pop("optimize_view", None)
+    st.query_params.pop("run", None)
+    st.rerun()
+
+
+def _view(searches: int) -> str:
+    """What stands below the picker: a search, or what a button asked for instead."""
+    offered = {"form": ("New search", ":material/add:", "optimize_new")} if may("run.start") else {}
+    if searches > 1:
+        offered["history"] = ("All searches", ":material/list:", "optimize_all")
+        offered["compared"] = ("Compare", ":material/compare_arrows:", "optimize_compare")
+    view = st.session_state.get("optimize_view")
+    view = view if view in offered else ""
+    with st.container(horizontal=True):
+        for name, (label, icon, key) in offered.items():
+            here = view == name
+            if st.button(
+                "Back to the search" if here else label,
+                icon=":material/arrow_back:" if here else icon,
+                key=key,
+            ):
+                st.session_state["optimize_view"] = "" if here else name
+                st.rerun()
+    return view
+
+
 def _current(runs: list[Run]) -> Run:
-    """The run that was asked for, else the newest."""
-    asked = st.session_state.get("optimize_run") or st.query_params.get("run")
+    """The run that the address names, the one that was opened last, or the newest."""
+    asked = st.query_params.get("run") or st.session_state.get("optimize_run")
     return next((run for run in runs if run.id == asked), runs[0])
-
-
-def _run_label(run: Run) -> str:
-    said = run.status
-    if run.status == "succeeded":
-        said = "found a better one" if (run.result or {}).get("improved") else "nothing better found"
-    return f"{run.name} · {said} · {ago(run.created_at)}"
 
 
 # --- a new search ----------------------------------------------------------------------------
@@ -113,8 +126,7 @@ def new_search(project: Project, ready: Readiness) -> None:
         ):
             with problems():
                 run = start_run(database(), me(), project.id, "optimize", config)
-                st.session_state["optimize_run"], st.session_state["optimize_form"] = run.id, False
-                st.rerun()
+                _open(run.id)
 
 
 def _show_plan(laid: Preview) -> None:

@@ -26,9 +26,7 @@ def compare(runs: list[Run], first: Run) -> None:
             "one: random search, for example, which any other should beat.",
         )
         return
-    names = {
-        curve.run.id: f"{curve.label} · {curve.run.name} · {ago(curve.run.created_at)}" for curve in alike
-    }
+    names = {curve.run.id: f"{curve.label} · {ago(curve.run.created_at)}" for curve in alike}
     chosen = st.multiselect(
         "Searches",
         list(names),
@@ -94,8 +92,14 @@ def _chart(shown: list[Curve], labels: dict[str, str], calls: int) -> alt.LayerC
                  "low": scores["low"], "high": scores["high"], "n": scores["n"]}
             )  # fmt: skip
     base = alt.Chart(pd.DataFrame(rows))
-    x = alt.X("calls:Q", title="Calls spent", scale=alt.Scale(nice=False, padding=12))
-    colour = alt.Color("search:N", title=None, legend=alt.Legend(orient="top", columns=2, labelLimit=300))
+    x = alt.X(
+        "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12)
+    )
+    colour = alt.Color(
+        "search:N",
+        title=None,
+        legend=alt.Legend(orient="top", columns=2, labelLimit=300, symbolOpacity=1, symbolType="circle"),
+    )
     band = base.mark_area(opacity=0.12, interpolate="step-after").encode(
         x, alt.Y("low:Q", title="Best train score"), alt.Y2("high:Q"), color=colour
     )
@@ -104,7 +108,11 @@ def _chart(shown: list[Curve], labels: dict[str, str], calls: int) -> alt.LayerC
         tooltip=["search:N", "calls:Q", alt.Tooltip("best:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
                  alt.Tooltip("high:Q", format=".3f"), "n:Q"],
     )  # fmt: skip
-    rule = alt.Chart(pd.DataFrame({"calls": [calls]})).mark_rule(strokeDash=[5, 4]).encode(x="calls:Q")
+    rule = (
+        alt.Chart(pd.DataFrame({"calls": [calls]}))
+        .mark_rule(strokeDash=[5, 4], color="gray")
+        .encode(x="calls:Q")
+    )
     return (band + line + rule).properties(height=320)
 
 

@@ -278,7 +278,7 @@ def _curve(run: Run, candidates: list[Candidate]) -> None:
         x, alt.Y("best_low:Q"), alt.Y2("best_high:Q")
     )
     line = base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(x, y)
-    start = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], opacity=0.7).encode(y=alt.Y("score:Q"))
+    start = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], color="gray").encode(y=alt.Y("score:Q"))
     dots = base.mark_point(filled=True, size=60, opacity=0.9).encode(
         x,
         alt.Y("score:Q"),

@@ -122,7 +122,8 @@ def _gain(cell: Cell | None) -> str:
     return f"{cell.gain['score']:+.3g} ({cell.gain['low']:+.3g} to {cell.gain['high']:+.3g})"
 
 
-def _chart(cells: list[Cell], columns: dict[str, str]) -> alt.FacetChart:
+def _chart(cells: list[Cell], columns: dict[str, str]) -> alt.LayerChart:
+    """A line for each host, a colour for each prompt; zero is the start."""
     data = pd.DataFrame(
         [
             {"prompt": cell.prompt, "host": columns[cell.host],
@@ -133,19 +134,24 @@ def _chart(cells: list[Cell], columns: dict[str, str]) -> alt.FacetChart:
     tips = ["prompt:N", "host:N", alt.Tooltip("score:Q", format="+.3f"), alt.Tooltip("low:Q", format="+.3f"),
             alt.Tooltip("high:Q", format="+.3f"), "n:Q"]  # fmt: skip
     base = alt.Chart(data).encode(
-        y=alt.Y("prompt:N", title=None, sort=None, axis=alt.Axis(labelLimit=180)),
-        color=alt.Color("prompt:N", legend=None, sort=None),
+        y=alt.Y(
+            "host:N", title=None, sort=None, axis=alt.Axis(labelLimit=170, ticks=False, labelOverlap=False)
+        ),
+        yOffset=alt.YOffset("prompt:N", sort=None),
+        color=alt.Color(
+            "prompt:N", title=None, sort=None, legend=alt.Legend(orient="top", columns=2, labelLimit=260)
+        ),
         tooltip=tips,
     )
     bar = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
-        x=alt.X("low:Q", title="Against the start on the same host"), x2="high:Q"
+        x=alt.X("low:Q", title="Against the start on the same host", axis=alt.Axis(tickCount=6)), x2="high:Q"
     )
     dot = base.mark_point(filled=True, size=90, opacity=1).encode(x="score:Q")
-    zero = alt.Chart(data).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(0))
-    prompts = data["prompt"].nunique()
-    layered = (zero + bar + dot).properties(height=max(36, 26 * prompts), width="container")
-    return layered.facet(row=alt.Row("host:N", title=None, sort=None, header=alt.Header(
-        labelAngle=0, labelAlign="left", labelOrient="top", labelLimit=300))).resolve_scale(x="shared")  # fmt: skip
+    zero = (
+        alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(strokeDash=[4, 4], color="gray").encode(x="zero:Q")
+    )
+    lines = data["host"].nunique() * max(2, data["prompt"].nunique())
+    return (zero + bar + dot).properties(height=120 + 16 * lines)
 
 
 # --- measuring more ------------------------------------------------------------------------------

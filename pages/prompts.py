@@ -70,7 +70,7 @@ def _all(project: Project) -> list[Prompt]:
 def _next_step(project: Project, prompts: list[Prompt]) -> None:
     """One line on what is missing before prompts can be compared."""
     usable = [prompt for prompt in prompts if prompt.user.strip()]
-    if len({prompt.name for prompt in prompts}) < 2:
+    if len(prompts) < 2:
         st.info("Two prompts are needed to compare: write another one.", icon=":material/info:")
     elif usable and not project.champion_prompt_id:
         st.info(

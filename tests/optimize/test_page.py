@@ -185,3 +185,55 @@ def test_searches_on_one_chart(admin, project, open_page, examples, champion, se
     assert any(name.startswith("Train, at ") for name in table.columns)
     at.button(key="optimize_compare").click().run()
     assert not at.exception and "As a table" in [tab.label for tab in at.tabs]
+
+
+def test_many_searches_stay_readable(db, admin, project, open_page, examples, champion, search):
+    """Twenty in history: the picker tells them apart, the table has a row for each."""
+    examples(train=30)
+    done = search()
+    config = {**done.config}
+    older = [
+        Run(project_id=project.id, kind="optimize", name=done.name, config={**config, "method": method}, seed=seed,
+            status=status, result=done.result if status == "succeeded" else None, progress=0.4)
+        for seed, (method, status) in enumerate(
+            [("opro", "succeeded"), ("grips", "failed"), ("random", "paused"), ("gepa", "cancelled")] * 5
+        )
+    ]  # fmt: skip
+    db.write(lambda session: session.add_all(older))
+    at = open_page(admin, "optimize.py", project)
+    picker = next(box for box in at.selectbox if box.label == "Search")
+    assert len(set(picker.options)) == 21
+    assert any(label.startswith("OPRO · gained +") and "seed 0" in label for label in picker.options)
+    at.button(key="optimize_all").click().run()
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert len(table) == 21 and {"Paused", "Failed"} <= {state[0] for state in table["State"]}
+    gain = done.result["gain"]
+    assert f"{gain['score']:+.3g} ({gain['low']:+.3g} to" in table["Gain on test"].iloc[-1]
+    at.button_group(key="optimize_history_methods").set_value(["GrIPS"]).run()
+    assert not at.exception and set(at.dataframe[0].value["Search"]) == {"GrIPS"}
+    at.button(key="optimize_all").click().run()
+    at.button(key="optimize_compare").click().run()
+    assert not at.exception
+
+
+def test_pause_and_resume_from_the_page(db, admin, project, open_page, examples, champion, search):
+    examples(train=30)
+    run = search(end=False, kill_at=200)
+    at = open_page(admin, "optimize.py", project)
+    at.button(key="optimize_pause").click().run()
+    assert not at.exception and at.button(key="optimize_pause").disabled  # after the step in hand
+
+    def ended(session):
+        row = session.get(Run, run.id)
+        row.status = "paused"
+        session.add(row)
+
+    db.write(ended)
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception and not [b for b in at.button if b.key == "optimize_pause"]
+    at.button(key="optimize_resume").click().run()
+    assert get_run(db, admin, run.id).status == "queued"
+    at = open_page(admin, "optimize.py", project)
+    at.button(key="optimize_pause").click().run()
+    assert get_run(db, admin, run.id).status == "paused"  # a waiting one at once
