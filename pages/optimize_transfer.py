@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.llm.registry import list_hosts
+from core.llm.soft_names import names_in
 from core.optimize.transfer import ENDED, Cell, transfers_of
 from core.prompts.versions import label, list_prompts
 from core.runs.service import cancel_run, get_run, resume_run, start_run
@@ -172,7 +173,9 @@ def _form(project: Project, run: Run, candidates: list[Candidate]) -> None:
     st.caption(SPLIT_WORDS[split])
     best = int(((run.result or {}).get("best") or {}).get("number") or 0)
     able = [best] if split == "test" and best else [c.number for c in candidates if c.number]
-    able = [] if split == "test" and not best else able
+    soft = {c.number for c in candidates if names_in(c.text)}  # only one model can read them
+    able = [number for number in able if number not in soft and (best or split != "test")]
+    best = best if best in able else 0
     left, right = st.columns(2)
     numbers = left.multiselect(
         "Candidates", able, [best] if best else [], key=f"transfer_candidates_{run.id}_{split}",

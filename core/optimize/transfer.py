@@ -153,6 +153,12 @@ def _texts(
                 "Score it on dev, or score the chosen one on test.",
             )
         candidate = found[number]
+        if names_in(candidate.text):
+            raise Invalid(
+                f"candidates: candidate {number} is a soft prompt, vectors that only the model they were trained "
+                "for can read.",
+                "Score a candidate that is text.",
+            )
         made.append(_text(start, candidate.text, f"Candidate {number}", number, candidate.prompt_id))
     made += [_written(prompt, rows) for prompt in _prompts(session, project, config.get("prompts"))]
     kept: dict[str, Text] = {}
@@ -180,6 +186,8 @@ def _text(frame: Instruction, text: str, name: str, candidate: int | None, promp
 
 def _written(prompt: Prompt, rows: list[dict[str, Any]]) -> Text:
     """Its whole system text stands for the instruction: only scored, it needs none to edit."""
+    if names_in(prompt.system, prompt.user):
+        raise Invalid(f"prompts: {label(prompt)} is a soft prompt, which only one model can read.")
     for slot in slots(prompt.system, prompt.user):
         if any(slot not in json.loads(row["fields"]) for row in rows):
             raise Invalid(

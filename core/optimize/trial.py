@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, func, select
 
 from core.access import Principal, require
 from core.errors import Conflict
@@ -23,7 +23,7 @@ from core.runs.service import start_run
 from storage import trials
 from storage.database import Database
 from storage.evidence import votes_state
-from storage.tables import Project, Prompt, Run
+from storage.tables import Example, Project, Prompt, Run
 
 MORE = 60  # examples by which a comparison is enlarged
 
@@ -126,10 +126,15 @@ def queue_more(db: Database, who: Principal, prompt_id: str) -> Run:
         prompt = find_prompt(session, prompt_id)
         trial = trial_in(session, find_project(session, prompt.project_id), prompt)
         made_by = session.get(Run, prompt.run_id) if prompt.run_id else None
+        there = session.exec(
+            select(func.count()).select_from(Example).where(Example.project_id == prompt.project_id)
+        ).one()
     if trial is None:
         raise Conflict("There is no other prompt to compare it with.", "Promote a champion first.")
     if trial.decided:
         raise Conflict(f"This comparison is over: {trial.people.verdict}.")
+    if trial.examples >= there:
+        raise Conflict(f"All {there:,} examples have a pair of the two.", "Import more examples.")
     config: dict[str, Any] = {
         "prompts": [prompt_id],
         "pairs": "champion",
@@ -137,8 +142,7 @@ def queue_more(db: Database, who: Principal, prompt_id: str) -> Run:
         "examples": {"limit": trial.examples + MORE},
         "source": "optimize",
     }
-    run = start_run(db, who, prompt.project_id, "generate", config)
-    return run
+    return start_run(db, who, prompt.project_id, "generate", config)
 
 
 class TrialKeeper:

@@ -25,7 +25,7 @@ class Met:
 
         def work(session):
             row = session.get(Project, project.id)
-            row.champion_prompt_id = self.old.id
+            row.champion_prompt_id, row.votes_per_pair = self.old.id, 2
             session.add_all([row, self.old, self.new])
             pairs = []
             for i in range(n):
@@ -69,7 +69,9 @@ def met(db, project):
     return Met(db, project)
 
 
-def test_people_decide_and_each_example_counts_once(db, admin, met):
+def test_people_decide_and_each_example_counts_once(any_db, person_on):
+    admin, project = person_on(any_db, "admin")
+    db, met = any_db, Met(any_db, project)
     met.vote("+-=" * 4, "+" * 8)
     met.vote("-" * 20, by="Bob")  # second votes on the same examples
     met.vote("+" * 30, start=20, by="robot", simulated=True)
@@ -133,7 +135,9 @@ def test_what_a_person_wrote_is_chosen_freely(db, person, project, met):
         champion.roll_back(db, engineer, fresh.id)
 
 
-def test_pairs_leave_the_queue_once_the_verdict_is_in(db, admin, met):
+def test_pairs_leave_the_queue_once_the_verdict_is_in(any_db, person_on):
+    admin, project = person_on(any_db, "admin")
+    db, met = any_db, Met(any_db, project)
     keeper = TrialKeeper(db)
     met.vote("+" * 10)
     keeper.refresh()
@@ -156,6 +160,16 @@ def test_pairs_leave_the_queue_once_the_verdict_is_in(db, admin, met):
         )
     with pytest.raises(Conflict, match="is over: better"):
         queue_more(db, admin, met.new.id)
+
+
+def test_a_comparison_is_enlarged_as_long_as_there_are_examples(db, admin, project, met):
+    with pytest.raises(Conflict, match="All 60 examples have a pair"):
+        queue_more(db, admin, met.new.id)
+    more = [Example(project_id=project.id, content_hash=f"more {i}", input=f"more {i}") for i in range(5)]
+    db.write(lambda session: session.add_all(more))
+    run = queue_more(db, admin, met.new.id)
+    assert (run.kind, run.config["pairs"], run.config["n_examples"]) == ("generate", "champion", 65)
+    assert set(run.config["prompts"]) == {met.old.id, met.new.id}
 
 
 def test_over_the_api(db, admin, api, person, project, met):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sqlmodel import select
 
 from core.errors import Conflict, Invalid
 from core.llm.registry import create_host
@@ -13,7 +14,7 @@ from core.runs.context import RunContext
 from core.runs.ingest import finish, ingest
 from core.runs.service import get_run, run_folder, start_run
 from storage.ids import now
-from storage.tables import Prompt, Run
+from storage.tables import Candidate, Prompt, Run
 from tests.optimize.fakes import FakeHost, FakeScorer, Killed
 
 
@@ -148,6 +149,18 @@ def test_a_host_that_cannot_serve_the_reward_is_refused(db, admin, project, done
     create_host(db, admin, name="far", kind="openai", model="m", base_url="http://127.0.0.1:9/v1")
     with pytest.raises(Invalid, match="“far” gives no log-probabilities of labels"):
         start_run(db, admin, project.id, "transfer", {"run": done.id, "hosts": ["far"]})
+
+
+def test_a_soft_prompt_is_bound_to_its_model(db, admin, project, done):
+    def soften(session):
+        row = session.exec(select(Candidate).where(Candidate.run_id == done.id, Candidate.number == 1)).one()
+        row.text = "⟦soft prompt 3f2a91c0d4e5b6a7⟧"
+        session.add(row)
+
+    db.write(soften)
+    asked = {"run": done.id, "hosts": ["near"], "candidates": [1], "split": "dev"}
+    with pytest.raises(Invalid, match="candidate 1 is a soft prompt"):
+        start_run(db, admin, project.id, "transfer", asked)
 
 
 def test_killed_it_goes_on_and_cancelled_it_keeps_what_is_done(db, admin, project, done, score):
