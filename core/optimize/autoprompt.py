@@ -15,6 +15,9 @@ What differs from the paper, and why:
 - A causal model with a chat template has no [MASK]: the label is read as the answer. The
   triggers stand at the end of the instruction; `place` “instruction” flips the instruction's
   own tokens instead (the first one, which begins the text, stays).
+- The loss is -log p(right label) among the labels (`loss` “vocabulary”: among all tokens, as in the
+  paper). A chat model in whose answer a label's word is unlikely anyway lowers the paper's loss
+  by making all labels likelier, which decides nothing.
 - Better is a larger mean of p(right label) less the largest other one, where p is the softmax
   over the labels: it tells candidates apart on a small batch, where accuracy ties.
 - Each label has one word of one or more tokens; p(label) is the product of theirs. A search for
@@ -65,7 +68,7 @@ class AutoPrompt(Proposals):
         batch: int = 16,
         accumulate: int = 2,
         iterations: int = 100,
-        loss: str = "vocabulary",
+        loss: str = "labels",
     ) -> None:
         super().__init__(start, seed)
         self.place, self.count, self.k = place, tokens, candidates

@@ -115,7 +115,7 @@ class RLPrompt(Proposals):
                 f"rlprompt/{self.iteration}",
                 self.prompts,
                 lambda: policy.sample(self.prompts, self.length, seed),
-                then=self.prompts * len(batch) + n,  # and the greedy prompt, in full
+                then=evaluator.price * (self.prompts * len(batch) + n),  # and the greedy prompt, in full
                 purpose="optimizer",
             )
         except OutOfBudget:
@@ -190,7 +190,7 @@ class RLPrompt(Proposals):
     def _greedy_is_due(self, evaluator: Evaluator) -> bool:
         text = self._greedy_text(evaluator, [])
         n = len(evaluator.rows["train"])
-        return bool(text) and not self._is_full(str(text), n) and evaluator.fits(2 * n)
+        return bool(text) and not self._is_full(str(text), n) and evaluator.fits(2 * evaluator.price * n)
 
     def _greedy_text(self, evaluator: Evaluator, events: list[Event]) -> str | None:
         policy = self._opened(evaluator)

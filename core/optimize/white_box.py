@@ -7,8 +7,8 @@ tokens continue it.
 
 The loss of an example is -log p(right label): the label's tokens after the request, their
 log-probabilities summed (a label of one token: that token's). `against` says what p is
-normalised over: `vocabulary`, as in the paper, or `labels`, a softmax over the task's labels,
-which is what decides the answer.
+normalised over: `vocabulary`, as in AutoPrompt's paper, or `labels`, a softmax over the task's
+labels, which is what decides the answer.
 
 B examples, n prompt tokens, d the embeddings' width.
 """
