@@ -7,8 +7,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AliasChoices, BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
+from core.errors import NotFound
 from core.llm import registry
 from core.prompts import versions
+from core.prompts.soft import soft_card
 
 router = APIRouter(tags=["prompts"])
 
@@ -44,6 +46,24 @@ class PromptPublic(BaseModel):
     created_by: str | None
     created_at: datetime
     archived_at: datetime | None
+
+
+class SoftPublic(BaseModel):
+    """`kind` is `embeddings`, with the vocabulary token nearest to each vector in `rows`
+    (Euclidean; `yardstick`: the median distance from a token to its nearest other one), or
+    `keys_values`, with how far those of each layer moved. `text`: what it began as."""
+
+    kind: str
+    method: str
+    model: str
+    fingerprint: str
+    tokens: int
+    numbers: int
+    trained: int
+    steps: int
+    text: str
+    rows: list[dict[str, Any]]
+    yardstick: float
 
 
 class HostCreate(BaseModel):
@@ -105,6 +125,15 @@ def list_(
 @router.get("/prompts/{prompt_id}")
 def get(prompt_id: str, db: DatabaseDep, who: CurrentUser) -> PromptPublic:
     return PromptPublic.model_validate(versions.get_prompt(db, who, prompt_id), from_attributes=True)
+
+
+@router.get("/prompts/{prompt_id}/soft")
+def soft(prompt_id: str, db: DatabaseDep, who: CurrentUser) -> SoftPublic:
+    """What is known of the vectors of a soft prompt. 404 for a prompt that is text."""
+    card = soft_card(versions.get_prompt(db, who, prompt_id))
+    if card is None:
+        raise NotFound(f"The prompt {prompt_id} has no vectors: it is text, or their file is gone.")
+    return SoftPublic.model_validate(card, from_attributes=True)
 
 
 @router.post("/prompts/{prompt_id}/archive")

@@ -5,6 +5,7 @@ from sqlmodel import SQLModel, func, select
 
 from core import data, projects
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.prompts.soft import soft_folder
 from core.settings import get_settings
 from storage.bulk import insert_many
 from storage.ids import new_id
@@ -128,9 +129,11 @@ def test_purging_leaves_no_row_and_no_folder_but_the_audit_log(db, admin):
     gone = projects.create_project(db, admin, name="gone", votes_per_pair=2)
     run, model = fill(db, gone)
     assert rows_of(db) == {name: 2 * n for name, n in before.items()}
+    vectors = soft_folder(gone.id)
+    vectors.mkdir(parents=True)
     deleted = projects.purge_project(db, admin, gone.id)
     assert rows_of(db) == before and deleted["vote"] == 1
-    assert not (get_settings().runs_dir / run.id).exists()
+    assert not (get_settings().runs_dir / run.id).exists() and not vectors.exists()
     assert not (get_settings().data_dir / model.folder).exists()
     assert not (get_settings().snapshots_dir / run.id).exists()
     assert len(list(get_settings().runs_dir.iterdir())) == 1

@@ -91,7 +91,7 @@ def parameters(method, encoder, k, h=16):
 
 
 @each_kind
-@pytest.mark.parametrize("tokens", [0, 5, 11])
+@pytest.mark.parametrize("tokens", [0, 11])
 def test_it_trains_as_many_parameters_as_the_formula_says(host, method, encoder, tokens):
     one = tuning(host, method, encoder, tokens=tokens)
     k = tokens or len(TEXT.split())
@@ -117,9 +117,9 @@ def test_the_loss_falls_and_the_model_stays_as_it_was(host, method, encoder):
     written = host.label_logprobs(requests(TEXT), LABELS)
     right = np.array([0, 1, 0, 1])
     expected = -written[np.arange(4), right].mean()
-    losses = [one.learn(lessons()) for _ in range(25)]
+    losses = [one.learn(lessons()) for _ in range(15)]
     assert losses[0] == pytest.approx(expected, abs=1e-4)  # -log p, mean over the examples
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     for name, weight in host.model.state_dict().items():
         assert torch.equal(weight, before[name]), name
     assert all(weight.grad is None for weight in host.model.parameters())
@@ -223,8 +223,10 @@ def stable(result):
     return {name: value for name, value in result.items() if name not in ("seconds", "lost_calls")}
 
 
-@pytest.mark.parametrize("reward", ["labels", "reward_model"])
-@pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "prefix_tuning"])
+@pytest.mark.parametrize(
+    ("method", "reward"),
+    [("prompt_tuning", "labels"), ("p_tuning", "labels"), ("prefix_tuning", "reward_model")],
+)
 def test_a_run_from_its_folder_killed_and_resumed(tmp_path, spec, monkeypatch, method, reward):
     monkeypatch.setattr(work, "open_scorer", lambda folder: FakeScorer())
     torch.set_num_threads(1)
@@ -316,13 +318,23 @@ def trained(db, admin, project, examples, champion, search, spec):
     return go
 
 
-def test_what_was_found_becomes_a_prompt_that_generates(db, admin, project, trained, spec, tmp_path):
+def test_what_was_found_becomes_a_prompt_that_generates(
+    db, admin, project, champion, trained, spec, tmp_path, api
+):
     run = trained()
     made = queue_candidates(db, admin, run.id, [2])
     (prompt,), generate = made["prompts"], made["run"]
     (name,) = names_in(prompt.system)
     assert (prompt.name, prompt.version, prompt.operation) == ("Careful", 2, "prompt_tuning:40 steps")
     assert soft_card(prompt).model == spec.model and soft_card(prompt).method == "prompt_tuning"
+
+    told = api(admin).get(f"/prompts/{prompt.id}/soft").json()
+    assert (told["kind"], told["tokens"], len(told["rows"])) == (
+        "embeddings",
+        len(START.split()),
+        len(START.split()),
+    )
+    assert api(admin).get(f"/prompts/{champion.id}/soft").status_code == 404
 
     folder = run_folder(generate.id)
     context = RunContext(folder)
