@@ -188,3 +188,38 @@ def test_a_writer_behind_a_url_is_refused_with_the_reason(db, admin, project, ex
     assert start_run(db, admin, project.id, "optimize", config).config["options"]["beta"] == 0.04
     with pytest.raises(Invalid, match=r"optimizer_host: GRPO.* needs gradients, and “far” gives only"):
         start_run(db, admin, project.id, "optimize", {**config, "optimizer_host": "far"})
+
+
+def test_ppo_puts_its_formulas_together(made, evaluator, monkeypatch):
+    """What each formula is given, in the second step, when values are no longer 0."""
+    from core.optimize.writer import ppo
+
+    optimizer, books = made("ppo", epochs=2), evaluator()
+    run(optimizer, books, steps=2)
+    seen = {}
+
+    def spy(name):
+        formula = getattr(ppo, name)
+
+        def called(*given):
+            seen.setdefault(name, []).append((given, formula(*given)))
+            return seen[name][-1][1]
+
+        monkeypatch.setattr(ppo, name, called)
+
+    for name in ("shaped", "gae", "whitened", "policy_loss", "value_loss"):
+        spy(name)
+    optimizer.step(books)
+    ((grades, old, reference, mask, beta), rewards) = seen["shaped"][0]
+    ((into, values, _), advantages) = seen["gae"][0]
+    assert beta == optimizer.beta and into is rewards and values.abs().max() > 0
+    assert not torch.equal(old, reference)
+    assert len(grades) == 4 and float(grades.mean()) == pytest.approx(optimizer.last["reward"])
+    assert seen["whitened"][0][0][0] is advantages
+    for i, (given, _) in enumerate(seen["policy_loss"]):
+        assert given[1] is old and given[2] is seen["whitened"][0][1]
+        assert torch.equal(given[0], old) is (i == 0)  # after the first pass the policy has moved
+    for given, _ in seen["value_loss"]:
+        assert given[1] is values and torch.allclose(given[2], advantages + values)
+    assert len(seen["policy_loss"]) == len(seen["value_loss"]) == 2
+    assert torch.equal(mask, seen["gae"][0][0][2])
