@@ -97,6 +97,12 @@ def test_the_form_shows_a_method_s_own_settings(db, admin, project, open_page, e
     at.selectbox(key="optimize_method").set_value("ppo").run()
     rate = at.number_input(key="optimize_ppo_learning_rate")
     assert not at.exception and rate.value == rate.proto.step == 0.0005 and rate.proto.format == "%g"
+    at.selectbox(key="optimize_method").set_value("rlprompt").run()
+    rate = at.number_input(key="optimize_rlprompt_learning_rate")
+    assert not at.exception and rate.value == 5e-5 and any(b.key == "optimize_proposer" for b in at.selectbox)
+    at.selectbox(key="optimize_method").set_value("autoprompt").run()
+    assert not at.exception and at.selectbox(key="optimize_autoprompt_loss").value == "labels"
+    assert not any(b.key == "optimize_proposer" for b in at.selectbox)  # it asks no language model
     at.selectbox(key="optimize_method").set_value("opro").run()
     assert not at.exception and "Yang et al. 2023" in texts(at)
     assert not any(box.key == "optimize_grips_granularity" for box in at.selectbox)
