@@ -22,6 +22,7 @@ What differs from the paper, and why:
   over the labels: it tells candidates apart on a small batch, where accuracy ties.
 - Each label has one word of one or more tokens; p(label) is the product of theirs. A search for
   label words (section 2.3) is not here: the labels' words are the task's.
+- Batches hold as many of each label, as far as that goes.
 - Batches of 16, 2 of them accumulated: the defaults are for budgets of some thousand calls. In
   the released code 32 and 10.
 - What is proposed is text: only tokens whose text is read as the same tokens again, never
@@ -38,6 +39,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from core.optimize.batches import balanced
 from core.optimize.objectives import LabelScore, worth
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Candidate, Evaluator, Event, Figure, Iterated, OutOfBudget, Scored
@@ -105,11 +107,14 @@ class AutoPrompt(Proposals):
     def _iterate(self, evaluator: Evaluator) -> list[Event]:
         box = self._opened(evaluator)
         n = len(evaluator.rows["train"])
-        drawn = [place for j in range(self.accumulate) for place in self._draw(n, f"gradient {j}")]
-        fresh = sorted(self._draw(n, "fresh"))
+        train = evaluator.rows["train"]
+        drawn = [
+            i for j in range(self.accumulate) for i in balanced(train, self.batch, self.draw(f"gradient {j}"))
+        ]
+        fresh = balanced(train, self.batch, self.draw("fresh"))
         scoring = (1 + self.k) * len(fresh)
         labels = labels_of(evaluator).labels
-        rows = [(row, labels.index(row["reference"])) for row in (evaluator.rows["train"][i] for i in drawn)]
+        rows = [(train[i], labels.index(train[i]["reference"])) for i in drawn]
         try:
             _, slopes = evaluator.work(
                 f"autoprompt/{self.iteration}",
@@ -122,7 +127,7 @@ class AutoPrompt(Proposals):
         self.slopes += 3 * len(rows)
         events: list[Event] = []
         place = self.draw("place").randrange(self._first, len(self.current))
-        proposed = self._candidates(box, slopes[place], place, evaluator.rows["train"][fresh[0]], events)
+        proposed = self._candidates(box, slopes[place], place, train[fresh[0]], events)
         evaluation = evaluator.evaluate([box.text(ids) for ids in (self.current, *proposed)], examples=fresh)
         values = worth(evaluation).mean(axis=1)  # (1 + k,)
         made = [
@@ -220,9 +225,6 @@ class AutoPrompt(Proposals):
     def _first(self) -> int:
         """The first token that may be flipped: a text's first one is no continuation."""
         return 1 if self.place == "instruction" and len(self.current) > 1 else 0
-
-    def _draw(self, n: int, what: str) -> list[int]:
-        return self.draw(what).sample(range(n), min(self.batch, n))
 
     def draw(self, what: str) -> random.Random:
         return random.Random(f"{self.seed}/{self.iteration}/{what}")

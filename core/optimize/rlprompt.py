@@ -18,6 +18,8 @@ What differs from the paper, and why:
 - It chooses among tokens that begin a word, so that a prompt's text is read as the same tokens
   again; a prompt that is not, or has no letters, is dropped and counted.
 - Hidden states that are too short to wake the network (bias -1e-4) are lengthened.
+- Mini-batches hold as many of each label, as far as that goes. Prompts of different steps are
+  compared by their reward less that of the start on the same examples.
 - The defaults (8 prompts on 8 examples) are for budgets of some thousand calls; in the paper
   16 on 16 and up to 12,000 steps, which is 3 million calls. With a small budget the policy
   hardly moves, and what is found is the best of what was drawn.
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from core.optimize.batches import balanced
 from core.optimize.objectives import worth
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Candidate, Evaluator, Event, Figure, Iterated, OutOfBudget, Scored
@@ -47,7 +50,8 @@ KEPT = 50  # of the prompts that were drawn, so many of the best are remembered 
 
 
 class RLPrompt(Proposals):
-    """`drawn`: text -> [sum of rewards, examples], of the best that were drawn; `numbers`: the
+    """`drawn`: text -> [sum over examples of its reward less the start's on the same ones, how
+    many examples], of the best that were drawn; `numbers`: the
     candidates among them; `last`: what the last step said, by name."""
 
     name = "rlprompt"
@@ -109,7 +113,7 @@ class RLPrompt(Proposals):
         policy = self._opened(evaluator)
         n = len(evaluator.rows["train"])
         rng = random.Random(f"{self.seed}/{self.iteration}")
-        seed, batch = rng.getrandbits(62), sorted(rng.sample(range(n), min(self.batch, n)))
+        seed, batch = rng.getrandbits(62), balanced(evaluator.rows["train"], self.batch, rng)
         try:
             places, states = evaluator.work(
                 f"rlprompt/{self.iteration}",
@@ -126,11 +130,12 @@ class RLPrompt(Proposals):
         self.sampled += len(texts)
         if kept:
             said = [str(texts[i]) for i in kept]
-            evaluation = evaluator.evaluate(said, examples=batch)
-            rewards = self.rewards(evaluation)
+            evaluation = evaluator.evaluate([*said, self.start], examples=batch)  # the start's are known
+            *values, base = self.rewards(evaluation)
+            rewards = np.array(values)
             best = int(np.argmax(rewards))
             events.append(Scored(self._candidate(evaluator, evaluation, best)))
-            self._remember(said, rewards, len(batch))
+            self._remember(said, rewards - base, len(batch))
             entropy = policy.entropy(states)
             loss = policy.learn(places[kept], states[kept], shaped(rewards))  # nothing may fail after this
             self.last = {"loss": loss, "entropy": entropy, "reward": float(rewards.mean())}
