@@ -11,6 +11,7 @@ from core.optimize.view import Readiness, offered
 from core.services import database
 from pages.optimize_compose import composed_reward
 from pages.optimize_start import start_form
+from pages.optimize_watch import watch_form
 from pages.shared import me, percent
 
 BUDGETS = {
@@ -250,4 +251,6 @@ def _more(reward: str, ready: Readiness) -> dict[str, Any]:
     )  # fmt: skip
     if target is not None:
         config["target"] = float(target)
+    if reward != "labels":
+        config |= watch_form(ready.project_id)
     return config

@@ -20,6 +20,7 @@ from pages.optimize_books import books
 from pages.optimize_lineage import coloured, lineage
 from pages.optimize_rewards import UNITS, by_component, reward_columns
 from pages.optimize_transfer import transfer
+from pages.optimize_watch import watch
 from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
 from pages.soft_prompt import show_soft
 from storage.tables import Candidate, Project, Prompt, Run
@@ -55,6 +56,7 @@ def _show(project: Project, run_id: str, active: bool) -> None:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         _curve(run, candidates)
         by_component(run, candidates)
+        watch(project.id, run, candidates)
         st.subheader("Candidates", anchor=False)
         table, origins = st.tabs(["As a table", "Where they came from"])
         with table:

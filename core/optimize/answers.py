@@ -9,7 +9,7 @@ known, too.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,6 +67,14 @@ class Answers:
     def outcome(self, text: str, example: str) -> Outcome | None:
         key = _hash(text), example
         return self._outcomes.get(key) or self.earlier.get(key)
+
+    def outputs(self, examples: Set[str]) -> list[tuple[str, float, str]]:
+        """(example, score, output) of every text on these examples so far."""
+        return [
+            (example, outcome.score, outcome.output)
+            for (_, example), outcome in self._outcomes.items()
+            if example in examples
+        ]
 
     def use(self, asked: Sequence[tuple[str, str]]) -> None:
         """Take over what an earlier search paid for: counted as cached, and no call."""

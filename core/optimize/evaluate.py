@@ -17,6 +17,7 @@ from core.optimize.answers import Answers, Said
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
 from core.optimize.protocol import Evaluation, Limits, OutOfBudget, Row, Rows, Scores, Shown
+from core.optimize.watch import Watch
 from core.prompts.templates import messages
 from core.runs.context import WorkError
 
@@ -46,6 +47,7 @@ class HostEvaluator:
         self.answers, self.ledger = answers, answers.ledger
         self.reserve, self.batch, self.between = reserve, batch, between
         self.limits = limits or Limits()
+        self.watch: Watch | None = None
         self.failed = 0  # requests a host gave up on; each counted as an empty response
 
     @property
@@ -171,12 +173,23 @@ class HostEvaluator:
         self._begin()
         return self.answers.pay_for_work(key, purpose, calls, make)
 
+    def outputs(self, split: str = "train") -> list[tuple[str, float, str]]:
+        """(example, reward, output) of every text on a split so far."""
+        return self.answers.outputs({row["id"] for row in self.rows[split]})
+
     # --- what the numbers say ------------------------------------------------------------
 
     def measure(self, evaluation: Evaluation, row: int = 0) -> Scores:
         rows = self._rows_of(evaluation)
         measured = self.objective.measure(evaluation.scores[row], evaluation.outputs[row], rows)
-        return measured | self.objective.detailed(evaluation.details[row])
+        measured |= self.objective.detailed(evaluation.details[row])
+        if self.watch is not None and len(rows) == len(self.rows[evaluation.split]):
+            measured["watch"] = self.watch.look(
+                evaluation.outputs[row],
+                evaluation.details[row],
+                rows,
+            )
+        return measured
 
     def percent(self, scores: Scores) -> float:
         return self.objective.percent(scores)

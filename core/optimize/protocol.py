@@ -339,6 +339,8 @@ class AnyOf:
 FINISH_WORDS = {
     "budget": "The budget was spent: what was left would not have scored another candidate in full.",
     "time": "The time limit was reached.",
+    "gold_falls": "The gold reward model fell while the reward rose: the search had begun to exploit its "
+    "reward. Only what was found before that could be chosen.",
     "tokens": "The limit on tokens was reached, but for what choosing on dev and reporting on test take.",
     "cost": "The limit on cost was reached, but for what choosing on dev and reporting on test take.",
     "no_improvement": "No candidate was better for as long as the settings allow.",

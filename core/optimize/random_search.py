@@ -145,6 +145,9 @@ class BestOfN(RandomSearch):
     def fraction(self) -> float:
         return min(1.0, self.draws / self.n)
 
+    def kl(self) -> float | None:
+        return best_of_n_kl(self.draws) if self.draws else None
+
     def figures(self) -> list[Figure]:
         if not self.draws:
             return []

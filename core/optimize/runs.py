@@ -17,6 +17,7 @@ from sqlmodel import Session
 from core.errors import Invalid
 from core.llm.protocol import HostSpec, Sampling
 from core.llm.registry import host_spec
+from core.optimize.gold import watched
 from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sample, usable_examples
 from core.optimize.known import known_answers
 from core.optimize.methods import (
@@ -76,7 +77,7 @@ REWARDS = {
 _FIELDS = {
     "method", "reward", "budget", "seed", "prompt", "host", "optimizer_host", "labels", "verbalizer",
     "examples", "finalists", "max_new_tokens", "time_limit_s", "max_tokens", "max_cost", "target", "no_improvement",
-    "reuse", "framework", "section",
+    "reuse", "framework", "section", "watch",
 }  # fmt: skip
 # Written into the config by `prepare`; not an error when a stored config is sent again.
 _FROZEN = {"start", "plan", "options", "stop", "reward_model", "reward_models", "words", "sampling"}
@@ -173,6 +174,14 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
     planned = laid.as_dict()
     if method.vectors:
         planned["candidates"] = trained_candidates(planned, options)
+    tables = {"examples": pick(rows, laid.as_dict(), seed)}
+    if pace == "reward_model":  # something is generated, which can be watched
+        proxies = list(frozen.get("reward_models") or [])
+        proxies += [frozen["reward_model"]["id"]] if kind == "reward_model" else []
+        frozen["watch"], documents["watch"], votes = watched(session, project, config.get("watch"), proxies)
+        tables |= {"votes": votes} if votes else {}
+    elif config.get("watch"):
+        raise Invalid("watch: labels cannot be hacked: their accuracy is what is wanted.", "Leave it out.")
     return Prepared(
         config={
             **{name: value for name, value in config.items() if name not in _FROZEN},
@@ -190,7 +199,7 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
             "reuse": reuse_of(config),
             **frozen,
         },
-        tables={"examples": pick(rows, laid.as_dict(), seed)},
+        tables=tables,
         documents=documents,
         name=f"{method.short} on {start.title}, {title_of(composed) if composed else kind.replace('_', ' ')}",
     )

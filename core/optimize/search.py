@@ -24,6 +24,7 @@ from core.optimize.protocol import (
 )
 from core.optimize.rewards.scores import feasible
 from core.optimize.tensors import forget_others, load_tensors, save_tensors
+from core.optimize.watched import before_the_fall
 from core.runs.context import Cancelled, WorkError
 from core.runs.folder import write_json
 
@@ -130,7 +131,8 @@ class Search:
                 "Start again with a larger budget, or wider limits.",
             )
         start = scored[0]
-        whole = [c for c in scored[1:] if self.full(c) and feasible(c.scores["train"])]
+        able = before_the_fall(scored) if reason == "gold_falls" else (lambda _: True)
+        whole = [c for c in scored[1:] if self.full(c) and feasible(c.scores["train"]) and able(c)]
         ranked = sorted(whole, key=lambda c: (-_train(c), c.number))
         if feasible(start.scores["train"]):  # else whatever keeps the constraints is worth a look
             ranked = [c for c in ranked if _train(c) > _train(start)]

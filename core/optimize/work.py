@@ -52,7 +52,10 @@ from core.optimize.rewards.composed import Composed
 from core.optimize.rewards.kinds import kind_of_reward
 from core.optimize.rewards.scores import feasible, what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
+from core.optimize.watch import Watch, agreement, length_correlation
+from core.optimize.watched import WARN_AFTER, GoldFalls, falling
 from core.runs.context import RunContext, WorkError
+from core.runs.folder import write_json
 
 if TYPE_CHECKING:
     from core.reward.score import RewardScorer
@@ -121,8 +124,9 @@ def run(context: RunContext) -> dict[str, Any]:
         limits=limits_of(config),
     )
     optimizer = make_optimizer(config, context.seed)
-    report = Report(context, ledger, optimizer, plan)
-    stop = AnyOf((stop_condition(config, context), lambda _: evaluator.limit_reached()))
+    people = watch_over(context, evaluator, optimizer)
+    report = Report(context, ledger, optimizer, plan, evaluator)
+    stop = AnyOf((stop_condition(config, context, optimizer), lambda _: evaluator.limit_reached()))
     state_file = context.state / "search.json"
     search = Search(
         optimizer,
@@ -151,7 +155,7 @@ def run(context: RunContext) -> dict[str, Any]:
     if outcome.reason != "paused":
         context.progress(1.0, FINISH_WORDS[outcome.reason])
     result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
-    return {**result, "method": config["method"], "reward": kind_of_reward(config["reward"]),
+    return {**result, "agreement": people, "method": config["method"], "reward": kind_of_reward(config["reward"]),
             "seconds": search.before + time.monotonic() - began}  # fmt: skip
 
 
@@ -159,9 +163,15 @@ class Report:
     """Turns the search's events into the run's."""
 
     def __init__(
-        self, context: RunContext, ledger: Ledger, optimizer: Optimizer, plan: dict[str, Any]
+        self,
+        context: RunContext,
+        ledger: Ledger,
+        optimizer: Optimizer,
+        plan: dict[str, Any],
+        evaluator: HostEvaluator,
     ) -> None:
         self.context, self.ledger, self.optimizer, self.plan = context, ledger, optimizer, plan
+        self.evaluator, self.warned, self.looked = evaluator, False, 0
         self.best = float("-inf")
         self.last_part = False
         self.seconds: Callable[[], float] = lambda: 0.0  # at work, in all processes together
@@ -177,7 +187,22 @@ class Report:
             taken = f"candidate {event.accepted} is accepted: " if event.accepted is not None else ""
             self.context.log(f"Iteration {event.iteration + 1}: {taken}{event.note}.")
         self.ledger.emit(self.context)
+        self.watch()
         self.progress()
+
+    def watch(self) -> None:
+        """What is watched of the run as a whole, once for each new candidate; and, once, that
+        gold has fallen."""
+        scored = len(self.optimizer.candidates)
+        if self.evaluator.watch is None or scored == self.looked:
+            return
+        self.looked = scored
+        found = length_correlation(self.evaluator.outputs())
+        if found is not None:
+            self.context.emit("watch", length_correlation=found)
+        if not self.warned and falling(self.optimizer.candidates)[0] >= WARN_AFTER:
+            self.warned = True
+            self.context.log("Gold has fallen while the reward rose: the search may exploit its reward.")
 
     def candidate(self, candidate: Candidate) -> None:
         self.context.emit("candidate", **candidate.as_dict())
@@ -261,7 +286,27 @@ def open_objective(reward: dict[str, Any], hosts: Hosts) -> Objective:
     return RewardScore(open_scorer(Path(reward["folder"])), Sampling(**reward["sampling"]))
 
 
-def stop_condition(config: dict[str, Any], context: RunContext) -> StopCondition:
+def watch_over(context: RunContext, evaluator: HostEvaluator, optimizer: Optimizer) -> dict[str, Any]:
+    """Watch what is generated (core/optimize/watch.py). Answers how often the reward's model and
+    the gold one agree with sealed votes of people, by name."""
+    file = context.inputs / "watch.json"
+    if not file.exists():
+        return {}
+    watch = _read(file)
+    gold = open_scorer(Path(watch["gold"]["folder"])) if watch["gold"] else None
+    evaluator.watch = Watch(gold, getattr(optimizer, "kl", lambda: None))
+    known, votes = context.state / "agreement.json", context.inputs / "votes.parquet"
+    if not known.exists() and votes.exists():
+        rows = pq.read_table(votes).to_pylist()
+        found = {one["name"]: agreement(open_scorer(Path(one["folder"])), rows) for one in watch["proxy"]}
+        if gold is not None:
+            found[watch["gold"]["name"]] = agreement(gold, rows)
+        write_json(known, found)
+        context.emit("agreement", models=found)
+    return dict(_read(known)) if known.exists() else {}
+
+
+def stop_condition(config: dict[str, Any], context: RunContext, optimizer: Optimizer) -> StopCondition:
     stop = config.get("stop", {})
     makers: dict[str, Callable[[Any], StopCondition]] = {
         "seconds": Time,
@@ -269,6 +314,9 @@ def stop_condition(config: dict[str, Any], context: RunContext) -> StopCondition
         "no_improvement": NoImprovement,
     }
     chosen = [makers[name](value) for name, value in stop.items() if value is not None and name in makers]
+    checks = (config.get("watch") or {}).get("stop_after")
+    if checks is not None:
+        chosen.append(GoldFalls(lambda: optimizer.candidates, checks))
     return AnyOf((Cancel(lambda: context.cancelled), Pause(lambda: context.paused), *chosen))
 
 

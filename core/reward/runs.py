@@ -17,13 +17,15 @@ from core.reward.snapshots.quick import enough, snapshot_for
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
 from core.settings import get_settings
-from storage.ids import id_of
+from storage.ids import content_hash, id_of
 from storage.tables import Project, RewardModel, Run
 
 MIN_TRAIN = 20  # decided pairs: with fewer there is nothing to learn from
 MIN_TEST = 5  # with fewer, the accuracy's interval is wider than 60 points
 
-_FIELDS = {"preset", "seed", "simulated", "backbone", "snapshot", "allow_leaks"} | FIELDS
+_FIELDS = {"preset", "seed", "simulated", "backbone", "snapshot", "allow_leaks", "half"} | FIELDS
+HALVES = ("first", "second")
+Row = dict[str, Any]
 MIN_RATED = 20  # training pairs rated by a criterion: with fewer its head learns nothing
 
 
@@ -45,10 +47,13 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             f"It has: {', '.join(project.criteria) or 'none'}.",
         )
     chosen = snapshot_for(session, project, config, seed)
+    half = half_of(config)
+    pairs, votes = halved(chosen.pairs, chosen.votes, half)
     used = summary_of(chosen.counts)
     more = summary_of(chosen.with_simulated) if chosen.with_simulated else None
     check_enough(used, more)
-    check_rated(chosen.pairs, options)
+    check_half(pairs, half)
+    check_rated(pairs, options)
     length = options.max_length or length_for(preset, used)
     held_out = used.splits["dev"].pairs + used.splits["test"].pairs
     speed = speed_here(_earlier(session, project.id))
@@ -73,12 +78,46 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "allowed_leaks": [check["check"] for check in chosen.leaks],
             "backbone": backbone,
             "max_length": length,
+            **({"half": half} if half else {}),
         },
-        tables={"pairs": chosen.pairs, "votes": chosen.votes},
+        tables={"pairs": pairs, "votes": votes},
         documents={"preset": preset.as_dict()},
-        name=f"Reward model, {preset.name}",
+        name=f"Reward model, {preset.name}" + (f", {half} half of the votes" if half else ""),
         store=chosen.store,
     )
+
+
+def half_of(config: dict[str, Any]) -> str | None:
+    half = config.get("half")
+    if half not in (None, *HALVES):
+        raise Invalid(f"half: there is no “{half}”.", f"One of: {', '.join(HALVES)}.")
+    return str(half) if half else None
+
+
+def halved(pairs: list[Row], votes: list[Row], half: str | None) -> tuple[list[Row], list[Row]]:
+    """One of two halves that share no example in train and dev, by a hash of the example; the
+    test split, which nothing is trained on, is whole in both. For a proxy and a gold model
+    (core/optimize/watch.py)."""
+    if half is None:
+        return pairs, votes
+    wanted = HALVES.index(half)
+    kept = [
+        pair
+        for pair in pairs
+        if pair["split"] == "test" or int(content_hash([pair["example_id"]])[:8], 16) % 2 == wanted
+    ]
+    there = {pair["pair_id"] for pair in kept}
+    return kept, [vote for vote in votes if vote["pair_id"] in there]
+
+
+def check_half(pairs: list[Row], half: str | None) -> None:
+    count = sum(pair["split"] == "train" and pair["q"] != 0.5 for pair in pairs)
+    if half and count < MIN_TRAIN:
+        raise Invalid(
+            f"half: the {half} half has {count} decided pairs in the train split; a reward model needs at least "
+            f"{MIN_TRAIN} there.",
+            f"Label about {2 * (MIN_TRAIN - count)} more pairs, and train the halves then.",
+        )
 
 
 def check_rated(pairs: list[dict[str, Any]], options: Options) -> None:
