@@ -241,14 +241,20 @@ def test_halves_share_no_example(db, admin, project):
 
 def test_the_page_says_what_is_watched(db, admin, api, project, open_page, examples, champion, reward_model, models, search):  # fmt: skip
     examples(train=30)
-    search(reward="reward_model", budget={"calls": 500})
+    models("far", [("p8", "train")])
     at = open_page(admin, "optimize.py", project)
-    assert not at.exception and "There is no gold reward model beside this reward" in " ".join(
-        i.value for i in at.info
-    )
+    at.number_input(key="optimize_stop_after").set_value(2).run()
+    at.button(key="optimize_start").click().run()
+    assert not at.exception
+    assert list_runs(db, admin, project.id, kind="optimize")[0].config["watch"]["stop_after"] == 2
+
+    search(reward="reward_model", budget={"calls": 500}, watch={"gold": None})
+    at = open_page(admin, "optimize.py", project)
+    assert not at.exception
+    assert "There is no gold reward model beside this reward" in " ".join(info.value for info in at.info)
     at.button(key="optimize_halves").click().run()
     assert not at.exception and "decided pairs" in texts(at)  # too few votes for halves, and it says so
-    models("far", [("p8", "train")])
+
     run = search(reward="reward_model", budget={"calls": 500}, reuse=False)
     at = open_page(admin, "optimize.py", project)
     assert not at.exception
@@ -258,8 +264,3 @@ def test_the_page_says_what_is_watched(db, admin, api, project, open_page, examp
     assert "on sealed votes (test split, in no training)" in texts(at)
     (start, *_) = api(admin).get(f"/runs/{run.id}/candidates").json()
     assert start["scores"]["train"]["watch"]["gold"]["n"] == start["scores"]["train"]["n"]
-    at.button(key="optimize_new").click().run()
-    at.number_input(key="optimize_stop_after").set_value(2).run()
-    at.button(key="optimize_start").click().run()
-    assert not at.exception
-    assert list_runs(db, admin, project.id, kind="optimize")[0].config["watch"]["stop_after"] == 2
