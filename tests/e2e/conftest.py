@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -26,6 +27,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterat
     prefloop.start()
     yield prefloop
     prefloop.stop()
+
+
+@pytest.fixture(scope="module")
+def api(server: Prefloop) -> Iterator[httpx.Client]:
+    """The REST API as an admin's program."""
+    with server.api() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,6 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def api(server: Prefloop):
-    with server.api() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def ada(server: Prefloop, browser: Browser):
     """A signed-in browser; each test takes a page of its own in it."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})

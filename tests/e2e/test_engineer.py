@@ -45,12 +45,6 @@ def page(server: Prefloop, browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Prefloop) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def project(api: httpx.Client) -> str:
     """Two people who prefer kind words, mostly."""
     made = api.post("/projects", json={"name": NAME, "guidelines": "Be kind.", "votes_per_pair": 2}).json()

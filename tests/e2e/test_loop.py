@@ -26,12 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def api(server: Prefloop):
-    with server.api() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def project(api: httpx.Client):
     """The id of the journey's project, which the browser makes in its second step."""
 

@@ -28,12 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefloop]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Prefloop) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def project(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Reviews with labels, a prompt, a tiny model in process and a text-only host."""
     made = str(api.post("/projects", json={"name": "Reviews"}).json()["id"])
