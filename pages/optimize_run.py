@@ -66,7 +66,11 @@ def _show(project: Project, run_id: str, active: bool) -> None:
     elif active:
         st.caption("The first score appears when the start prompt was tried on the train examples.")
     if not active:
-        transfer(project, run, candidates)
+        if names_in(((run.result or {}).get("best") or {}).get("text", "")):
+            st.subheader("Transfer", anchor=False)
+            st.caption("A soft prompt is bound to the model it was trained for: no other host can try it.")
+        else:
+            transfer(project, run, candidates)
     books(run)
 
 
@@ -136,8 +140,10 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
                 b.caption("Accuracy " + _accuracy(best["test"]))
         elif start.get("test"):
             _score(st, "Start, on test", start["test"], _scale(run))
-        for figure in result.get("figures", []):
-            st.metric(figure["label"], f"{figure['value']:.3g}", help=figure["help"])
+        figures = result.get("figures", [])
+        columns = st.columns(min(4, len(figures))) if figures else []
+        for i, figure in enumerate(figures):
+            columns[i % 4].metric(figure["label"], _figure(figure["value"]), help=figure["help"])
         if result["improved"] and names_in(best["text"]):
             _soft(run, best["text"], "found")
         elif result["improved"]:
@@ -151,6 +157,11 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
             )
         else:
             _send(project, run, candidates)
+
+
+def _figure(value: float) -> str:
+    """Counts in full, other numbers to three digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def _score(place: Any, label: str, scores: dict[str, Any], help: str, sign: str = "") -> None:

@@ -60,15 +60,14 @@ def _nearest(card: Card, key: str) -> None:
         },
     )
     same = sum(row["token"] == row["began"] for row in card.rows)
-    began = (
-        f" {same:,} of {len(card.rows):,} are still nearest to the token they began as." if card.text else ""
-    )
+    began = ""
+    if card.text:
+        began = f" {same:,} of {len(card.rows):,} are still nearest to the token they began as"
+        began += "; written out, these words are the start again." if same == len(card.rows) else "."
     st.caption(
         "For each vector the vocabulary token whose embedding is nearest by Euclidean distance. These tokens "
-        "are not what the prompt says: read as text they would do something else. A vector near a token "
-        "(distance far below "
-        f"{card.yardstick:.3g}, the median distance from a token to its nearest other token) acts much like "
-        f"it; one far from all of them has no word.{began}"
+        "are not what the prompt says: what it learned is what it differs in from them. Beside it, the median "
+        f"distance from a token to its nearest other token is {card.yardstick:.3g}.{began}"
     )
 
 
