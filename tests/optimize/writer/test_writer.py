@@ -101,6 +101,32 @@ def test_a_step_that_is_cut_short_changes_nothing(name, made, evaluator):
     assert cut.calls == books.calls and same(optimizer.tensors(), whole.tensors())
 
 
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_a_step_that_fails_between_two_passes_leaves_weights_and_adam_as_they_were(name, made, evaluator):
+    whole = made(name, steps=2, epochs=2)
+    run(whole, evaluator())
+    optimizer, books = made(name, steps=2, epochs=2), evaluator()
+    run(optimizer, books, steps=2)
+    before = optimizer.tensors()
+    place, method, passes = (
+        (optimizer.policy, "read", 4) if name == "ppo" else (optimizer.trainer, "training_step", 2)
+    )
+    take, taken = getattr(place, method), []
+
+    def failing(*given, **named):
+        taken.append(1)
+        if len(taken) == passes:  # the first pass has changed the weights
+            raise Refused
+        return take(*given, **named)
+
+    setattr(place, method, failing)
+    with pytest.raises(Refused):
+        optimizer.step(books)
+    assert len(taken) == passes and same(optimizer.tensors(), before)
+    run(optimizer, books)
+    assert told(optimizer) == told(whole) and same(optimizer.tensors(), whole.tensors())
+
+
 @pytest.mark.parametrize(("name", "budget"), [("ppo", 7), ("ppo", 110), ("grpo", 110)])
 def test_the_budget_holds_and_what_is_left_scores_what_was_written(name, budget, made, evaluator):
     books = evaluator(budget=budget)
