@@ -47,8 +47,9 @@ def search_form(ready: Readiness) -> dict[str, Any]:
         _about_reward(reward, ready)
     with left:
         prompt = _start_prompt(reward, ready)
-        shape = start_form(ready.project_id, reward, prompt)
     asked = composed_reward(ready) if reward == "composed" else reward
+    with left:
+        shape = start_form(ready.project_id, asked, prompt)
     calls = _budget(reward)
     config: dict[str, Any] = {"method": name, "reward": asked, "budget": {"calls": calls}, "host": host}
     if method.asks:

@@ -12,7 +12,7 @@ from pages.shared import me
 AS_IT_IS, WHOLE = "as it is", "whole"
 
 
-def start_form(project_id: str, reward: str, prompt: str | None) -> dict[str, str]:
+def start_form(project_id: str, reward: Any, prompt: str | None) -> dict[str, str]:
     """`framework` and `section` of the config, where they were chosen."""
     config: dict[str, str] = {}
     left, right = st.columns(2)

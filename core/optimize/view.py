@@ -13,6 +13,7 @@ from core.llm.soft_names import SOFT, Card, card_of, names_in
 from core.optimize.estimate import Spend, spend_of
 from core.optimize.instruction import Instruction, instruction_of
 from core.optimize.methods import METHODS, why_not
+from core.optimize.rewards.kinds import has, read_reward
 from core.optimize.runs import lay_out
 from core.optimize.starts import starting_point
 from core.projects import find_project
@@ -196,9 +197,11 @@ def sections_of(db: Database, who: Principal, project_id: str, config: dict[str,
     require(who, "run.view")
     with db.read() as session:
         project = find_project(session, project_id)
-        # Which sections there are depends on whether there are labels, not on which.
-        words = ["one", "other"] if config.get("reward") == "labels" else []
+        reward = config.get("reward")
         try:
+            labels = has(read_reward(reward), "labels") if isinstance(reward, dict) else reward == "labels"
+            # Which sections there are depends on whether there are labels, not on which.
+            words = ["one", "other"] if labels else []
             return starting_point(session, project, {**config, "section": None}, words).sections
         except Invalid:
             return {}

@@ -17,7 +17,7 @@ from core.optimize.starts import in_framework
 from core.optimize.view import preview, sections_of
 from core.prompts.frameworks import FRAMEWORKS, build, places
 from core.runs.service import get_run, start_run
-from storage.tables import Prompt
+from storage.tables import Project, Prompt
 from tests.optimize.conftest import add
 from tests.optimize.fakes import FakeHost, make_folder
 from tests.optimize.test_methods import SMALL, in_text
@@ -203,6 +203,21 @@ def test_a_config_with_a_framework_and_a_section(db, admin, project, examples, c
         db, admin, project.id, "optimize", dict(get_run(db, admin, run.id).config) | {"seed": 5}
     )
     assert again.config["start"] == run.config["start"]  # a stored config, sent again
+
+
+def test_labels_in_a_composed_reward_fill_sections_too(db, admin, project, examples, champion):
+    examples()
+
+    def no_criteria(session):
+        row = session.get(Project, project.id)
+        row.criteria = []
+        session.add(row)
+
+    db.write(no_criteria)
+    reward = {"components": [{"kind": "labels"}]}
+    for asked, wanted in ((reward, True), ("labels", True), ("reward_model", False)):
+        there = sections_of(db, admin, project.id, {"framework": "risen", "reward": asked})
+        assert ("narrowing" in there) == wanted, asked
 
 
 @pytest.mark.parametrize(
