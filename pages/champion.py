@@ -96,7 +96,7 @@ def _interval(trial: Trial) -> None:
         help="Of examples, by the first vote on each; ties and “both bad” count half. The 95 % interval holds "
         "at all times at once, so it is wider than one for a fixed number of votes.",
     )  # fmt: skip
-    right.altair_chart((half + bar + dot).properties(height=86), width="stretch")
+    right.altair_chart((bar + half + dot).properties(height=86), width="stretch")
 
 
 def _more(trial: Trial) -> None:

@@ -240,7 +240,8 @@ def _more(reward: str, ready: Readiness) -> dict[str, Any]:
     )  # fmt: skip
     if tokens is not None:
         config["max_tokens"] = int(tokens)
-    cost = b.number_input(
+    third_row = a if reward == "labels" else b  # in line with the limit on tokens
+    cost = third_row.number_input(
         "Cost at most", 0.0001, 1e9, None, 1.0, format="%.4f", key="optimize_max_cost",
         placeholder="no limit", help="By the hosts' prices; held like the limit on tokens.",
     )  # fmt: skip
