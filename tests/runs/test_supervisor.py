@@ -141,21 +141,15 @@ def test_cancel(db, admin, project, supervisor, wait):
     assert wait(queued, "succeeded").attempt == 1
 
 
-def started(db, admin, project, supervisor, wait, **config):
-    """A long run that has taken a step."""
-    run = start_run(db, admin, project.id, "sum", {"steps": 12, "pause": 0.03, "seed": 3, **config})
+def test_pause_sets_a_run_aside_and_resume_goes_on_to_the_same_end(db, admin, project, supervisor, wait):
+    run = start_run(db, admin, project.id, "sum", {"steps": 12, "seed": 3, "at": {"3": "wait"}})
+    behind = start_run(db, admin, project.id, "sum", {"steps": 1})
     wait(run, "running")
     while not get_run(db, admin, run.id).progress:
         supervisor.tick()
-    return run
-
-
-def test_pause_sets_a_run_aside_and_resume_goes_on_to_the_same_end(db, admin, project, supervisor, wait):
-    run = started(db, admin, project, supervisor, wait)
-    behind = start_run(db, admin, project.id, "sum", {"steps": 1})
     assert pause_run(db, admin, run.id).status == "running"  # until the step in hand is done
     seen = wait(run, "paused")
-    assert seen.result["partial"] and 0 < seen.result["steps"] < 12 and seen.pid is None
+    assert seen.result["partial"] and 0 < seen.result["steps"] <= 3 and seen.pid is None
     assert prompts(db) == []  # nothing follows from it yet
     wait(behind, "succeeded")  # its slot is free
     for _ in range(3):
@@ -187,7 +181,10 @@ def test_a_queued_run_pauses_at_once_and_a_paused_one_can_be_cancelled(db, admin
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM"])
 def test_killed_while_it_was_to_pause_it_stays_paused(signal, db, admin, project, supervisor, wait):
     """Also when the server dies meanwhile: what was asked stands in the folder."""
-    run = started(db, admin, project, supervisor, wait, pause=0.3)
+    run = start_run(db, admin, project.id, "sum", {"steps": 12, "seed": 3, "at": {"3": "hang"}})
+    wait(run, "running")
+    while "hangs" not in str([event.data for event in events_after(db, admin, run.id)]):
+        supervisor.tick()
     worker = run_folder(run.id).worker
     pause_run(db, admin, run.id)
     os.kill(worker["pid"], getattr(signals, signal))

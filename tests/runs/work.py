@@ -78,6 +78,11 @@ def at_step(context, what, step):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         context.log("deaf")
         time.sleep(60)
+    if what == "wait":  # a step in which a person asks to pause
+        until(lambda: context.paused)
+    if what == "hang":  # a step that ends only when it is told to
+        context.log("hangs")
+        until(lambda: context.cancelled)
     if what == "exit":
         raise SystemExit(3)
     if what == "orphan" and os.fork() == 0:  # a child of its own that outlives it, lock and all
@@ -85,3 +90,9 @@ def at_step(context, what, step):
         os._exit(0)
     if what == "orphan":
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def until(said, timeout=60.0):
+    end = time.monotonic() + timeout
+    while not said() and time.monotonic() < end:
+        time.sleep(0.01)
