@@ -81,12 +81,17 @@ def _layers(card: Card, key: str) -> None:
         alt.Chart(pd.DataFrame(rows))
         .mark_line(point=True)
         .encode(
-            x=alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X(
+                "layer:Q",
+                title="Layer",
+                axis=alt.Axis(tickMinStep=1, format="d"),
+                scale=alt.Scale(zero=False),
+            ),
             y=alt.Y("moved:Q", title="Moved, of its length", axis=alt.Axis(format="%")),
             color=alt.Color("of:N", title=None, legend=alt.Legend(orient="top")),
             tooltip=["layer:Q", "of:N", alt.Tooltip("moved:Q", format=".2%")],
         )
-        .properties(height=220)
+        .properties(height=280)
     )
     st.altair_chart(chart, width="stretch", key=f"soft_layers_{key}")
     st.caption(
