@@ -14,7 +14,7 @@ from storage.tables import Candidate, Run
 UNITS = {
     "labels": "Score: 100 × balanced accuracy + 10 × entropy",
     "reward_model": "Mean reward, in standard deviations",
-    "composed": "Mean reward: the components times their weights",
+    "composed": "Mean composed reward",
 }
 _LAST_FIRST = ("test", "dev", "train")
 
@@ -37,27 +37,21 @@ def by_component(run: Run, candidates: list[Candidate]) -> None:
         for name, part in candidate.scores[split]["parts"].items()
     ]  # fmt: skip
     data = pd.DataFrame(rows)
-    y = alt.Y("which:N", title=None, sort=list(both), axis=None)
-    colour = alt.Color("which:N", title=None, sort=list(both), legend=alt.Legend(orient="top"))
-    tips = [
-        "which:N", "component:N",
-        *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "low", "high")), "n:Q",
-    ]  # fmt: skip
-    base = alt.Chart(data).encode(y=y, color=colour, tooltip=tips)
-    x = alt.X("low:Q", title="Mean, on the component's own scale", scale=alt.Scale(zero=False, nice=True))
+    order = list(dict.fromkeys(data["component"]))
+    base = alt.Chart(data).encode(
+        y=alt.Y("component:N", title=None, sort=order, axis=alt.Axis(labelLimit=140)),
+        yOffset=alt.YOffset("which:N", sort=list(both)),
+        color=alt.Color("which:N", title=None, sort=list(both), legend=alt.Legend(orient="top")),
+        tooltip=[
+            "which:N", "component:N",
+            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "low", "high")), "n:Q",
+        ],
+    )  # fmt: skip
+    x = alt.X("low:Q", title="Mean, on the component's own scale", scale=alt.Scale(zero=False))
     lines = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q")
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("mean:Q"))
-    chart = (lines + dots).properties(height=26 * len(both), width="container")
-    st.altair_chart(
-        chart.facet(
-            row=alt.Row(
-                "component:N", title=None, sort=list(dict.fromkeys(data["component"])),
-                header=alt.Header(labelAngle=0, labelAlign="left", labelOrient="top", labelAnchor="start"),
-            ),
-            spacing=6,
-        ).resolve_scale(x="independent"),
-        width="stretch",
-    )  # fmt: skip
+    height = 110 + 30 * len(both) * len(order)
+    st.altair_chart((lines + dots).properties(height=height), width="stretch")
     n = start.scores[split]["n"]
     st.caption(
         f"Means on the {n} {split} examples with their 95 % intervals, each component on its own scale. "

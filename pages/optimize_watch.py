@@ -63,13 +63,18 @@ def _gold(seen: list[Candidate]) -> None:
             )  # fmt: skip
     tips = ["which:N", "candidate:Q", *(alt.Tooltip(f"{k}:Q", format=".3f") for k in ("mean", "low", "high")), "n:Q"]  # fmt: skip
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("calls:Q", title="Calls spent", scale=alt.Scale(nice=False, padding=12)),
+        x=alt.X(
+            "calls:Q",
+            title="Calls spent",
+            axis=alt.Axis(tickCount=8),
+            scale=alt.Scale(nice=False, padding=12),
+        ),
         color=alt.Color("which:N", title=None, sort=list(LINES), legend=alt.Legend(orient="top")),
         tooltip=tips,
     )
     line = base.mark_line(point=True).encode(y=alt.Y("mean:Q", title="Mean", scale=alt.Scale(zero=False)))
     bars = base.mark_rule(opacity=0.5).encode(y="low:Q", y2="high:Q")
-    st.altair_chart((line + bars).properties(height=220), width="stretch")
+    st.altair_chart((line + bars).properties(height=260), width="stretch")
     row, peak = falling(seen)
     lost = fall(seen)
     if row >= WARN_AFTER and peak is not None and lost is not None:
