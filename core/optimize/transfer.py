@@ -175,11 +175,6 @@ def _texts(
 
 
 def _text(frame: Instruction, text: str, name: str, candidate: int | None, prompt_id: str | None) -> Text:
-    if names_in(text):
-        raise Invalid(
-            f"candidates: {name} is a soft prompt: vectors, which are bound to the model they were trained for.",
-            "Only text can be tried on other hosts.",
-        )
     key = content_hash([*frame.with_text(text)])[:16]
     return Text(key, name, candidate, prompt_id, frame, text)
 

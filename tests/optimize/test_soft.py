@@ -366,7 +366,7 @@ def test_what_was_found_becomes_a_prompt_that_generates(
             start_run(db, admin, project.id, "generate", {"prompts": [prompt.id], "host": other})
     with pytest.raises(Invalid, match="is a soft prompt: vectors"):
         start_run(db, admin, project.id, "optimize", {"reward": "labels", "prompt": prompt.id})
-    with pytest.raises(Invalid, match="bound to the model they were trained for"):
+    with pytest.raises(Invalid, match="only the model they were trained for can read"):
         start_run(
             db,
             admin,
