@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
 from core.access import require
-from core.optimize.methods import METHODS, Option
+from core.optimize.method import Option
+from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
 from core.optimize.rewards.kinds import COMPONENTS, CONSTRAINTS, Kind, Text
 from core.optimize.transfer import transfers_of

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from core.llm.registry import list_hosts
-from core.optimize.methods import Option
+from core.optimize.method import Option
 from core.optimize.rewards.asking import DEFAULT_RUBRIC
 from core.optimize.rewards.kinds import COMPONENTS, CONSTRAINTS, METRICS, Text
 from core.optimize.view import Readiness

@@ -5,7 +5,8 @@ from typing import Any
 import streamlit as st
 
 from core.llm.registry import list_hosts
-from core.optimize.methods import METHODS, Method, Option
+from core.optimize.method import Method, Option
+from core.optimize.methods import METHODS
 from core.optimize.runs import DEFAULT_CALLS, REWARDS
 from core.optimize.view import Readiness, offered
 from core.services import database

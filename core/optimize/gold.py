@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
 from core.errors import Invalid
-from core.optimize.methods import checked_whole
+from core.optimize.method import checked_whole
 from core.optimize.rewards.freezing import folder_of, whole
 from core.runs.service import run_folder
 from storage.tables import Project, RewardModel

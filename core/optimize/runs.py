@@ -20,15 +20,14 @@ from core.llm.registry import host_spec
 from core.optimize.gold import watched
 from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sample, usable_examples
 from core.optimize.known import known_answers
-from core.optimize.methods import (
+from core.optimize.method import (
     ACCESS,
     ACCESS_WORDS,
     Method,
     checked_whole,
-    key_of,
     lacking,
-    method_named,
 )
+from core.optimize.methods import key_of, method_named
 from core.optimize.plan import SPLITS, plan, trained_candidates
 from core.optimize.rewards.freezing import freeze
 from core.optimize.rewards.kinds import generates, has, needs_reference, price_of, read_reward, title_of

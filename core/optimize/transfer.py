@@ -29,7 +29,7 @@ from core.llm.soft_names import names_in
 from core.optimize.answers import answers_file
 from core.optimize.instruction import Instruction
 from core.optimize.known import answers_in
-from core.optimize.methods import ACCESS_WORDS, lacking
+from core.optimize.method import ACCESS_WORDS, lacking
 from core.prompts.templates import slots
 from core.prompts.versions import label, prompts_of
 from core.runs.folder import RunFolder

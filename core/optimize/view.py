@@ -12,7 +12,8 @@ from core.llm.registry import host_spec
 from core.llm.soft_names import SOFT, Card, card_of, names_in
 from core.optimize.estimate import Spend, spend_of
 from core.optimize.instruction import Instruction, instruction_of
-from core.optimize.methods import METHODS, why_not
+from core.optimize.method import why_not
+from core.optimize.methods import METHODS
 from core.optimize.rewards.kinds import has, read_reward
 from core.optimize.runs import lay_out
 from core.optimize.starts import starting_point

@@ -8,7 +8,8 @@ from core.errors import Invalid
 from core.llm.protocol import HostSpec
 from core.llm.registry import create_host
 from core.optimize import methods, work
-from core.optimize.methods import METHODS, Method, why_not
+from core.optimize.method import Method, why_not
+from core.optimize.methods import METHODS
 from core.optimize.protocol import FINISH_WORDS
 from core.runs.service import start_run
 from tests.optimize.conftest import add  # noqa: F401

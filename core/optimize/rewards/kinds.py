@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.errors import Invalid
-from core.optimize.methods import Option
+from core.optimize.method import Option
 from core.optimize.rewards.asking import ANSWERS, DEFAULT_RUBRIC
 from core.optimize.rewards.texts import matcher, rule_pattern
 

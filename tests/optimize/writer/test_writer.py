@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.optimize.methods import METHODS, why_not
+from core.optimize.method import why_not
+from core.optimize.methods import METHODS
 from core.optimize.protocol import FINISH_WORDS, Iterated
 from core.optimize.writer.writing import Grader
 from tests.optimize.rules import Refused, run
