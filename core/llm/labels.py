@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.llm.protocol import Messages
-from core.llm.sharing import Head, Ids, families_with
+from core.llm.sharing import Head, Ids, families_with, first_batch
 from core.llm.soft import placed, read
 from core.runs.context import WorkError
 
@@ -48,14 +48,15 @@ def _score_family(
     result: np.ndarray,
 ) -> None:
     """Fill the family's lines of `result`, in batches of like length, the longest first."""
-    order = sorted(family, key=lambda i: -len(rows[i][0]))
+    left = sorted(family, key=lambda i: -len(rows[i][0]))
     start = _read_shared(host, shared, head)
-    position = 0
-    while position < len(order):
-        batch = order[position : position + host.batch_size]
+    read_already = len(shared) if start is not None else 0
+    while left:
+        widths = [len(rows[i][0]) - read_already for i in left]
+        batch = left[: first_batch(widths, host.batch_size, _A_PASS)]
         try:
             result[batch] = _score(host, [rows[i] for i in batch], shared, start)
-            position += len(batch)
+            left = left[len(batch) :]
         except RuntimeError as problem:
             from core.llm.local import _out_of_memory
 

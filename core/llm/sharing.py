@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Ids = list[int]
+LOOKS_AHEAD = 256  # requests
 WORTH_SHARING = 8  # tokens: below, reading them apart costs more than it saves
 
 
@@ -65,6 +66,20 @@ def families(prompts: Sequence[Ids], a_pass: float) -> list[tuple[int, list[int]
         if cost < least:
             best, least = found, cost
     return best
+
+
+def first_batch(widths: Sequence[int], most: int, a_pass: float) -> int:
+    """How many of these requests, sorted by width, the widest first, to read in the next pass.
+    All of a pass are padded to its widest: fewer passes pad more. The cut is the first one of
+    the cheapest way to read all, with at most `most` a pass, each pass costing `a_pass` tokens."""
+    widths = widths[:LOOKS_AHEAD]
+    cost, size = [0.0] * (len(widths) + 1), [0] * (len(widths) + 1)
+    for at in range(len(widths) - 1, -1, -1):
+        cost[at], size[at] = min(
+            (a_pass + widths[at] * count + cost[at + count], -count)
+            for count in range(1, min(most, len(widths) - at) + 1)
+        )
+    return -size[0]
 
 
 def common(a: Ids, b: Ids) -> int:

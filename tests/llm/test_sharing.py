@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.llm.sharing import families
+from core.llm.sharing import families, first_batch
 
 
 def test_requests_of_two_instructions_are_two_families():
@@ -37,3 +37,20 @@ def test_every_request_is_in_one_family_that_begins_alike_and_keeps_a_token(prom
         assert len(starts) == 1 and all(len(prompts[i]) > length for i in group if length)
     read = sum(length + sum(len(prompts[i]) - length for i in group) + a_pass for length, group in found)
     assert read <= sum(map(len, prompts)) + a_pass  # never worse than one family, nothing shared
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(1, 6), st.integers(0, 60))
+def test_the_next_pass_is_the_first_of_the_cheapest_way_to_read_all(widths, most, a_pass):
+    widths = sorted(widths, reverse=True)
+
+    def cheapest(left):
+        """Every way to cut what is left into passes, each padded to its first."""
+        if not left:
+            return 0.0
+        return min(
+            a_pass + left[0] * count + cheapest(left[count:]) for count in range(1, min(most, len(left)) + 1)
+        )
+
+    count = first_batch(widths, most, a_pass)
+    assert 1 <= count <= min(most, len(widths))
+    assert a_pass + widths[0] * count + cheapest(widths[count:]) == cheapest(widths)
