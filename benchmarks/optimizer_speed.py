@@ -73,7 +73,9 @@ class Lengths:
     """Stands for a reward: the host's own work is what is timed."""
 
     name, unit, needs = "reward_model", 1.0, "text"
-    price = {"target": 1}
+
+    def __init__(self) -> None:
+        self.price = {"target": 1}
 
     def answer(self, host, requests, rows):
         answers = host.generate(requests, Sampling(NEW_TOKENS, 0.0))
