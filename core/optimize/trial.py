@@ -8,7 +8,9 @@ and those of machine judges are counted apart and decide nothing.
 """
 
 import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from storage.evidence import votes_state
 from storage.tables import Example, Project, Prompt, Run
 
 MORE = 60  # examples by which a comparison is enlarged
+LONG_S, REST = 1.0, 20  # a longer look at all comparisons is repeated after 20 times as long, at the earliest
 
 log = logging.getLogger(__name__)
 
@@ -147,13 +150,24 @@ def queue_more(db: Database, who: Principal, prompt_id: str) -> Run:
 
 class TrialKeeper:
     """Takes pairs out of the queue whose comparison is over; one per web process. Two at once do
-    no harm. What somebody has begun is left to them."""
+    no harm. What somebody has begun is left to them. On a large project a look takes a while and
+    every vote asks for another: after a long one it rests, so that annotators have the machine."""
 
-    def __init__(self, db: Database) -> None:
-        self.db = db
+    def __init__(self, db: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self.db, self.clock = db, clock
         self._seen: dict[tuple[str, str, str], Any] = {}
+        self._rests_until = float("-inf")
 
     def refresh(self) -> None:
+        began = self.clock()
+        if began < self._rests_until:
+            return
+        self._look_at_all()
+        took = self.clock() - began
+        if took > LONG_S:
+            self._rests_until = began + REST * took
+
+    def _look_at_all(self) -> None:
         with self.db.read() as session:
             found = trials.in_question(session)
             votes = {project: votes_state(session, project) for project in {item[0] for item in found}}

@@ -138,7 +138,7 @@ def test_what_a_person_wrote_is_chosen_freely(db, person, project, met):
 def test_pairs_leave_the_queue_once_the_verdict_is_in(any_db, person_on):
     admin, project = person_on(any_db, "admin")
     db, met = any_db, Met(any_db, project)
-    keeper = TrialKeeper(db)
+    keeper = TrialKeeper(db, clock=lambda: 0.0)
     met.vote("+" * 10)
     keeper.refresh()
     assert trial_of(db, admin, met.new.id).waiting == 60  # two votes are wanted of each pair
@@ -160,6 +160,22 @@ def test_pairs_leave_the_queue_once_the_verdict_is_in(any_db, person_on):
         )
     with pytest.raises(Conflict, match="is over: better"):
         queue_more(db, admin, met.new.id)
+
+
+def test_after_a_long_look_the_keeper_rests(db, met, monkeypatch):
+    now, looks = [0.0], []
+
+    def look(self):
+        looks.append(now[0])
+        now[0] += 3.0 if len(looks) == 1 else 0.1
+
+    monkeypatch.setattr(TrialKeeper, "_look_at_all", look)
+    keeper = TrialKeeper(db, clock=lambda: now[0])
+    while now[0] < 75:
+        keeper.refresh()
+        now[0] += 5.0
+    assert len(looks) == 4 and looks[0] == 0.0 and looks[1] >= 60.0  # 20 times the three seconds
+    assert looks[3] - looks[2] == looks[2] - looks[1] == pytest.approx(5.1)
 
 
 def test_a_comparison_is_enlarged_as_long_as_there_are_examples(db, admin, project, met):
