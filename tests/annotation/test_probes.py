@@ -1,6 +1,7 @@
 """Gold pairs, qualification, gold checks and hidden repeats, as a lead sets them and an
 annotator meets them."""
 
+import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +11,8 @@ from uuid import UUID
 import pytest
 from sqlmodel import select
 
-from core.annotation import demonstrations, gold, messages, mine, probing, qualification, votes
+from core.annotation import demonstrations, gold, messages, mine, probes, probing, qualification, votes
+from core.annotation import schedule as schedules
 from core.annotation.disguise import probe_behind, shown_id
 from core.annotation.gold_import import import_gold
 from core.annotation.leaderboard import leaderboard
@@ -735,8 +737,12 @@ def test_the_schedule_keeps_its_rate_and_is_not_periodic(rate):
     assert not schedule.step("somebody", 0)
 
 
-def test_the_rate_is_kept_where_pairs_are_claimed_ahead(any_db):
-    """As the desk does: five on the table, one is judged, one more is claimed."""
+def test_the_rate_is_kept_where_pairs_are_claimed_ahead(any_db, monkeypatch):
+    """As the desk does: five on the table, one is judged, one more is claimed. The lot is fixed:
+    where it asks for a repeat right after the first five, one pair was judged and none since, so
+    that block has none, in one of ten draws."""
+    monkeypatch.setattr(schedules, "_lot", random.Random(1))
+    monkeypatch.setattr(probes, "_schedule", Schedule())
     made, lead, who = (
         make_world(any_db, pairs=50, votes=1),
         make_person(any_db, "l", "lead"),
