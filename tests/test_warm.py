@@ -1,5 +1,6 @@
 """Large projects: the same figures, kept and counted ahead."""
 
+import gc
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from core.projects import list_projects
 from core.warm import warm
 from storage import evidence
 from storage.tables import Annotator, Vote
+from web.background import settle
 
 
 @pytest.fixture
@@ -67,3 +69,15 @@ def test_it_is_counted_ahead(db, admin, project, large, monkeypatch):
     assert warm(db) == 1
     for module in (quality, leaderboard, overview):
         assert len(module._kept._found) == 1
+
+
+def test_what_is_loaded_at_the_start_is_out_of_the_collectors_sight(db, monkeypatch):
+    """Also when the counting fails. Modules alone are tens of thousands of objects."""
+    monkeypatch.setattr("web.background.warm", lambda _db: (_ for _ in ()).throw(RuntimeError("planted")))
+    before = gc.get_freeze_count()
+    try:
+        with pytest.raises(RuntimeError, match="planted"):
+            settle(db)
+        assert gc.get_freeze_count() > before + 10_000
+    finally:
+        gc.unfreeze()
