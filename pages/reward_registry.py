@@ -240,7 +240,7 @@ def the_upload(project: Project, last: Run | None) -> None:
     with st.expander("Take in a reward model", icon=":material/upload:"):
         st.caption(
             "A zip of a `transformers` folder: a sequence-classification model with one output, weights as "
-            "safetensors, its tokenizer. It becomes a candidate; it is judged on this project's test split. Larger "
+            "safetensors (in one file, or in several with their index), its tokenizer. It becomes a candidate; it is judged on this project's test split. Larger "
             "ones by the API: `POST /api/v1/projects/{id}/reward-models/upload`."
         )
         name = st.text_input("Name", key=f"upload_name_{project.id}", max_chars=120)

@@ -11,12 +11,12 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import Invalid
+from core.reward.shards import INDEX, MOST_INDEX_BYTES, check_weights, read_index
 
 MOST_FILES = 300
 PIECE = 2**20
 KEPT = (".json", ".txt", ".safetensors", ".model", ".md", ".jinja", ".tiktoken", ".bpe", ".vocab")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-NEEDED = ("config.json", "model.safetensors")
 
 
 def entries(path: Path, most_bytes: int) -> dict[str, zipfile.ZipInfo]:
@@ -47,17 +47,25 @@ def entries(path: Path, most_bytes: int) -> dict[str, zipfile.ZipInfo]:
         if key in inside:
             raise Invalid(f"{name}: it is in the zip twice.")
         inside[key] = entry
-    missing = [name for name in NEEDED if name not in inside]
-    if missing:
-        hint = "Save it with save_pretrained(…, safe_serialization=True), in one file."
-        raise Invalid(f"The zip has no {missing[0]}.", hint)
+    check_weights(inside)
     total = sum(entry.file_size for entry in inside.values())
     if total > most_bytes:
         raise Invalid(
             f"The model has {total / 2**20:,.0f} MB unpacked, where {most_bytes / 2**20:,.0f} MB are allowed.",
             "Raise PREFLOOP_MAX_MODEL_MB, or send a smaller one.",
         )
+    if INDEX in inside:
+        read_index(_start_of(path, inside[INDEX]), inside)
     return inside
+
+
+def _start_of(path: Path, entry: zipfile.ZipInfo) -> bytes:
+    """A small file, not more of it than is allowed, whatever the table of contents says."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
+            return file.read(MOST_INDEX_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        raise Invalid(f"{entry.filename}: it is damaged in the zip.", "Zip the folder anew.") from None
 
 
 def safe_name(entry: zipfile.ZipInfo) -> PurePosixPath:

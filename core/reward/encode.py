@@ -18,6 +18,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from core.llm.embedded import EMBEDDED, embedded_encoder
+from core.reward.shards import INDEX, WHOLE
 from core.runs.context import WorkError
 
 TOKENS_A_BATCH = 8192  # padded tokens scored at once
@@ -178,4 +179,5 @@ def score_all(
 
 
 def is_model_folder(folder: Path) -> bool:
-    return (folder / "reward.json").is_file() and (folder / "model.safetensors").is_file()
+    """A card, and weights in one file or in several."""
+    return (folder / "reward.json").is_file() and any((folder / name).is_file() for name in (WHOLE, INDEX))

@@ -25,6 +25,7 @@ from core.reward.archive import unpack
 from core.reward.encode import longest
 from core.reward.normalise import normalisation
 from core.reward.score import RewardScorer
+from core.reward.shards import INDEX, WHOLE, check_shard, read_index
 from core.runs.context import RunContext, WorkError
 from core.runs.folder import write_json
 
@@ -126,18 +127,15 @@ def _read_card(folder: Path) -> Row | None:
 
 def _check_model(folder: Path, card: Row | None) -> Row:
     """Load it as anybody would. Answers max_length and backbone. Raises WorkError."""
-    for path in sorted(folder.rglob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                file.keys()
-        except (SafetensorError, OSError, ValueError) as problem:
-            said = str(problem).splitlines()[0][:200]
-            raise WorkError(
-                f"{path.relative_to(folder)} is not a safetensors file: {said}", "Save the model anew."
-            ) from None
+    _check_weights(folder)
     raw = _json(folder / "config.json")
     if "auto_map" in raw:
         raise WorkError("config.json: this model needs code of its own, which is not run here.", "")
+    if raw.get("transformers_weights") not in (None, WHOLE, INDEX):
+        # transformers would read that file, and an index that nobody has looked at.
+        raise WorkError(
+            "config.json: “transformers_weights” names another file than its weights.", f"Call them {WHOLE}."
+        )
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as problem:
@@ -162,7 +160,7 @@ def _check_model(folder: Path, card: Row | None) -> Row:
         raise WorkError(f"transformers cannot load it: {_line(problem)}", "Save the model anew.") from None
     if missing := sorted(loading["missing_keys"]):
         raise WorkError(
-            f"model.safetensors lacks {len(missing)} weights of a sequence-classification model, such as {missing[0]}.",
+            f"It lacks {len(missing)} weights of a sequence-classification model, such as {missing[0]}.",
             "A plain language model or encoder has no score head: train one first.",
         )
     try:
@@ -173,6 +171,23 @@ def _check_model(folder: Path, card: Row | None) -> Row:
         ) from None
     length = int((card or {}).get("max_length") or longest(model, tokenizer, LONGEST))
     return {"max_length": length, "backbone": str(raw.get("_name_or_path") or config.model_type)}
+
+
+def _check_weights(folder: Path) -> None:
+    """Every file of weights can be read, and of several each holds what the index says. Raises
+    WorkError, or Invalid."""
+    held: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        name = path.relative_to(folder).as_posix()
+        try:
+            with safe_open(path, framework="pt") as file:
+                held[name] = list(file.keys())
+        except (SafetensorError, OSError, ValueError) as problem:
+            said = str(problem).splitlines()[0][:200]
+            raise WorkError(f"{name} is not a safetensors file: {said}", "Save the model anew.") from None
+    if (folder / INDEX).is_file():
+        for name, wanted in read_index((folder / INDEX).read_bytes(), held).items():
+            check_shard(name, held[name], wanted)
 
 
 def _json(path: Path) -> Row:
