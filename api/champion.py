@@ -55,10 +55,23 @@ class VerdictPublic(BaseModel):
     needed: int | None
 
 
+class PowerPublic(BaseModel):
+    """What `examples` can be expected to show when `share` of the decisive ones go to the prompt:
+    the chances that it passes (`better`) and that the champion does (`worse`), and the mean number of
+    `votes` until a verdict."""
+
+    share: float
+    examples: int
+    better: float
+    worse: float
+    votes: float
+
+
 class ComparisonPublic(BaseModel):
     """`people` decides; `simulated` is what simulated votes alone would say. `votes` by who
-    cast them: people, simulated, machine. `examples` have a pair of the two, `waiting` pairs
-    are in the queue."""
+    cast them: people, simulated, machine; `seen`: people's on examples of train and dev, which
+    decide nothing. Of the `held_out` examples (test split) `asked` were answered and `examples`
+    have a pair of the two; `waiting` pairs are in the queue."""
 
     prompt_id: str
     name: str
@@ -68,9 +81,13 @@ class ComparisonPublic(BaseModel):
     people: VerdictPublic
     simulated: VerdictPublic | None
     votes: dict[str, int]
+    seen: int
+    held_out: int
+    asked: int
     examples: int
     waiting: int
     passed: bool
+    expected: list[PowerPublic]
 
 
 class ReignPublic(BaseModel):

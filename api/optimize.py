@@ -153,9 +153,11 @@ class CandidatePublic(BaseModel):
 
 
 class Promote(BaseModel):
-    """Without `candidates`: the best two that beat the start."""
+    """Without `candidates`: the best two that beat the start. `examples`: on how many held-out
+    ones (test split) they are compared; without, up to 200."""
 
     candidates: list[int] | None = None
+    examples: int | None = None
 
 
 class Promoted(BaseModel):
@@ -212,5 +214,6 @@ def candidates(
 def promote(run_id: str, db: DatabaseDep, who: CurrentUser, wanted: Promote | None = None) -> Promoted:
     """Make prompt versions of candidates, generate their responses, and queue blind pairs
     against the champion. Again answers the same."""
-    made = queue_candidates(db, who, run_id, wanted.candidates if wanted else None)
+    asked = wanted or Promote()
+    made = queue_candidates(db, who, run_id, asked.candidates, asked.examples)
     return Promoted(prompts=[prompt.id for prompt in made["prompts"]], run_id=made["run"].id)

@@ -5,8 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from core.optimize import champion
-from core.optimize.sequential import Verdict
-from core.optimize.trial import Trial, is_found, queue_more, trial_of
+from core.optimize.power import SHARES, power
+from core.optimize.sequential import Rule, Verdict
+from core.optimize.trial import IMPORT, MORE, Trial, is_found, queue_more, trial_of
 from core.prompts.versions import label
 from core.services import database
 from pages.shared import ago, may, me, percent, plain, problems
@@ -42,8 +43,46 @@ def show_trial(prompt: Prompt) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if trial.waiting and not trial.decided and may("annotate"):
             st.page_link("annotate.py", label="Vote on its pairs", icon=":material/compare:")
-        if not trial.waiting and not trial.decided and may("run.start"):
+        if not trial.waiting and not trial.decided and trial.asked < trial.held_out and may("run.start"):
             _more(trial)
+    if not trial.decided and trial.asked >= trial.held_out:
+        too_few(trial.held_out)
+
+
+def expected(examples: int) -> str:
+    """What a comparison on so many examples can be expected to show, in words."""
+    one, middle, much = (power(share, examples) for share in SHARES)
+    said = [f"{100 * p.share:.0f} %: {_chance(p.better)}, {p.votes:.0f} votes" for p in (one, much)]
+    return (
+        f"With {examples:,} held-out examples, a prompt that {100 * middle.share:.0f} % of people prefer passes "
+        f"with {_chance(middle.better)}, after {middle.votes:.0f} votes on average ({'; '.join(said)}). One that is "
+        f"no better passes with {_chance(power(0.5, examples).better)}."
+    )
+
+
+def _chance(p: float) -> str:
+    return "less than 1 %" if p < 0.01 else "more than 99 %" if p > 0.99 else f"{100 * p:.0f} %"
+
+
+def too_few(examples: int) -> None:
+    """A warning where so many held-out examples seldom decide, with what to do."""
+    rule = Rule()
+    if examples >= rule.maximum:
+        return
+    if examples < rule.minimum:
+        st.warning(
+            f"There are {examples:,} held-out examples (test split), and no verdict comes from fewer than "
+            f"{rule.minimum}: this comparison cannot be passed. {IMPORT}",
+            icon=":material/warning:",
+        )
+        return
+    p = power(SHARES[1], examples)
+    st.info(
+        f"There are {examples:,} held-out examples (test split). A prompt that {100 * p.share:.0f} % of people "
+        f"prefer passes with {_chance(p.better)} on them, and with {_chance(power(p.share, rule.maximum).better)} "
+        f"on {rule.maximum}. {IMPORT}",
+        icon=":material/info:",
+    )
 
 
 def _said(trial: Trial) -> str:
@@ -57,13 +96,16 @@ def _said(trial: Trial) -> str:
     elif found.needed is not None:
         counted += f"{found.needed:,} more in a row for it would decide. "
     counted += f"{trial.waiting:,} of its pairs wait for votes. " if trial.waiting else ""
+    if trial.seen:
+        counted += f"{trial.seen:,} votes on examples of train and dev, which searches see, decide nothing. "
     extra = trial.votes.get("people", 0) - found.n
     more = f"{extra:,} further votes on the same examples are not counted here. " if extra else ""
     machine = trial.votes.get("machine", 0)
     by_machine = f"{machine:,} votes of machine judges decide nothing. " if machine else ""
     return (
         f"{counted}{more}{by_machine}A sequential test (betting, {100 * rule.alpha:.0f} % risk of a wrong verdict "
-        f"however often one looks) from {rule.minimum} to {rule.maximum} examples, each by its first vote."
+        f"however often one looks) from {rule.minimum} to {rule.maximum} held-out examples (test split), each by "
+        "its first vote."
     )
 
 
@@ -93,7 +135,7 @@ def _interval(trial: Trial) -> None:
         f"{100 * (found.share or 0):.0f} %",
         f"{100 * found.low:.0f} to {100 * found.high:.0f} %, n {found.n:,}",
         delta_color="off", delta_arrow="off",
-        help="Of examples, by the first vote on each; ties and “both bad” count half. The 95 % interval holds "
+        help="Of held-out examples, by the first vote on each; ties and “both bad” count half. The 95 % interval holds "
         "at all times at once, so it is wider than one for a fixed number of votes.",
     )  # fmt: skip
     right.altair_chart((bar + half + dot).properties(height=86), width="stretch")
@@ -105,7 +147,7 @@ def _more(trial: Trial) -> None:
         "Queue more pairs",
         icon=":material/playlist_add:",
         key=key,
-        help="Generates both prompts' responses to 60 further examples and queues their pairs.",
+        help=f"Generates both prompts' responses to {MORE} further held-out examples and queues their pairs.",
     )
     if pressed:
         with problems():

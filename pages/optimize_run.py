@@ -7,23 +7,22 @@ import pandas as pd
 import streamlit as st
 
 from core.llm.soft_names import names_in
-from core.optimize.promote import EXAMPLES, best_candidates, queue_candidates
+from core.optimize.promote import queue_candidates
 from core.optimize.rewards.kinds import kind_of_reward
 from core.optimize.rewards.scores import feasible
-from core.optimize.view import candidates_of, prompts_made, soft_card_of
-from core.prompts.versions import label
+from core.optimize.view import candidates_of, soft_card_of
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
 from core.services import database
-from pages.champion import promote_button, show_trial
 from pages.optimize_books import books
 from pages.optimize_lineage import coloured, lineage
 from pages.optimize_rewards import UNITS, by_component, reward_columns
+from pages.optimize_send import send
 from pages.optimize_transfer import transfer
 from pages.optimize_watch import watch
-from pages.shared import ago, duration, may, me, percent, plain, problems, say_problem
+from pages.shared import ago, duration, may, me, percent, problems, say_problem
 from pages.soft_prompt import show_soft
-from storage.tables import Candidate, Project, Prompt, Run
+from storage.tables import Candidate, Project, Run
 
 ACTIVE = ("queued", "running")
 STATES = {
@@ -156,7 +155,7 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
                 "It goes on from here when it is resumed. To send this to the annotators, stop it first."
             )
         else:
-            _send(project, run, candidates)
+            send(project, run, candidates)
 
 
 def _figure(value: float) -> str:
@@ -207,55 +206,6 @@ def _counted(result: dict[str, Any]) -> str:
     if result.get("lost_calls"):
         said += f" {result['lost_calls']:,} calls were lost when the worker was stopped."
     return said
-
-
-def _send(project: Project, run: Run, candidates: list[Candidate]) -> None:
-    sent = [candidate for candidate in candidates if candidate.prompt_id]
-    if sent:
-        made = prompts_made(database(), me(), sent)
-        names = ", ".join(
-            f"{made[c.prompt_id].name} v{made[c.prompt_id].version}" for c in sent if c.prompt_id in made
-        )
-        st.success(
-            f"Sent to the annotators as {names}. Blind pairs wait for votes once their responses are generated.",
-            icon=":material/send:",
-        )
-        st.page_link("runs.py", label="See the generation", icon=":material/arrow_forward:")
-        for candidate in sent:
-            if candidate.prompt_id in made:
-                _verify(project, made[candidate.prompt_id])
-        return
-    if not may("run.start"):
-        return
-    best = best_candidates(candidates, 2)
-    if not best:
-        st.caption("There is nothing to send: no candidate was better than the start on train and on dev.")
-        return
-    which = " and ".join(f"candidate {candidate.number}" for candidate in best)
-    if st.button(
-        "Send the best to the annotators",
-        type="primary",
-        icon=":material/send:",
-        help=f"Makes prompt versions of {which}, generates their responses, and queues blind pairs.",
-        key="optimize_send",
-    ):
-        with problems():
-            queue_candidates(database(), me(), run.id, [candidate.number for candidate in best])
-            st.rerun()
-    st.caption(
-        f"Makes prompt versions of {which}, generates their responses to up to {EXAMPLES} examples, and "
-        "queues blind pairs against the champion. Nothing is promoted before people have voted."
-    )
-
-
-def _verify(project: Project, prompt: Prompt) -> None:
-    """The blind comparison of a version that was sent, and its promotion."""
-    with st.container(border=True):
-        if project.champion_prompt_id == prompt.id:
-            st.badge(f"{plain(label(prompt))} is the champion", icon=":material/star:", color="primary")
-            return
-        show_trial(prompt)
-        promote_button(project, prompt)
 
 
 # --- the curve and the candidates --------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""What people said of two prompts' responses to the same examples, for a blind comparison; and
-taking pairs of it out of the queue that nobody has begun."""
+"""What people said of two prompts' responses to the same held-out examples, for a blind comparison;
+and taking pairs of it out of the queue that nobody has begun."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,32 +12,38 @@ from sqlmodel import Session, col
 from storage.adjudicated import independent
 from storage.counting import by_machine, counted
 from storage.groups import ADJUDICATOR
-from storage.tables import Pair, Project, Prompt, Response, Slot, Vote
+from storage.tables import Example, Pair, Project, Prompt, Response, Slot, Vote
+
+HELD_OUT = "test"  # the split that no search and no training has seen
 
 
 @dataclass(frozen=True)
 class TrialVote:
     """A vote on a pair of the two. `value`: 1 for the candidate, 0 for the other, one half for
-    neither. `who`: people, simulated or machine."""
+    neither. `who`: people, simulated or machine. `held_out`: whether the example is of the test split."""
 
     example_id: str
     value: float
     who: str
     at: datetime
+    held_out: bool
 
 
 @dataclass(frozen=True)
 class TrialPairs:
-    """`examples`: with a pair of the two; `waiting`: pairs that are still to be given out;
+    """Of the held-out examples. `there`: as many as the project has; `asked`: with a response of the
+    prompt; `examples`: with a pair of the two; `waiting`: pairs that are still to be given out;
     `begun`: votes being cast now."""
 
+    there: int
+    asked: int
     examples: int
     waiting: int
     begun: int
 
 
 def _pairs(project_id: str, prompt_id: str, other_id: str) -> Any:
-    """pair_id, example_id, mine: the response of `prompt_id`."""
+    """pair_id, example_id, split, mine: the response of `prompt_id`."""
     a, b = aliased(Response), aliased(Response)
     first = (col(a.prompt_id) == prompt_id) & (col(b.prompt_id) == other_id)
     second = (col(a.prompt_id) == other_id) & (col(b.prompt_id) == prompt_id)
@@ -45,10 +51,12 @@ def _pairs(project_id: str, prompt_id: str, other_id: str) -> Any:
         select(
             col(Pair.id).label("pair_id"),
             col(Pair.example_id).label("example_id"),
+            col(Example.split).label("split"),
             case((first, col(Pair.response_a)), else_=col(Pair.response_b)).label("mine"),
         )
         .join(a, col(a.id) == col(Pair.response_a))
         .join(b, col(b.id) == col(Pair.response_b))
+        .join(Example, col(Example.id) == col(Pair.example_id))
         .where(col(Pair.project_id) == project_id, or_(first, second))
         .subquery()
     )
@@ -61,13 +69,16 @@ def trial_votes(session: Session, project_id: str, prompt_id: str, other_id: str
     value = case((col(Vote.outcome) != "win", 0.5), (col(Vote.winner) == met.c.mine, 1.0), else_=0.0)
     who = case((by_machine(project_id), "machine"), (col(Vote.simulated), "simulated"), else_="people")
     query = (
-        select(met.c.example_id, value, who, col(Vote.created_at))
+        select(met.c.example_id, value, who, col(Vote.created_at), met.c.split == HELD_OUT)
         .select_from(Vote)
         .join(met, met.c.pair_id == col(Vote.pair_id))
         .where(counted(project_id), independent(), col(Vote.source) != "import")
         .order_by(col(Vote.created_at), col(Vote.id))
     )
-    return [TrialVote(example, float(x), by, at) for example, x, by, at in session.execute(query)]
+    return [
+        TrialVote(example, float(x), by, at, bool(held))
+        for example, x, by, at, held in session.execute(query)
+    ]
 
 
 def trial_pairs(session: Session, project_id: str, prompt_id: str, other_id: str) -> TrialPairs:
@@ -79,14 +90,28 @@ def trial_pairs(session: Session, project_id: str, prompt_id: str, other_id: str
         .outerjoin(
             Slot, (col(Slot.pair_id) == met.c.pair_id) & col(Slot.audience).is_distinct_from(ADJUDICATOR)
         )
+        .where(met.c.split == HELD_OUT)
     )
     examples, waiting, begun = session.execute(query).one()
-    return TrialPairs(int(examples), int(waiting), int(begun))
+    answered = (
+        select(func.count(func.distinct(col(Response.example_id))))
+        .join(Example, col(Example.id) == col(Response.example_id))
+        .where(col(Response.prompt_id) == prompt_id, col(Example.split) == HELD_OUT)
+    )
+    asked = session.scalar(answered) or 0
+    return TrialPairs(held_out(session, project_id), int(asked), int(examples), int(waiting), int(begun))
+
+
+def held_out(session: Session, project_id: str) -> int:
+    """How many examples no search and no training has seen."""
+    query = select(func.count()).select_from(Example)
+    found = session.scalar(query.where(col(Example.project_id) == project_id, col(Example.split) == HELD_OUT))
+    return int(found or 0)
 
 
 def close_unbegun(session: Session, project_id: str, prompt_id: str, other_id: str) -> int:
-    """Close the open slots of pairs of the two that nobody has voted on or holds; answers how
-    many. One statement that names the state it starts from, like every step of a slot."""
+    """Close the open slots of held-out pairs of the two that nobody has voted on or holds; answers
+    how many. One statement that names the state it starts from, like every step of a slot."""
     met = _pairs(project_id, prompt_id, other_id)
     begun = select(col(Vote.pair_id)).where(col(Vote.project_id) == project_id)
     held = select(col(Slot.pair_id)).where(col(Slot.project_id) == project_id, col(Slot.status) == "leased")
@@ -96,6 +121,7 @@ def close_unbegun(session: Session, project_id: str, prompt_id: str, other_id: s
         .where(
             col(Slot.status) == "open",
             col(Slot.audience).is_distinct_from(ADJUDICATOR),
+            met.c.split == HELD_OUT,
             met.c.pair_id.not_in(begun),
             met.c.pair_id.not_in(held),
         )

@@ -2,7 +2,9 @@
 
 The pairs are those of `core.optimize.promote`; the test is `core.optimize.sequential`. The unit
 is the example: each counts once, by the first vote that a person cast on it without knowing what
-others had said. Further votes on an example are not independent of the first, and add nothing
+others had said. Only examples of the **test split** count: a search works on train and
+chooses on dev, and reward models learn from both, so people's votes there would judge a prompt on what
+it was made for. Further votes on an example are not independent of the first, and add nothing
 here (they count on the leaderboard as always). A tie and “both bad” are one half. Simulated votes
 and those of machine judges are counted apart and decide nothing.
 """
@@ -14,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session
 
 from core.access import Principal, require
 from core.errors import Conflict
+from core.optimize.power import SHARES, Power, power
 from core.optimize.sequential import Rule, Verdict, judge
 from core.projects import find_project
 from core.prompts.versions import find_prompt, label
@@ -25,10 +28,15 @@ from core.runs.service import start_run
 from storage import trials
 from storage.database import Database
 from storage.evidence import votes_state
-from storage.tables import Example, Project, Prompt, Run
+from storage.tables import Project, Prompt, Run
 
-MORE = 60  # examples by which a comparison is enlarged
+MORE = 60  # held-out examples by which a comparison is enlarged
 LONG_S, REST = 1.0, 20  # a longer look at all comparisons is repeated after 20 times as long, at the earliest
+
+IMPORT = (
+    "Import more examples, with “test” in a column named split, or without one: a fifth of them then falls "
+    "into the test split."
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +44,10 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Trial:
     """`people` decides. `simulated`: what simulated votes alone would say, None without any.
-    `votes`: by who cast them, all of them, also those on an example that has one already.
-    `examples` have a pair of the two; `waiting` pairs are in the queue."""
+    `votes`: by who cast them, all of them, also those on an example that has one already; `seen`:
+    people's votes on examples of train and dev, which decide nothing. `held_out` examples there are,
+    of which `asked` were answered and `examples` have a pair of the two; `waiting` pairs are in the
+    queue."""
 
     prompt_id: str
     name: str
@@ -47,6 +57,9 @@ class Trial:
     people: Verdict
     simulated: Verdict | None
     votes: dict[str, int]
+    seen: int
+    held_out: int
+    asked: int
     examples: int
     waiting: int
 
@@ -55,11 +68,17 @@ class Trial:
         return self.people.verdict == "better"
 
     @property
+    def expected(self) -> list[Power]:
+        """What all held-out examples can be expected to show, by how many people prefer it."""
+        return [power(share, self.held_out) for share in SHARES]
+
+    @property
     def decided(self) -> bool:
         return self.people.decided_at is not None
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "passed": self.passed}
+        expected = [asdict(item) for item in self.expected]
+        return {**asdict(self), "passed": self.passed, "expected": expected}
 
     def for_audit(self) -> dict[str, Any]:
         """The figures that a promotion was decided on."""
@@ -94,7 +113,8 @@ def trial_in(session: Session, project: Project, prompt: Prompt) -> Trial | None
     if champion_id is None or champion_id == prompt.id:
         return None
     champion = find_prompt(session, champion_id)
-    votes = trials.trial_votes(session, project.id, prompt.id, champion_id)
+    cast = trials.trial_votes(session, project.id, prompt.id, champion_id)
+    votes = [vote for vote in cast if vote.held_out]
     pairs = trials.trial_pairs(session, project.id, prompt.id, champion_id)
     rule = Rule()
     by_simulation = _first(votes, "simulated")
@@ -107,6 +127,9 @@ def trial_in(session: Session, project: Project, prompt: Prompt) -> Trial | None
         judge(_first(votes, "people"), rule),
         judge(by_simulation, rule) if by_simulation else None,
         dict(Counter(vote.who for vote in votes)),
+        sum(vote.who == "people" and not vote.held_out for vote in cast),
+        pairs.there,
+        pairs.asked,
         pairs.examples,
         pairs.waiting,
     )
@@ -121,28 +144,37 @@ def _first(votes: list[trials.TrialVote], who: str) -> list[float]:
     return list(values.values())
 
 
+def held_out(db: Database, who: Principal, project_id: str) -> int:
+    """How many examples of the project no search has seen (test split)."""
+    require(who, "project.view")
+    with db.read() as session:
+        return trials.held_out(session, project_id)
+
+
 def queue_more(db: Database, who: Principal, prompt_id: str) -> Run:
-    """Generate responses to further examples, and queue their pairs with the champion. Raises
-    Conflict when there is nothing left to decide, or no example left."""
+    """Generate responses to further held-out examples, and queue their pairs with the champion.
+    Raises Conflict when there is nothing left to decide, or no example left."""
     require(who, "run.start")
     with db.read() as session:
         prompt = find_prompt(session, prompt_id)
         trial = trial_in(session, find_project(session, prompt.project_id), prompt)
         made_by = session.get(Run, prompt.run_id) if prompt.run_id else None
-        there = session.exec(
-            select(func.count()).select_from(Example).where(Example.project_id == prompt.project_id)
-        ).one()
     if trial is None:
         raise Conflict("There is no other prompt to compare it with.", "Promote a champion first.")
     if trial.decided:
         raise Conflict(f"This comparison is over: {trial.people.verdict}.")
-    if trial.examples >= there:
-        raise Conflict(f"All {there:,} examples have a pair of the two.", "Import more examples.")
+    if trial.asked >= trial.held_out:
+        same = trial.asked - trial.examples
+        raise Conflict(
+            f"All {trial.held_out:,} held-out examples have been answered"
+            + (f"; on {same:,} of them the two answers read the same, which makes no pair." if same else "."),
+            IMPORT,
+        )
     config: dict[str, Any] = {
         "prompts": [prompt_id],
         "pairs": "champion",
         "host": made_by.config.get("host") if made_by else None,
-        "examples": {"limit": trial.examples + MORE},
+        "examples": {"split": trials.HELD_OUT, "limit": trial.asked + MORE},
         "source": "optimize",
     }
     return start_run(db, who, prompt.project_id, "generate", config)

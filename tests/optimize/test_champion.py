@@ -14,9 +14,9 @@ from storage.tables import AuditEntry, Example, Project, Prompt, Response, Slot,
 
 
 class Met:
-    """Two prompts with a pair on each of `n` examples, and votes on them."""
+    """Two prompts with a pair on each of `n` held-out examples, then on `seen` of train, and votes."""
 
-    def __init__(self, db, project, n=60):
+    def __init__(self, db, project, n=60, seen=0):
         self.db, self.project, self.n, self.votes = db, project, n, 0
         self.old = Prompt(project_id=project.id, name="old", system="Say it.", user="{{input}}")
         self.new = Prompt(
@@ -28,8 +28,9 @@ class Met:
             row.champion_prompt_id, row.votes_per_pair = self.old.id, 2
             session.add_all([row, self.old, self.new])
             pairs = []
-            for i in range(n):
-                example = Example(project_id=project.id, content_hash=f"h{i}", input=f"example {i}")
+            for i in range(n + seen):
+                split = "test" if i < n else "train"
+                example = Example(project_id=project.id, content_hash=f"h{i}", input=f"{i}", split=split)
                 session.add(example)
                 for prompt in (self.old, self.new):
                     key = f"{prompt.name} {i}"
@@ -178,13 +179,41 @@ def test_after_a_long_look_the_keeper_rests(db, met, monkeypatch):
     assert looks[3] - looks[2] == looks[2] - looks[1] == pytest.approx(5.1)
 
 
+def test_what_a_search_has_seen_decides_nothing(any_db, person_on):
+    """A prompt that wins every train example, and loses those it never saw."""
+    admin, project = person_on(any_db, "admin")
+    db, met = any_db, Met(any_db, project, n=30, seen=40)
+    met.vote("+" * 40, start=30)
+    found = trial_of(db, admin, met.new.id)
+    assert (found.people.n, found.people.verdict, found.votes, found.seen) == (0, "undecided", {}, 40)
+    assert (found.held_out, found.asked, found.examples, found.waiting) == (30, 30, 30, 30)
+    met.vote("-" * 20)
+    found = trial_of(db, admin, met.new.id)
+    assert (found.people.verdict, found.people.n, found.seen) == ("worse", 20, 40)
+    TrialKeeper(db).refresh()
+    with db.read() as session:  # pairs of train may be there to train a reward model: they stay
+        slots = session.exec(select(Slot)).all()
+    closed = {slot.pair_id for slot in slots if slot.status == "closed"}
+    assert closed == {pair_id_of(f"new {i}", f"old {i}") for i in range(20, 30)}
+    assert sum(slot.status == "open" for slot in slots) == 20 + 40  # second votes on what was begun
+
+
 def test_a_comparison_is_enlarged_as_long_as_there_are_examples(db, admin, project, met):
-    with pytest.raises(Conflict, match="All 60 examples have a pair"):
+    def more(count, split):
+        rows = [
+            Example(project_id=project.id, content_hash=f"{split} {i}", input=f"{split} {i}", split=split)
+            for i in range(count)
+        ]
+        db.write(lambda session: session.add_all(rows))
+
+    more(5, "train")  # no search's test
+    with pytest.raises(Conflict, match=r"All 60 held-out examples have been answered\. Import") as problem:
         queue_more(db, admin, met.new.id)
-    more = [Example(project_id=project.id, content_hash=f"more {i}", input=f"more {i}") for i in range(5)]
-    db.write(lambda session: session.add_all(more))
+    assert "Import more examples" in problem.value.hint
+    more(5, "test")
     run = queue_more(db, admin, met.new.id)
     assert (run.kind, run.config["pairs"], run.config["n_examples"]) == ("generate", "champion", 65)
+    assert run.config["examples"] == {"split": "test", "limit": 120}
     assert set(run.config["prompts"]) == {met.old.id, met.new.id}
 
 
@@ -193,6 +222,13 @@ def test_over_the_api(db, admin, api, person, project, met):
     met.vote("+" * 15)
     found = client.get(f"/prompts/{met.new.id}/comparison").json()
     assert (found["people"]["n"], found["people"]["needed"], found["passed"]) == (15, 5, False)
+    assert (found["held_out"], found["asked"], found["seen"]) == (60, 60, 0)
+    assert [(item["share"], item["examples"]) for item in found["expected"]] == [
+        (0.6, 60),
+        (0.65, 60),
+        (0.7, 60),
+    ]
+    assert 0.33 < found["expected"][1]["better"] < 0.35
     assert client.get(f"/prompts/{met.old.id}/comparison").status_code == 409
     assert client.post(f"/prompts/{met.new.id}/promote").status_code == 409
     done = client.post(f"/prompts/{met.new.id}/promote", json={"reason": "A trial of the override."})
@@ -216,6 +252,7 @@ def test_on_the_page(db, admin, person, project, open_page, met):
     said = " ".join(item.value for item in at.caption)
     assert not at.exception and "Simulated votes decide nothing" in said and "1 more in a row" in said
     assert at.button(key=f"prompt_promote_off_{met.new.id}").disabled
+    assert [item.value for item in at.info if "60 held-out examples" in item.value and "34 %" in item.value]
     assert not [button for button in at.button if "override" in (button.key or "")]
     at = open_(admin)
     assert at.button(key=f"prompt_override_{met.new.id}").disabled

@@ -59,7 +59,18 @@ def test_a_finished_search(db, admin, project, open_page, examples, champion, re
             "Found, on test",
             "Gain on test",
         ]
+        field = at.number_input(key=f"optimize_send_examples_{run.id}")
+        assert (field.value, field.max) == (10, 10)  # what there is; no verdict comes from so few
+        assert "no verdict comes from fewer than 20" in texts(at) and "Import more examples" in texts(at)
+        examples(train=0, dev=0, test=300, fields="text")
+        at = open_page(admin, "optimize.py", project)
+        field = at.number_input(key=f"optimize_send_examples_{run.id}")
+        assert (field.value, field.max) == (200, 200) and "no verdict" not in texts(at)
+        assert "65 % of people prefer passes with 90 %, after 97 votes on average" in texts(at)
+        field.set_value(60).run()
+        assert "65 % of people prefer passes with 34 %, after 52 votes on average" in texts(at)
         at.button(key="optimize_send").click().run()
+        assert list_runs(db, admin, project.id, kind="generate")[0].config["n_examples"] == 60
         assert not at.exception and "Sent to the annotators as Careful v2" in texts(at)
     assert len(at.dataframe[0].value) == run.result["candidates"]
 

@@ -1,13 +1,14 @@
 """From candidates to prompt versions and blind pairs."""
 
+import pyarrow.parquet as pq
 import pytest
 from sqlmodel import select
 
 from core.errors import Conflict, Forbidden, Invalid
 from core.optimize.promote import best_candidates, queue_candidates
 from core.optimize.view import candidates_of
-from core.runs.service import list_runs
-from storage.tables import AuditEntry, Candidate, Prompt, Run
+from core.runs.service import list_runs, run_folder, start_run
+from storage.tables import AuditEntry, Candidate, Example, Prompt, Run
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_the_best_two_become_versions_against_the_champion(db, admin, project, c
     assert set(run.config["prompts"]) == {champion.id, *(prompt.id for prompt in made["prompts"])}
     assert (run.config["pairs"], run.config["champion"]) == ("champion", champion.id)
     assert (run.config["source"], run.config["host"], run.status) == ("optimize", "embedded", "queued")
-    assert run.config["n_examples"] == 48
+    assert (run.config["examples"], run.config["n_examples"]) == ({"split": "test", "limit": 200}, 10)
     with db.read() as session:
         said = [entry.action for entry in session.exec(select(AuditEntry))]
     assert said.count("prompt.create") == 2
@@ -57,6 +58,32 @@ def test_sending_again_adds_nothing_and_a_failed_generation_is_started_anew(db, 
     third = queue_candidates(db, admin, done.id)
     assert third["run"].id != first["run"].id
     assert [p.id for p in third["prompts"]] == [p.id for p in first["prompts"]]
+
+
+def test_only_examples_that_no_search_has_seen_are_compared_on(db, admin, project, done, started):
+    with pytest.raises(Invalid, match="examples: a whole number from 1 to 200"):
+        queue_candidates(db, admin, done.id, examples=201)
+    by_hand = {"prompts": ["Careful"], "examples": {"split": "train"}, "pairs": "none"}
+    start_run(db, admin, project.id, "generate", by_hand)  # of the champion, on what the search saw
+    made = queue_candidates(db, admin, done.id, examples=7)
+    assert made["run"].config["n_examples"] == 7 and len(started()) == 2
+    frozen = pq.read_table(run_folder(made["run"].id).inputs / "requests.parquet").to_pylist()
+    asked = {row["example_id"] for row in frozen}
+    with db.read() as session:
+        splits = [session.get(Example, key).split for key in asked]
+    assert splits == ["test"] * 7
+
+
+def test_without_held_out_examples_nothing_is_sent(db, admin, done, started):
+    def all_seen(session):
+        for example in session.exec(select(Example).where(Example.split == "test")):
+            example.split = "dev"
+            session.add(example)
+
+    db.write(all_seen)
+    with pytest.raises(Conflict, match="no held-out example") as problem:
+        queue_candidates(db, admin, done.id)
+    assert "Import more examples" in problem.value.hint and not started()
 
 
 def test_named_candidates(db, admin, done, started):
