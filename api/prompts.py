@@ -3,13 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+import anyio
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import AliasChoices, BaseModel, Field
 
+from api.bodies import in_thread
 from api.deps import CurrentUser, DatabaseDep
 from core.errors import NotFound
 from core.llm import registry
-from core.prompts import versions
+from core.prompts import portable, versions
 from core.prompts.soft import soft_card
 
 router = APIRouter(tags=["prompts"])
@@ -64,6 +67,15 @@ class SoftPublic(BaseModel):
     text: str
     rows: list[dict[str, Any]]
     yardstick: float
+
+
+class TakenPublic(BaseModel):
+    """`made`: ids of the new versions; `there` were here already; vectors of `soft` soft prompts
+    are new."""
+
+    made: list[str]
+    there: int
+    soft: int
 
 
 class HostCreate(BaseModel):
@@ -134,6 +146,22 @@ def soft(prompt_id: str, db: DatabaseDep, who: CurrentUser) -> SoftPublic:
     if card is None:
         raise NotFound(f"The prompt {prompt_id} has no vectors: it is text, or their file is gone.")
     return SoftPublic.model_validate(card, from_attributes=True)
+
+
+@router.get("/projects/{project_id}/prompts/export", response_class=StreamingResponse)
+def export(project_id: str, db: DatabaseDep, who: CurrentUser) -> StreamingResponse:
+    """A zip: `prompts.jsonl`, a version a line, and the vectors of soft prompts as safetensors.
+    Versions that are archived or known by name only are left out."""
+    name, pieces = portable.export_prompts(db, who, project_id)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+
+
+@router.post("/projects/{project_id}/prompts/import")
+async def import_(project_id: str, request: Request, db: DatabaseDep, who: CurrentUser) -> TakenPublic:
+    """Take in such a zip, which is the body (`curl --data-binary @prompts.zip`); all of it or nothing."""
+    taken = await anyio.to_thread.run_sync(portable.import_prompts, db, who, project_id, in_thread(request))
+    return TakenPublic.model_validate(taken, from_attributes=True)
 
 
 @router.post("/prompts/{prompt_id}/archive")

@@ -17,6 +17,7 @@ from core.services import database
 from pages.champion import promote_button, show_history, show_trial
 from pages.prompt_editor import edit_version, show_editor, start_new
 from pages.prompt_generate import show_generate
+from pages.prompt_moving import show_moving
 from pages.render import heading
 from pages.shared import empty, header, may, me, percent, problems
 from pages.soft_prompt import show_soft
@@ -47,6 +48,7 @@ def show_versions(project: Project, prompts: list[Prompt]) -> None:
                 "Write the first prompt", type="primary", icon=":material/add:", on_click=_go_write,
                 key="prompts_first",
             )  # fmt: skip
+        show_moving(project, prompts)
         return
     _next_step(project, prompts)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -55,6 +57,7 @@ def show_versions(project: Project, prompts: list[Prompt]) -> None:
                 "New prompt", type="primary", icon=":material/add:", on_click=_go_write, key="prompts_new"
             )
         archived = st.toggle("Show archived", key="prompts_archived")
+        show_moving(project, prompts)
     if archived:
         prompts = versions.list_prompts(database(), me(), project.id, archived=True)
     chosen = _table(project, prompts)

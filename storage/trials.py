@@ -141,7 +141,7 @@ def in_question(session: Session) -> list[tuple[str, str, str]]:
         select(col(Prompt.project_id), col(Prompt.id), col(Project.champion_prompt_id))
         .join(Project, col(Project.id) == col(Prompt.project_id))
         .where(
-            col(Prompt.run_id).is_not(None),
+            or_(col(Prompt.run_id).is_not(None), col(Prompt.operation).contains(":")),
             col(Prompt.archived_at).is_(None),
             col(Project.archived_at).is_(None),
             col(Project.champion_prompt_id).is_not(None),

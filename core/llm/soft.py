@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from core.llm.sharing import Head, Ids
-from core.llm.soft_names import EMBEDDINGS, MARK, Card, card_of, file_of, mark
+from core.llm.soft_names import EMBEDDINGS, MARK, Card, card_of, file_of, mark, name_of
 from core.runs.context import WorkError
 
 NEIGHBOURS = 256  # tokens sampled for the yardstick
@@ -46,9 +46,7 @@ class SoftPrompt:
     def name(self) -> str:
         """16 hexadecimal digits of a hash of all it is."""
         kept = self.vectors.detach().to("cpu", torch.float32).contiguous()
-        content = hashlib.sha256(f"{self.kind} {self.fingerprint} {tuple(kept.shape)}".encode())
-        content.update(kept.numpy().tobytes())
-        return content.hexdigest()[:16]
+        return name_of(self.kind, self.fingerprint, tuple(kept.shape), kept.numpy().tobytes())
 
 
 class Shelf:

@@ -8,6 +8,7 @@ holds for soft prompts as it stands. The file `<name>.safetensors` has a card in
 Never imports torch.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -41,6 +42,13 @@ class Card:
     text: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     yardstick: float = 0.0
+
+
+def name_of(kind: str, fingerprint: str, shape: tuple[int, ...], vectors: bytes) -> str:
+    """16 hexadecimal digits of a hash of all that a soft prompt is. `vectors`: float32, in C order."""
+    content = hashlib.sha256(f"{kind} {fingerprint} {shape}".encode())
+    content.update(vectors)
+    return content.hexdigest()[:16]
 
 
 def mark(name: str) -> str:

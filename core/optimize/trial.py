@@ -94,8 +94,8 @@ class Trial:
 
 
 def is_found(prompt: Prompt) -> bool:
-    """Whether an optimiser found it."""
-    return prompt.run_id is not None
+    """Whether an optimiser found it, here or in the installation that it was imported from."""
+    return prompt.run_id is not None or ":" in prompt.operation
 
 
 def trial_of(db: Database, who: Principal, prompt_id: str) -> Trial | None:

@@ -1,6 +1,7 @@
 """Soft prompts: what is trained, where it stands, that nothing else changes, kills, refusals."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +21,13 @@ from core.optimize.methods import METHODS
 from core.optimize.promote import queue_candidates
 from core.optimize.protocol import FINISH_WORDS
 from core.optimize.soft_training import TRAINED, Lesson, Recipe, Tuning
+from core.prompts.portable import export_prompts, import_prompts
 from core.prompts.soft import soft_card, soft_folder
-from core.prompts.versions import create_prompt
+from core.prompts.versions import create_prompt, list_prompts
 from core.runs.context import RunContext, WorkError
 from core.runs.folder import write_json
 from core.runs.service import list_runs, run_folder, start_run
+from storage.tables import Example, Project
 from tests.llm.conftest import local_spec
 from tests.llm.tiny import build
 from tests.optimize.fakes import START, FakeScorer, Killed, make_folder
@@ -421,3 +424,41 @@ def test_the_form_says_what_it_is_going_to_do(db, admin, project, open_page, exa
     plan, options = run.config["plan"], run.config["options"]
     each = 3 * options["batch"] * options["every"] + plan["train"]
     assert plan["candidates"] == (plan["budget"] - plan["reserve"] - plan["train"]) // each
+
+
+def test_another_installation_answers_with_what_was_imported(
+    db, admin, project, trained, spec, tmp_path, monkeypatch
+):
+    """The same weights in a folder of another name, on a machine that has not the one it was
+    trained from: the vectors are read there and say the same; other weights are found out."""
+    run = trained()
+    (prompt,) = queue_candidates(db, admin, run.id, [2])["prompts"]
+    file = b"".join(export_prompts(db, admin, project.id)[1])
+    elsewhere = Project(name="Elsewhere")
+    rows = [Example(project_id=elsewhere.id, content_hash=text, input=text) for text in EXAMPLES]
+    db.write(lambda session: session.add_all([elsewhere, *rows]))
+    assert import_prompts(db, admin, elsewhere.id, [file]).soft == 1
+    taken = next(one for one in list_prompts(db, admin, elsewhere.id) if names_in(one.system))
+
+    same = local_spec(build(tmp_path / "same weights"))
+    create_host(db, admin, name="theirs", kind="local", model=same.model, params=same.params)
+    asked = {"prompts": [taken.id], "host": "theirs", "pairs": "none"}
+    with pytest.raises(Invalid, match="bound to the model"):  # both folders are on this machine
+        start_run(db, admin, elsewhere.id, "generate", asked)
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) != spec.model and exists(path))
+    generate = start_run(db, admin, elsewhere.id, "generate", asked)
+    context = RunContext(run_folder(generate.id))
+    generate_work.run(context)
+    context.close()
+    texts = [
+        row for path in context.folder.artifacts.glob("*.parquet") for row in pq.read_table(path).to_pylist()
+    ]
+
+    host = open_host(spec, tmp_path)  # where it was trained
+    host.shelf = Shelf(soft_folder(project.id))
+    frozen = pq.read_table(context.folder.inputs / "requests.parquet").to_pylist()
+    wanted = host.generate([json.loads(one["messages"]) for one in frozen], Sampling(seed=generate.seed))
+    there = {row["key"]: row["text"] for row in texts}
+    assert [there[one["key"]] for one in frozen] == [answer.text for answer in wanted]
+    assert len(frozen) == len(EXAMPLES) and prompt.system == taken.system
