@@ -7,15 +7,17 @@ import streamlit as st
 from core.llm.registry import list_hosts
 from core.optimize.method import Option
 from core.optimize.rewards.asking import DEFAULT_RUBRIC
-from core.optimize.rewards.kinds import COMPONENTS, CONSTRAINTS, METRICS, Text
+from core.optimize.rewards.kinds import COMPONENTS, CONSTRAINTS, METRICS, REMOVED, Text
 from core.optimize.view import Readiness
 from core.reward.registry import list_models
 from core.services import database
 from pages.shared import me
 
-# What is offered: kinds of components, each metric on its own.
+# What is offered: kinds of components, each metric on its own, and a reward model without what
+# length explains of its score.
 OFFERED = {
     "reward_model": ("reward_model", {}),
+    "less_length": ("reward_model", {"length": REMOVED}),
     "labels": ("labels", {}),
     **{f"metric_{name}": ("metric", {"metric": name}) for name in METRICS},
     "judge": ("judge", {}),
@@ -56,7 +58,9 @@ def composed_reward(ready: Readiness) -> dict[str, Any]:
 
 def _title(name: str) -> str:
     kind, given = OFFERED[name]
-    return METRICS[given["metric"]] if given else COMPONENTS[kind].title
+    if "metric" in given:
+        return METRICS[given["metric"]]
+    return COMPONENTS[kind].title + (", less what length explains" if given else "")
 
 
 def _component(name: str, project_id: str) -> dict[str, Any]:
@@ -67,7 +71,12 @@ def _component(name: str, project_id: str) -> dict[str, Any]:
         weight = right.number_input("Weight", 0.0, 1_000.0, 1.0, 0.1, key=f"compose_{name}_weight")
         settings: dict[str, Any] = {**given}
         if kind == "reward_model":
-            settings |= _models(project_id)
+            if given:
+                st.caption(
+                    "Longer responses often score higher whatever they say. What goes with length, fitted on the "
+                    "project's own responses to train examples, is taken out of the score."
+                )
+            settings |= _models(project_id, name)
         elif kind == "judge":
             settings |= _judge()
         else:
@@ -79,18 +88,18 @@ def _component(name: str, project_id: str) -> dict[str, Any]:
     return {"kind": kind, "weight": float(weight), **settings}
 
 
-def _models(project_id: str) -> dict[str, Any]:
+def _models(project_id: str, name: str) -> dict[str, Any]:
     """One model with one member needs no choice; members, or several models, make an ensemble."""
     models = list_models(database(), me(), project_id)
     names = {model.id: model.name for model in models}
     a, b, c = st.columns([2, 1.3, 1])
     asked = a.multiselect(
-        "Models", list(names), format_func=names.__getitem__, key="compose_models",
+        "Models", list(names), format_func=names.__getitem__, key=f"compose_{name}_models",
         placeholder="The active one", help="Several become one ensemble, with all their members.",
     )  # fmt: skip
     option = _option_of("reward_model", "ensemble")
     how = b.selectbox(
-        "Members", option.choices, format_func=WORDS.__getitem__, key="compose_ensemble",
+        "Members", option.choices, format_func=WORDS.__getitem__, key=f"compose_{name}_ensemble",
         help="How the scores of an ensemble's members become one. The worst case, or the mean less a "
         "multiple of the variance, is harder to cheat (Coste et al. 2023).",
     )  # fmt: skip
@@ -98,7 +107,7 @@ def _models(project_id: str) -> dict[str, Any]:
     if how != "mean":
         settings["ensemble"] = how
     if how == "variance":
-        settings["lambda"] = float(c.number_input("λ", 0.0, 100.0, 1.0, 0.1, key="compose_lambda"))
+        settings["lambda"] = float(c.number_input("λ", 0.0, 100.0, 1.0, 0.1, key=f"compose_{name}_lambda"))
     return settings
 
 

@@ -7,8 +7,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from core.optimize.rewards.lengths import explained
 from core.optimize.rewards.scores import what_breaks
-from pages.shared import percent
+from pages.shared import percent, plain
 from storage.tables import Candidate, Run
 
 UNITS = {
@@ -57,6 +58,8 @@ def by_component(run: Run, candidates: list[Candidate]) -> None:
         f"Means on the {n} {split} examples with their 95 % intervals, each component on its own scale. "
         f"{_unparsed(both, split)}".strip()
     )
+    for name, found in ((run.result or {}).get("lengths") or {}).items():
+        st.caption(f"{plain(name)}: {explained(found)}")
     constraints(both)
 
 

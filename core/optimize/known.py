@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
 from core.optimize.instruction import Instruction
+from core.optimize.rewards.kinds import KEPT
 from core.runs.folder import RunFolder
 from core.runs.service import run_folder
 from storage.tables import Project, Run
@@ -78,7 +79,14 @@ def _parameters(reward: Mapping[str, Any]) -> Any:
         found["sampling"] = {**sampling, "seed": 0}
     if reward["kind"] == "composed":
         found["reward"] = {
-            part: [{k: v for k, v in item.items() if k not in ("weight", "threshold")} for item in items]
+            part: [
+                {
+                    k: v
+                    for k, v in item.items()
+                    if k not in ("weight", "threshold") and (k, v) != ("length", KEPT)
+                }
+                for item in items
+            ]
             for part, items in reward["reward"].items()
         }
     return found

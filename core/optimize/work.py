@@ -50,6 +50,7 @@ from core.optimize.protocol import (
 )
 from core.optimize.rewards.composed import Composed
 from core.optimize.rewards.kinds import kind_of_reward
+from core.optimize.rewards.lengths import explained
 from core.optimize.rewards.scores import feasible, what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
 from core.optimize.watch import Watch, agreement, length_correlation
@@ -92,6 +93,9 @@ def run(context: RunContext) -> dict[str, Any]:
     proposer = proposer_of(context, hosts, spec)
     reward = _read(context.inputs / "reward.json")
     objective = open_objective(reward, hosts)
+    lengths = objective.lengths if isinstance(objective, Composed) else {}
+    for name, found in lengths.items():
+        context.log(f"“{name}”: {explained(found)}")
     if hasattr(host, "shelf"):  # a model in process can read vectors
         from core.llm.soft import Shelf
 
@@ -155,7 +159,7 @@ def run(context: RunContext) -> dict[str, Any]:
     if outcome.reason != "paused":
         context.progress(1.0, FINISH_WORDS[outcome.reason])
     result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
-    return {**result, "agreement": people, "method": config["method"], "reward": kind_of_reward(config["reward"]),
+    return {**result, "agreement": people, "lengths": lengths, "method": config["method"], "reward": kind_of_reward(config["reward"]),
             "seconds": search.before + time.monotonic() - began}  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from core.llm.protocol import Completion, Host, Messages, Sampling
 from core.optimize.objectives import RESAMPLES, Outcome
 from core.optimize.protocol import Scores
-from core.optimize.rewards.parts import Batch, Constraint, Part, Values
+from core.optimize.rewards.parts import Batch, Constraint, Part, RewardModels, Values
 from core.optimize.rewards.scores import lines_up, mean_of, total, violations
 from core.runs.context import WorkError
 
@@ -50,6 +50,15 @@ class Composed:
         self.needs = "label_logprobs" if self.words else "text"
         self.weights = {part.name: part.weight for part in self.parts}
         self.unit = sum(self.weights.values())
+
+    @property
+    def lengths(self) -> dict[str, dict[str, Any]]:
+        """What length explained of the reward models that it is taken out of, by component."""
+        return {
+            part.name: part.lengths.figures
+            for part in self.parts
+            if isinstance(part, RewardModels) and part.lengths is not None
+        }
 
     # --- one batch ---------------------------------------------------------------------------
 

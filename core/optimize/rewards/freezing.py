@@ -7,6 +7,7 @@ The document, inputs/reward.json:
     reward    components and constraints, with ids of models and names of hosts
     models    {id: {name, folder}}          hosts     {name: HostSpec}
     sampling  of the responses              words     {reference: word}, where labels are scored
+    reference [{input, response}], where length is taken out of a reward model's score
 """
 
 import json
@@ -15,15 +16,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from core.errors import Invalid
 from core.llm.protocol import Sampling
 from core.llm.registry import find_host, spec_of
-from core.optimize.rewards.kinds import generates
+from core.optimize.rewards.kinds import generates, without_length
+from core.optimize.rewards.lengths import LEAST
+from core.reward import reference
 from core.reward.registry import active_model
+from core.reward.scoring import texts_of
 from core.settings import get_settings
-from storage.tables import Project, RewardModel
+from storage.tables import Project, Response, RewardModel
 
 
 def freeze(session: Session, project: Project, reward: dict[str, Any], sampling: Sampling) -> dict[str, Any]:
@@ -49,8 +53,27 @@ def freeze(session: Session, project: Project, reward: dict[str, Any], sampling:
     for i, item in enumerate(reward["constraints"]):
         if item["kind"] == "classifier":
             check_classifier(item, f"reward.constraints[{i}]")
-    frozen = {"kind": "composed", "reward": reward, "models": models, "hosts": hosts}
+    frozen: dict[str, Any] = {"kind": "composed", "reward": reward, "models": models, "hosts": hosts}
+    if without_length(reward):
+        frozen["reference"] = reference_responses(session, project)
     return {**frozen, "sampling": asdict(sampling)} if generates(reward) else frozen
+
+
+def reference_responses(session: Session, project: Project) -> list[dict[str, str]]:
+    """The project's reference responses (core/reward/reference.py) to train examples: dev and test
+    are for choosing and reporting. Raises Invalid where they are too few, or all of one length."""
+    ids = list(session.exec(select(Response.id).where(Response.project_id == project.id)))
+    chosen = reference.choose(reference.kept(session, project.id), ids)
+    rows = [row for row in texts_of(session, chosen.ids) if row["split"] == "train"]
+    lengths = {len(row["response"].split()) for row in rows}
+    if len(rows) < LEAST or len(lengths) < 2:
+        there = f"there are {len(rows):,}" if len(lengths) > 1 or len(rows) < LEAST else "all have one length"
+        raise Invalid(
+            f"reward.components: what length explains is fitted on at least {LEAST} of the project's responses "
+            f"to train examples, of different lengths, and {there}.",
+            "Generate responses on the page Prompts, or keep length in the score.",
+        )
+    return [{"input": row["input"], "response": row["response"]} for row in rows]
 
 
 def _models(session: Session, project: Project, ids: list[str], path: str) -> list[RewardModel]:

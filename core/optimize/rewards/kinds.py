@@ -7,7 +7,8 @@ The reward of an example is the sum of its components, each on a scale of its ow
 its weight. A constraint is not weighed: a candidate that breaks it on a larger share of the
 examples than the threshold is infeasible, and is neither chosen nor promoted.
 
-    reward_model     deviations above the mean of the model's training responses
+    reward_model     deviations above the mean of the model's training responses; with length
+                     removed, less what length explains (core/optimize/rewards/lengths.py)
     labels, metric   0 (wrong) to 1 (right)
     judge            0 (worst) to 1 (best)
     length           0 (within the limit) to -1 (limit + margin and longer)
@@ -31,6 +32,7 @@ METRICS = {
     "json": "Valid JSON",
     "regex": "A pattern matches",
 }
+KEPT, REMOVED = "kept", "removed"  # what length explains of a reward model's score
 WITH_REFERENCE = ("exact_match", "f1")
 _METRIC_NAMES = {"exact_match": "exact match", "f1": "token F1", "json": "valid JSON", "regex": "pattern"}
 
@@ -119,6 +121,9 @@ COMPONENTS: dict[str, Kind] = {
             Option("ensemble", "Members", "mean", "How the scores of several members become one",
                    choices=ENSEMBLES),
             Option("lambda", "Lambda", 1.0, "Of mean - lambda x variance", 0.0, 100.0),
+            Option("length", "Length", KEPT,
+                   "“removed”: the score less what length alone explains of it on reference responses",
+                   choices=(KEPT, REMOVED)),
             Text("models", "Models", (), "Ids of reward models; left out, the active one", several=True),
         ),
         "deviations above the mean of the model's training responses",
@@ -259,7 +264,9 @@ def _item(item: Any, path: str, kinds: Mapping[str, Kind], weighed: bool) -> dic
 
 
 def _default_name(kind: str, settings: Mapping[str, Any]) -> str:
-    return _METRIC_NAMES[settings["metric"]] if kind == "metric" else kind.replace("_", " ")
+    if kind == "metric":
+        return _METRIC_NAMES[settings["metric"]]
+    return kind.replace("_", " ") + (" less length" if settings.get("length") == REMOVED else "")
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -280,6 +287,11 @@ def generates(reward: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
 
 def has(reward: Mapping[str, Sequence[Mapping[str, Any]]], *kinds: str) -> bool:
     return any(item["kind"] in kinds for item in reward["components"])
+
+
+def without_length(reward: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether a component takes out of a reward model's score what length explains."""
+    return any(item.get("length") == REMOVED for item in reward["components"])
 
 
 def needs_reference(reward: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:

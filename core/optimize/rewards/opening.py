@@ -7,12 +7,12 @@ from typing import Any
 
 from core.llm.protocol import Host, HostSpec, Sampling
 from core.optimize.rewards.composed import Composed
-from core.optimize.rewards.kinds import price_of
+from core.optimize.rewards.kinds import REMOVED, price_of
+from core.optimize.rewards.lengths import Members, fit
 from core.optimize.rewards.parts import (
     Constraint,
     Judge,
     Labels,
-    Members,
     Part,
     RewardModels,
     classifier_constraint,
@@ -37,7 +37,11 @@ def open_composed(
         if spec["kind"] == "reward_model":
             folders = [document["models"][key]["folder"] for key in spec["models"]]
             scorers = [open_scorer(Path(folder)) for folder in folders]
-            return RewardModels(name, weight, scorers, spec["ensemble"], spec["lambda"])
+            lengths = None
+            if spec.get("length") == REMOVED:
+                rows = document["reference"]
+                lengths = fit(scorers, [row["input"] for row in rows], [row["response"] for row in rows])
+            return RewardModels(name, weight, scorers, spec["ensemble"], spec["lambda"], lengths)
         if spec["kind"] == "judge":
             host = open_judge(HostSpec(**document["hosts"][spec["host"]]))
             greedy = Sampling(max_new_tokens=spec["max_new_tokens"], temperature=0.0, seed=0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.llm.protocol import Completion, Host, Sampling
 from core.optimize.rewards.asking import grade, question
+from core.optimize.rewards.lengths import Lengths, Members
 from core.optimize.rewards.scores import ensemble
 from core.optimize.rewards.texts import Rules, cost, exact_match, matcher, over_length, token_f1, valid_json
 
@@ -130,28 +131,25 @@ class Labels:
         return 100 * value
 
 
-class Members(Protocol):
-    """A reward model (`core.reward.score.RewardScorer`)."""
-
-    def score_members(self, inputs: Sequence[str], responses: Sequence[str]) -> np.ndarray: ...
-
-
 @dataclass
 class RewardModels:
     """The members of one reward model, or of several, as one ensemble. Each is in deviations
-    above the mean of its own training responses."""
+    above the mean of its own training responses; with `lengths`, less what length explains."""
 
     name: str
     weight: float
     scorers: Sequence[Members]
     how: str = "mean"
     lam: float = 1.0
+    lengths: Lengths | None = None
     binary: bool = False
     payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         each = [scorer.score_members(batch.inputs, batch.texts) for scorer in self.scorers]
         members = np.concatenate([np.asarray(one, dtype=float) for one in each], axis=1)  # (n, k)
+        if self.lengths is not None:
+            members = self.lengths.without(members, batch.texts)
         spread = members.std(axis=1) if members.shape[1] > 1 else None
         return Values(ensemble(members, self.how, self.lam), spread)
 
