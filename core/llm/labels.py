@@ -1,70 +1,102 @@
 """Log-probabilities of whole labels as the answer, without reading a prompt twice.
 
 What requests of a call begin with (the chat template's start, the instruction) is read
-once for all that share it (core/llm/sharing.py); then each request's own part, once for
-all labels; then, only for labels of several tokens, their further tokens on top of the
-request's cache.
+once for all that share it (core/llm/sharing.py), and for several instructions in one pass
+(core/llm/beginnings.py); then each request's own part, once for all labels; then, only
+for labels of several tokens, their further tokens on top of the request's cache.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from core.llm.beginnings import Family, read_beginnings, read_together
+from core.llm.passes import forward
 from core.llm.protocol import Messages
 from core.llm.sharing import Head, Ids, families_with, first_batch
-from core.llm.soft import placed, read
-from core.runs.context import WorkError
+from core.llm.soft import placed
+from core.runs.context import Cancelled, WorkError
 
 if TYPE_CHECKING:
     from core.llm.local import LocalHost
 
-_A_PASS = 32  # tokens that could be read in the time that one more forward pass takes
+Row = tuple[Ids, list[Ids]]  # a prompt and its labels
+_A_FAMILY = 4  # tokens: what one more family costs besides what it begins with
+_A_PASS = 128  # tokens that could be read in the time that one more forward pass takes
 
 
 def score_labels(host: "LocalHost", requests: Sequence[Messages], labels: Sequence[str]) -> np.ndarray:
     """(N, K) sums of token log-probabilities, float64."""
     split = [split_answers(host, request, labels) for request in requests]
     rows = [(prompt, answers) for _, prompt, answers in split]
+    longest = 0
     for prompt, answers in rows:
-        reason = host._too_long(prompt, max(len(answer) for answer in answers))
+        room = max(len(answer) for answer in answers)
+        longest = max(longest, len(prompt) + room)
+        reason = host._too_long(prompt, room)
         if reason:
             raise WorkError(reason, "Shorten the prompt or the example, or choose a model with more context.")
     result = np.zeros((len(rows), len(labels)))
-    heads = [head for head, _, _ in split]
-    for length, family, head in families_with([prompt for prompt, _ in rows], heads, _A_PASS):
-        _score_family(host, rows, family, rows[family[0]][0][:length], head, result)
+    heads, prompts = [head for head, _, _ in split], [prompt for prompt, _ in rows]
+    a_family = _A_FAMILY if host.picks_rows else _A_PASS
+    families = families_with(prompts, heads, a_family, sharing=host.shares(longest))
+    for together in read_together(host, families):
+        _score_families(host, rows, together, result)
     return result
 
 
-def _score_family(
-    host: "LocalHost",
-    rows: list[tuple[Ids, list[Ids]]],
-    family: list[int],
-    shared: Ids,
-    head: Head,
-    result: np.ndarray,
-) -> None:
-    """Fill the family's lines of `result`, in batches of like length, the longest first."""
-    left = sorted(family, key=lambda i: -len(rows[i][0]))
-    start = _read_shared(host, shared, head)
-    read_already = len(shared) if start is not None else 0
-    while left:
-        widths = [len(rows[i][0]) - read_already for i in left]
-        batch = left[: first_batch(widths, host.batch_size, _A_PASS)]
-        try:
-            result[batch] = _score(host, [rows[i] for i in batch], shared, start)
-            left = left[len(batch) :]
-        except RuntimeError as problem:
-            from core.llm.local import _out_of_memory
+def _score_families(host: "LocalHost", rows: list[Row], families: list[Family], result: np.ndarray) -> None:
+    """Fill the families' lines of `result`. Where the memory is too small, smaller batches of
+    half of the families at a time."""
+    left, tried, problem = _score_what_fits(host, rows, families, result)
+    if problem is None:
+        return
+    if tried == len(families) == 1:
+        raise host._no_memory(len(rows[left[0]][0])) from problem
+    host._shrink(tried)
+    missing = set(left)
+    remaining = [
+        (length, [i for i in members if i in missing], head)
+        for length, members, head in families
+        if not missing.isdisjoint(members)
+    ]
+    half = (len(remaining) + 1) // 2
+    for part in (remaining[:half], remaining[half:]):
+        if part:
+            _score_families(host, rows, part, result)
 
-            if not _out_of_memory(problem):
-                raise
-            if len(batch) == 1:
-                raise host._no_memory(len(rows[batch[0]][0])) from problem
-            host._shrink(len(batch))
+
+def _score_what_fits(
+    host: "LocalHost", rows: list[Row], families: list[Family], result: np.ndarray
+) -> tuple[list[int], int, RuntimeError | None]:
+    """Fill lines of `result` in batches of like length, the longest first. Answers the rows that are
+    left, how many were in the batch that did not fit the memory, and what was said of it."""
+    family = {i: place for place, (_, members, _) in enumerate(families) for i in members}
+    read_already = {i: length for length, members, _ in families for i in members}
+    left = sorted(family, key=lambda i: (read_already[i] - len(rows[i][0]), i))
+    tried = len(families)
+    try:
+        beginnings = read_beginnings(
+            host, [rows[members[0]][0][:length] for length, members, _ in families], families[0][2]
+        )
+        while left:
+            if host.stop():
+                raise Cancelled
+            widths = [len(rows[i][0]) - read_already[i] for i in left]
+            batch = left[: first_batch(widths, host.batch_size, _A_PASS)]
+            tried = len(batch)
+            own = [(rows[i][0][read_already[i] :], rows[i][1]) for i in batch]
+            result[batch] = _score(host, own, *beginnings.of([family[i] for i in batch]))
+            left = left[len(batch) :]
+    except RuntimeError as problem:
+        from core.llm.local import _out_of_memory
+
+        if not _out_of_memory(problem):
+            raise
+        return left, tried, problem.with_traceback(None)  # it holds what was read
+    return left, tried, None
 
 
 def split_answers(host: "LocalHost", request: Messages, labels: Sequence[str]) -> tuple[Head, Ids, list[Ids]]:
@@ -95,27 +127,14 @@ def _common(rows: Sequence[Ids]) -> Ids:
 
 
 @torch.inference_mode()
-def _read_shared(host: "LocalHost", shared: Ids, head: Head) -> Any:
-    if head.soft:
-        return read(host, shared, head)
-    if not shared or not host.keeps_cache:
-        return None
-    ids = torch.tensor([shared], device=host.device)
-    return host.model(input_ids=ids, use_cache=True, **_last(host, 1)).past_key_values
-
-
-@torch.inference_mode()
-def _score(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]], shared: Ids, start: Any) -> np.ndarray:
+def _score(host: "LocalHost", rows: list[Row], cache: Any, before: torch.Tensor) -> np.ndarray:
+    """(B, K) of rows of (tokens of its own, labels), each after a row of `cache`; `before` (B, N):
+    which places of that are tokens."""
     if not host.keeps_cache:
         return _score_plainly(host, rows)
-    prompts = [prompt[len(shared) if start is not None else 0 :] for prompt, _ in rows]
-    ids, mask = host._padded(prompts)  # (B, L) each
-    cache = None
-    if start is not None:
-        cache = copy.deepcopy(start)
-        cache.batch_repeat_interleave(len(rows))
-        mask = torch.cat([torch.ones(len(rows), len(shared), device=mask.device, dtype=mask.dtype), mask], 1)
-    out = _forward(host, ids, mask, cache, keep=1)
+    ids, mask = host._padded([own for own, _ in rows])  # (B, L) each
+    mask = torch.cat([before, mask], 1)
+    out = forward(host, ids, mask, cache, keep=1)
     first = out.logits[:, -1].float().log_softmax(-1)  # (B, V)
     n_labels = len(rows[0][1])
     heads = torch.tensor([[label[0] for label in answers] for _, answers in rows], device=host.device)
@@ -134,7 +153,7 @@ def _score(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]], shared: Ids, st
         ids = torch.tensor(fed, device=host.device)
         grown = mask.repeat_interleave(len(long), 0)
         grown = torch.cat([grown, torch.ones_like(ids)], 1)
-        out = _forward(host, ids, grown, cache, keep=width)
+        out = forward(host, ids, grown, cache, keep=width)
         logp = out.logits.float().log_softmax(-1)  # (B * J, width, V)
         picked = logp.gather(2, torch.tensor(wanted, device=host.device).unsqueeze(2)).squeeze(2).double()
         rest = (picked * real.to(host.device)).sum(1).view(len(rows), len(long))
@@ -143,7 +162,7 @@ def _score(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]], shared: Ids, st
 
 
 @torch.inference_mode()
-def _score_plainly(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]]) -> np.ndarray:
+def _score_plainly(host: "LocalHost", rows: list[Row]) -> np.ndarray:
     """For models whose state cannot be copied per label (recurrent ones): every label
     is read with its whole prompt."""
     n_labels = len(rows[0][1])
@@ -158,25 +177,3 @@ def _score_plainly(host: "LocalHost", rows: list[tuple[Ids, list[Ids]]]) -> np.n
             picked = logp[i, -n:].gather(1, ids[i, -n:].unsqueeze(1))
             sums[i, k] = float(picked.double().sum())
     return sums
-
-
-def _forward(host: "LocalHost", ids: torch.Tensor, mask: torch.Tensor, cache: Any, keep: int) -> Any:
-    """One pass over new tokens `ids` (B, L) after what `cache` holds; `mask` covers both."""
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": True}
-    if cache is not None:
-        inputs["past_key_values"] = cache
-    if "position_ids" in _parameters(host):
-        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    return host.model(**inputs, **_last(host, keep))
-
-
-def _last(host: "LocalHost", keep: int) -> dict[str, int]:
-    """Only the last logits, where a model can leave the others out: they are the largest
-    tensor of all (tokens x vocabulary)."""
-    return {"logits_to_keep": keep} if "logits_to_keep" in _parameters(host) else {}
-
-
-def _parameters(host: "LocalHost") -> frozenset[str]:
-    import inspect
-
-    return frozenset(inspect.signature(type(host.model).forward).parameters)

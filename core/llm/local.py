@@ -23,13 +23,16 @@ import transformers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    DynamicCache,
     GenerationConfig,
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
 )
 
+from core.llm.beginnings import plain
 from core.llm.embedded import EMBEDDED, embedded_language_model
+from core.llm.passes import parameters
 from core.llm.protocol import Completion, HostSpec, Messages, Sampling
 from core.llm.sampling import OwnStream, request_seed, uniforms
 from core.llm.sharing import Head, Ids, families_with
@@ -202,16 +205,36 @@ class LocalHost:
             [prompts[i] for i in chosen],
             [heads[i] for i in chosen],
             _A_PASS + _A_STEP * room,
-            sharing=self.keeps_cache,
+            sharing=self.shares(max((len(prompts[i]) for i in chosen), default=0) + room),
         )
         for shared, family, head in found:
             for batch in self._batches([chosen[i] for i in family], prompts, room):
                 yield (shared if len(batch) > 1 or head.soft else 0), head, batch
 
-    @property
+    @cached_property
     def keeps_cache(self) -> bool:
-        """Whether what was read can be kept and copied (recurrent models cannot)."""
-        return not getattr(self.model, "_is_stateful", False)
+        """Whether what was read can be kept and copied (recurrent states cannot)."""
+        if getattr(self.model, "_is_stateful", False):
+            return False
+        kept = DynamicCache(config=self.model.config).layers
+        return all(hasattr(layer, "batch_repeat_interleave") for layer in kept)
+
+    def shares(self, longest: int) -> bool:
+        """Whether requests of up to so many tokens, the answer among them, can be read on from
+        what they share. Padding stands between that and a request's own tokens: positions must
+        be told, and an attention window must reach over all."""
+        if not self.keeps_cache or "position_ids" not in parameters(self):
+            return False
+        kept = DynamicCache(config=self.model.config).layers
+        return all(longest <= getattr(layer, "sliding_window", longest) for layer in kept)
+
+    @cached_property
+    def picks_rows(self) -> bool:
+        """Whether what was read of several requests can be kept in one cache, padded, and picked
+        row by row (core/llm/beginnings.py). What a model keeps is seen when it has read a token."""
+        return (
+            self.shares(1) and plain(DynamicCache(config=self.model.config)) and plain(self.read([self.pad]))
+        )
 
     def _batches(self, chosen: list[int], prompts: list[Ids], room: int) -> Iterator[list[int]]:
         """Requests of like length together, the longest first: if the memory is too small,

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from core.llm.passes import last
 from core.llm.sharing import Head, Ids
 from core.llm.soft_names import EMBEDDINGS, MARK, Card, card_of, file_of, mark, name_of
 from core.runs.context import WorkError
@@ -139,9 +140,7 @@ def _row(host: Any, ids: Ids) -> torch.Tensor:
 
 
 def _pass(host: Any, cache: Any, **inputs: torch.Tensor) -> None:
-    from core.llm.labels import _last
-
-    host.model(**inputs, past_key_values=cache, use_cache=True, **_last(host, 1))
+    host.model(**inputs, past_key_values=cache, use_cache=True, **last(host, 1))
 
 
 @torch.inference_mode()

@@ -21,8 +21,9 @@ from peft import (
     get_peft_model,
 )
 
-from core.llm.labels import _forward, split_answers
+from core.llm.labels import split_answers
 from core.llm.local import LocalHost
+from core.llm.passes import forward
 from core.llm.protocol import Messages
 from core.llm.sharing import Ids
 from core.llm.soft import Shelf, SoftPrompt, moved, nearest, yardstick
@@ -264,7 +265,7 @@ class Tuning:
         ids, mask = self.host._padded([prompt + answer for prompt, answer in rows])  # (B, L)
         before = torch.ones(len(rows), read, device=mask.device, dtype=mask.dtype)
         keep = max(len(answer) for _, answer in rows) + 1
-        out = _forward(self.host, ids, torch.cat([before, mask], 1), cache, keep=keep)
+        out = forward(self.host, ids, torch.cat([before, mask], 1), cache, keep=keep)
         logp = out.logits[:, -keep:-1].float().log_softmax(-1)  # (B, keep - 1, V)
         answers = ids[:, 1 - keep :]
         picked = logp.gather(2, answers.unsqueeze(2)).squeeze(2)

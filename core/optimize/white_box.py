@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from core.llm.labels import _last, _parameters, split_answers
+from core.llm.labels import split_answers
+from core.llm.passes import last, parameters
 from core.llm.protocol import Host, Messages
 from core.optimize.protocol import Row
 from core.optimize.vocabulary import Ids, Vocabulary
@@ -146,9 +147,9 @@ class WhiteBox:
     def _logits(self, embedded: Tensor, mask: Tensor, keep: int) -> Tensor:
         """(S, keep, V): at each row's last places."""
         inputs: dict[str, Any] = {"inputs_embeds": embedded, "attention_mask": mask, "use_cache": False}
-        if "position_ids" in _parameters(self.host):
+        if "position_ids" in parameters(self.host):
             inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-        logits: Tensor = self.host.model(**inputs, **_last(self.host, keep)).logits
+        logits: Tensor = self.host.model(**inputs, **last(self.host, keep)).logits
         return logits[:, -keep:]
 
     def flips(self, slope: Tensor, allowed: Tensor) -> list[int]:

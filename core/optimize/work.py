@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 # Requests a host gets at once. In process it sorts them by length and cuts batches that fit
 # its memory; behind a URL a batch is what a kill can lose.
-BATCH = {"labels": 128, "reward_model": 32, "composed": 32}
+BATCH = {"labels": 256, "reward_model": 32, "composed": 32}
 BATCH_REMOTE = 16
 
 
