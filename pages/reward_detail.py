@@ -80,7 +80,10 @@ def the_model(
     if told is not None:
         the_warnings(told)
         the_cards(told)
-    names = [name for name in TABS if name != OVER_TIME or model.id == project.reward_model_id]
+    left_out = set() if model.id == project.reward_model_id else {OVER_TIME}
+    if told is None and model.metrics.get("uploaded"):  # as it says above: there was nothing to judge it on
+        left_out |= {"Summary", "Where it is good", "What it goes by", "More votes", "Mistakes"}
+    names = [name for name in TABS if name not in left_out]
     tabs = dict(zip(names, st.tabs(names, on_change="rerun", key=f"reward_tab_{model.id}"), strict=True))
 
     def opened(name: str) -> bool:
@@ -117,8 +120,7 @@ def the_model(
 
 def unjudged() -> None:
     st.write(
-        "This model was made before models were judged in detail, or was brought from elsewhere. Train one anew to "
-        "see this."
+        "This model was made before models were judged in detail. Train it anew, or upload it again, to see this."
     )
 
 
@@ -131,7 +133,9 @@ def the_name(project: Project, model: RewardModel) -> None:
             st.badge("active", icon=":material/check:", color="green")
         if model.simulated_share > 0:
             st.badge(simulated_words(model), icon=":material/science:", color="orange")
-        if found.get("machine_votes"):
+        if found.get("uploaded"):
+            st.badge("uploaded", icon=":material/upload:", color="blue")
+        elif found.get("machine_votes"):
             st.badge(f"{found['machine_votes']:,} votes by machine", icon=":material/gavel:", color="orange")
         if found.get("partial"):
             st.badge("stopped early", icon=":material/cancel:", color="yellow")
@@ -156,6 +160,9 @@ def the_summary(model: RewardModel, told: dict[str, Any] | None) -> None:
 
 
 def the_training_of(model: RewardModel) -> None:
+    if model.metrics.get("uploaded"):
+        came_as(model)
+        return
     chosen(model)
     run = service.get_run(database(), me(), model.run_id)
     the_curve(run)
@@ -237,6 +244,51 @@ def leaning(found: dict[str, Any]) -> None:
             + percent(human["accuracy"], human["low"], human["high"], human["n"])
             + "."
         )
+
+
+def came_as(model: RewardModel) -> None:
+    """What is known of a model that was not trained here."""
+    found: dict[str, Any] = model.metrics
+    settings: dict[str, Any] = found.get("settings") or {}
+    cut, scale = (found.get("cut") or {}).get("test") or {}, found.get("normalisation") or {}
+    brought = found.get("card_was_there")
+    rows = [
+        ("Model", model.backbone),
+        ("Tokens read", f"{settings.get('max_length', '—')} of input and response together"),
+        (
+            "Too long for that",
+            f"{cut['input']:.1%} of the {cut['n']:,} test pairs lost the beginning of the input, {cut['response']:.1%} "
+            "the end of a response" if cut.get("n") else "not known: there are no test pairs",
+        ),
+        ("Members", f"{settings.get('members', 1)}"),
+        (
+            "Temperature",
+            f"{found.get('temperature', 1.0):.2f}, "
+            + ("its own" if brought else f"from {found.get('n_dev', 0):,} dev pairs of this project"),
+        ),
+        (
+            "Scale",
+            "its own" if brought
+            else f"mean {scale['mean']:+.3g}, deviation {scale['std']:.3g} on {scale['n']:,} responses of this project"
+            if scale else "not known: there were no responses to measure it on",
+        ),
+        ("Judged on", f"{found.get('n_test_pairs', 0):,} test pairs; {found.get('n_dev', 0):,} dev pairs"),
+        ("Size", f"{found.get('bytes', 0) / 2**20:,.1f} MB"),
+        ("Took", duration(found.get("seconds"))),
+    ]  # fmt: skip
+    st.write(
+        "It was not trained here, so there is no loss curve, and its votes, steps and settings are not known. What "
+        "came with it, and what was measured when it was taken in:"
+    )
+    st.dataframe(
+        pd.DataFrame(rows, columns=["What", "Known"]),
+        hide_index=True,
+        height="content",
+        column_config={"Known": st.column_config.TextColumn(width="large")},
+    )
+    st.page_link(
+        "runs.py", label="See the run that took it in", icon=":material/sync:", query_params={"run": model.run_id}
+    )  # fmt: skip
 
 
 def chosen(model: RewardModel) -> None:

@@ -169,14 +169,22 @@ def the_calibration(found: Found) -> None:
         for key, name, share in (("ece", "Calibration error", True), ("log_loss", "Log-loss", False), ("brier", "Brier", False))
     ]  # fmt: skip
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
-    temperature = calibration.get("temperature") or {}
-    said = f"Temperature {temperature['value']:.2f}" if _value(temperature) is not None else "Not scaled"
-    if temperature.get("low") is not None:
-        said += f" ({temperature['low']:.2f} to {temperature['high']:.2f})"
     st.caption(
-        f"{said}, from {calibration.get('n_dev', 0):,} dev pairs. A coin has a log-loss of 0.693 and a Brier score of "
-        "0.25. Larger dots hold more pairs."
+        f"{_temperature(calibration)} A coin has a log-loss of 0.693 and a Brier score of 0.25. Larger dots hold more "
+        "pairs."
     )
+
+
+def _temperature(calibration: Found) -> str:
+    """What the probabilities are scaled by, and by what that was found."""
+    figure_, n = calibration.get("temperature") or {}, f"{calibration.get('n_dev', 0):,} dev pairs"
+    inside = f"{figure_['low']:.2f} to {figure_['high']:.2f}" if figure_.get("low") is not None else ""
+    if _value(figure_) is None:
+        return f"Not scaled, from {n}."
+    said = f"Temperature {figure_['value']:.2f}"
+    if not calibration.get("fitted", True):
+        return f"{said}, which came with it; a fit on the {n} here would give {inside or 'nothing: they are too few'}."
+    return f"{said} ({inside}), from {n}." if inside else f"{said}, from {n}."
 
 
 # --- where it is good and where not ----------------------------------------------------------
@@ -280,7 +288,9 @@ def the_leanings(found: Found) -> None:
             )
     the_sensitivity(found)
     leaks = found.get("leaks") or {}
-    if leaks.get("pairs"):
+    if not found.get("trained_here", True):
+        skipped(found, "leaks", "")
+    elif leaks.get("pairs"):
         st.caption(
             f"{leaks['pairs']:,} test pairs share text with the train split (input {leaks.get('input', 0):,}, both "
             f"responses {leaks.get('responses', 0):,}, one long response {leaks.get('response', 0):,}): accuracy "

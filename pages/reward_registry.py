@@ -19,7 +19,12 @@ from pages.run_progress import progress_row
 from pages.shared import ago, may, me, percent, plain, problems
 from storage.tables import Project, Run
 
-BUSY = ("queued", "running", "interrupted")
+BUSY = ("queued", "running")
+STOPPED = {
+    "failed": "The last upload was not taken in.",
+    "interrupted": "Taking in the last upload was interrupted.",
+    "cancelled": "Taking in the last upload was cancelled.",
+}
 LARGE = 500 * 2**20  # bytes from which a program had better fetch the file
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -231,10 +236,8 @@ def the_upload(project: Project, last: Run | None) -> None:
     if last is not None and last.status in BUSY:
         st.fragment(_the_run, run_every=1.0)(last.id)
         return
-    if last is not None and last.status == "failed":
-        with st.container(border=True):
-            st.markdown(":red[:material/error:] **The last upload was not taken in.**")
-            st.text(f"{last.error or ''} {last.hint or ''}".strip())
+    if last is not None and last.status in STOPPED:
+        _the_last_end(last)
     if not may("reward.manage"):
         return
     with st.expander("Take in a reward model", icon=":material/upload:"):
@@ -258,6 +261,23 @@ def the_upload(project: Project, last: Run | None) -> None:
                 title = name.strip() or file.name.removesuffix(".zip")
                 upload_model(database(), me(), project.id, _chunks(file), title)
                 st.rerun()
+
+
+def _the_last_end(run: Run) -> None:
+    with st.container(border=True):
+        icon = ":material/cancel:" if run.status == "cancelled" else ":red[:material/error:]"
+        st.markdown(f"{icon} **{STOPPED[run.status]}**")
+        if said := f"{run.error or ''} {run.hint or ''}".strip():
+            st.text(said)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            # What failed would fail again: its zip must be another one.
+            if run.status != "failed" and may("run.control") and st.button(
+                "Resume", icon=":material/play_arrow:", key=f"resume_{run.id}"
+            ):  # fmt: skip
+                with problems():
+                    service.resume_run(database(), me(), run.id)
+                    st.rerun()
+            st.page_link("runs.py", label="See its log", icon=":material/sync:", query_params={"run": run.id})
 
 
 def _chunks(file: Any) -> Iterator[bytes]:

@@ -142,7 +142,13 @@ def _what(found: Version) -> str:
 def _data(found: Version) -> list[str]:
     metrics = found.model.metrics
     if found.uploaded:
-        return ["Which votes it was trained on is not known here."]
+        said = ["Which votes it was trained on is not known here."]
+        if metrics.get("accuracy") is not None:
+            said.append(
+                f"It was judged on this project's pairs: {metrics.get('n_dev') or 0:,} dev, "
+                f"{metrics.get('n_test_pairs') or 0:,} test."
+            )
+        return said
     said = []
     if found.snapshot is not None:
         said.append(

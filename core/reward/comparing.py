@@ -329,12 +329,14 @@ def _disagreements(columns: Columns, q: np.ndarray) -> list[Disagreement]:
 def _settings(session: Session, model: RewardModel) -> dict[str, str]:
     """How it was trained, flat: the run's config with what the training made of it."""
     run = session.get(Run, model.run_id)
-    asked = dict(run.config) if run is not None else {}
+    asked = dict(run.config) if run is not None and not model.metrics.get("uploaded") else {}
     asked = {key: value for key, value in asked.items() if key != "snapshot"}
     return _flat({**asked, **(model.metrics.get("settings") or {})}, skip=_NO_SETTING)
 
 
 def _data(session: Session, model: RewardModel) -> dict[str, str]:
+    if model.metrics.get("uploaded"):
+        return {"snapshot": "not known (uploaded)", "n_test_pairs": str(model.metrics.get("n_test_pairs"))}
     snapshot = session.get(Snapshot, model.snapshot_id) if model.snapshot_id else None
     said: dict[str, Any] = {"snapshot": snapshot.name if snapshot is not None else "none"}
     for key in ("n_train", "n_dev", "n_test_pairs", "machine_votes"):

@@ -27,8 +27,6 @@ from storage.judgements import Which
 from storage.rows import MARGINS
 from storage.tables import Example, Pair, Project, Prompt, Response, Vote
 
-SPLITS = ("train", "dev", "test")
-
 
 @dataclass
 class Votes:
@@ -53,17 +51,12 @@ class Votes:
     def q(self) -> float:
         return (self.a + 0.5 * self.ties) / self.n if self.soft is None else self.soft
 
-    @property
-    def decided(self) -> bool:
-        return abs(self.q - 0.5) > 1e-9
-
 
 @dataclass
 class VotedPair:
     pair_id: str
     split: str
     identical: bool
-    characters: int  # of both sides, each with the input
     people: Votes = field(default_factory=Votes)
     simulated: Votes = field(default_factory=Votes)
     text: dict[str, str] = field(default_factory=dict)
@@ -126,7 +119,6 @@ def voted_pairs(session: Session, project_id: str, *, with_text: bool) -> Iterat
         Pair.id,
         Example.split,
         func.trim(left.text) == func.trim(right.text),
-        2 * func.length(Example.input) + func.length(left.text) + func.length(right.text),
     ]
     if with_text:
         columns += [
@@ -146,15 +138,15 @@ def voted_pairs(session: Session, project_id: str, *, with_text: bool) -> Iterat
     names = _prompt_names(session, project_id) if with_text else {}
     for row in session.exec(query):
         people, simulated = tally[row[0]]
-        pair = VotedPair(row[0], row[1], bool(row[2]), int(row[3] or 0), people, simulated)
+        pair = VotedPair(row[0], row[1], bool(row[2]), people, simulated)
         if with_text:
             pair.text = {
-                "example_id": row[4],
-                "input": input_text(row[5], row[6]),
-                "response_a": row[7],
-                "response_b": row[8],
-                "prompt_a": names.get(row[9], ""),
-                "prompt_b": names.get(row[10], ""),
+                "example_id": row[3],
+                "input": input_text(row[4], row[5]),
+                "response_a": row[6],
+                "response_b": row[7],
+                "prompt_a": names.get(row[8], ""),
+                "prompt_b": names.get(row[9], ""),
             }
         yield pair
 
@@ -210,27 +202,6 @@ def _label(session: Session, project_id: str, tally: dict[str, tuple[Votes, Vote
 def _prompt_names(session: Session, project_id: str) -> dict[str, str]:
     query = select(Prompt.id, Prompt.name, Prompt.version).where(Prompt.project_id == project_id)
     return {id: f"{name} v{version}" for id, name, version in session.exec(query)}
-
-
-def summarise(pairs: list[VotedPair], include_simulated: bool) -> Summary:
-    splits = {split: Counts() for split in SPLITS}
-    characters = []
-    for pair in pairs:
-        counts = splits[pair.split]
-        votes = pair.votes(include_simulated)
-        if votes is None:
-            heard = pair.people.both_bad or (include_simulated and pair.simulated.both_bad)
-            counts.identical += pair.identical
-            counts.both_bad += bool(heard and not pair.identical)
-            continue
-        characters.append(pair.characters)
-        counts.pairs += 1
-        counts.decided += votes.decided
-        counts.ties += not votes.decided
-        counts.votes += votes.n
-        counts.simulated_votes += votes.n if votes is pair.simulated else 0
-        counts.machine_votes += votes.machine
-    return Summary(splits, sum(characters) / len(characters) if characters else 0.0)
 
 
 def training_row(pair: VotedPair, votes: Votes) -> dict[str, Any]:

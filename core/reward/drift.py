@@ -145,7 +145,9 @@ def _drift(session: Session, project: Project, model: RewardModel, run: Run | No
         votes = fresh_votes(session, project.id, since, simulated=True)
         simulated = bool(votes)
     known = judged.seen(model)
-    votes = [vote for vote in votes if known is None or vote.pair_id not in known.all_pairs]
+    # Of an upload: what it was judged on, as far as is known.
+    before = known.all_pairs if known else (judged.test_inputs(model) or {}).keys()
+    votes = [vote for vote in votes if vote.pair_id not in before]
     scores = read_scores(run) if run is not None else None
     reference = _reference(model)
     pairs = _pairs(votes, known.examples if known else frozenset(), scores, model.id)

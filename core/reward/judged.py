@@ -3,9 +3,10 @@
 artifacts/judgement.json      everything said about the model (core.reward.judgement)
 artifacts/test_pairs.parquet  its held-out pairs, one a row, with the model's scores
 inputs/pairs.parquet          what it was trained, tuned and judged on
+inputs/judging.parquet        in its place, of an uploaded model: what it was judged on
 
 Each file is read once and kept until it changes. A model that was made before these files
-were, or that was brought from elsewhere, has none: then the answer is None.
+were, or that came when there was too little to judge it on, has none: then the answer is None.
 """
 
 import json
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from core.settings import get_settings
 from storage.tables import RewardModel
 
+JUDGING = "judging"
 SPLITS_SEEN = ("train", "dev")  # what a model was trained on, and what its state was chosen by
 
 
@@ -59,17 +61,17 @@ def test_pairs(model: RewardModel) -> dict[str, np.ndarray] | None:
 
 def seen(model: RewardModel) -> Seen | None:
     """None: nobody knows what it was trained on."""
-    return _read(_seen, _inputs(model))
+    return _read(_seen, _inputs(model) / "pairs.parquet")
 
 
 def test_inputs(model: RewardModel) -> dict[str, str] | None:
     """pair id -> the input of each test pair."""
-    return _read(_test_inputs, _inputs(model))
+    return _read(_test_inputs, _rows_at(model))
 
 
 def rows_of(model: RewardModel, pair_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """pair id -> the row it had in the training's inputs, with the texts."""
-    path = _inputs(model)
+    """pair id -> the row it had in the run's inputs, with the texts."""
+    path = _rows_at(model)
     if not path.is_file() or not pair_ids:
         return {}
     found = pq.read_table(path, filters=[("pair_id", "in", list(pair_ids))])
@@ -82,7 +84,12 @@ def read_columns(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _inputs(model: RewardModel) -> Path:
-    return folder_of(model).parent.parent / "inputs" / "pairs.parquet"
+    return folder_of(model).parent.parent / "inputs"
+
+
+def _rows_at(model: RewardModel) -> Path:
+    trained = _inputs(model) / "pairs.parquet"
+    return trained if trained.is_file() else _inputs(model) / f"{JUDGING}.parquet"
 
 
 def _read(how: Any, path: Path) -> Any:

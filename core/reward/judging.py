@@ -9,7 +9,44 @@ from core.reward import metrics
 from core.reward.pairs import Pairs
 from core.reward.watch import MIN_CHOOSING
 
+MIN_JUDGED = 5  # decided test pairs: with fewer, the accuracy's interval is wider than 60 points
 FEW_TEST = 20
+CALIBRATED_PAIRS = 300  # of the dev split, at most
+
+
+def figures(test: Pairs, raw: np.ndarray, temperature: float, criteria: Sequence[str] = ()) -> dict[str, Any]:
+    """All that is said of the test split at a glance, from raw scores (k, n, 2, heads): of the
+    overall head, the mean over members; of each criterion's own head; and of each member."""
+    found = judge(test, raw[:, :, :, 0].mean(axis=0), temperature)
+    if criteria:
+        found["criteria"] = judge_criteria(test, differences(raw, heads=True), criteria)
+    if len(raw) > 1:
+        found["member_accuracy"] = [
+            metrics.accuracy(of[:, 0, 0] - of[:, 1, 0], test.q)["accuracy"] for of in raw
+        ]
+    return found
+
+
+def differences(raw: np.ndarray, *, heads: bool = False) -> np.ndarray:
+    """(n,) d = score(a) - score(b) of the overall head, the mean over members, from (k, n, 2,
+    heads); with `heads` (n, heads)."""
+    d = (raw[:, :, 0] - raw[:, :, 1]).mean(axis=0)
+    return d if heads else d[:, 0]
+
+
+def fitted_temperature(dev: Pairs, raw: np.ndarray) -> float:
+    """From the raw scores (k, n, 2, heads) of dev pairs; 1 where these are too few."""
+    return metrics.fit_temperature(differences(raw), dev.q) if len(dev) >= MIN_CHOOSING else 1.0
+
+
+def cut_share(pairs: Pairs) -> dict[str, Any]:
+    """What did not fit into the model's length: the share of pairs that lost the beginning of the
+    input, and the end of a response."""
+    return {
+        "n": len(pairs),
+        "input": float(np.mean(pairs.cut == 1)) if len(pairs) else 0.0,
+        "response": float(np.mean(pairs.cut == 2)) if len(pairs) else 0.0,
+    }
 
 
 def judge(test: Pairs, scores: np.ndarray, temperature: float) -> dict[str, Any]:
@@ -56,27 +93,39 @@ def judge_criteria(test: Pairs, d: np.ndarray, criteria: Sequence[str]) -> dict[
     return found
 
 
-def simulated_share(*splits: Pairs) -> float:
-    """Of the votes used, on every split."""
+def not_by_people(*splits: Pairs) -> dict[str, Any]:
+    """Of the votes used, on every split: the share that is simulated, and how many are by machine
+    judges."""
     votes = sum(float(pairs.n.sum()) for pairs in splits)
-    return sum(float(pairs.n_simulated.sum()) for pairs in splits) / votes if votes else 0.0
+    simulated = sum(float(pairs.n_simulated.sum()) for pairs in splits)
+    return {
+        "simulated_share": simulated / votes if votes else 0.0,
+        "machine_votes": int(sum(pairs.n_machine.sum() for pairs in splits)),
+    }
 
 
 def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
     """What a reader of the figures must know, in plain words."""
-    said = []
+    uploaded = bool(result.get("uploaded"))
+    votes = "the votes it was judged by" if uploaded else "the votes"
+    said = ["It was uploaded: which votes it was trained on is not known here."] if uploaded else []
     share = result["simulated_share"]
     if share > 0:
         why = " because there are too few of people's own" if config.get("simulated_by_default") else ""
         said.append(
-            f"{share:.0%} of the votes are simulated, taken in{why}: this says what the simulation "
+            f"{share:.0%} of {votes} are simulated, taken in{why}: this says what the simulation "
             "prefers, not what people do."
         )
     if result.get("machine_votes"):
         said.append(
-            f"{result['machine_votes']:,} of the votes are by machine judges, which a lead has taken in: where "
-            "they judge otherwise than people, so will this model."
+            f"{result['machine_votes']:,} of {votes} are by machine judges, which a lead has taken in: where they "
+            "judge otherwise than people, so " + ("are the figures off." if uploaded else "will this model.")
         )
+    if result["accuracy"] is None:
+        said.append(
+            f"It has not been judged: the test split has {result['n_test']} decided pairs, and {MIN_JUDGED} are needed."
+        )
+        return said
     if result["n_test"] < FEW_TEST:
         low, high = result["accuracy_low"], result["accuracy_high"]
         said.append(
@@ -89,13 +138,13 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
             f"Its interval reaches down to what “always the {best} response” gets "
             f"({lengths[best]['accuracy']:.0%}): it may know little more than length. More votes narrow this."
         )
-    if result["n_dev"] < MIN_CHOOSING:
+    if result["n_dev"] < MIN_CHOOSING and not result.get("card_was_there"):
+        way = "to calibrate" if uploaded else "to choose the best state by, or to calibrate"
+        said.append(f"Only {result['n_dev']} dev pairs: too few {way}.")
+    cut = result["cut"]["test" if uploaded else "train"]["response"]
+    if cut > 0.05:
         said.append(
-            f"Only {result['n_dev']} dev pairs: too few to choose the best state by, or to calibrate."
-        )
-    if result["cut"]["train"]["response"] > 0.05:
-        said.append(
-            f"{result['cut']['train']['response']:.0%} of the pairs have a response longer than "
-            f"{result['settings']['max_length']} tokens, of which the end was not read: a longer preset reads more."
+            f"{cut:.0%} of the pairs have a response longer than {result['settings']['max_length']} tokens, of which "
+            "the end was not read" + ("." if uploaded else ": a longer preset reads more.")
         )
     return said

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from core.reward.encode import Encoder, device, is_model_folder, load
 from core.reward.ensemble import Scale
-from core.reward.frozen import Frozen, Reader
+from core.reward.frozen import Frozen, Reader, Told
 from core.reward.heads import combine, only_overall
 from core.reward.metrics import probability
 from core.reward.objectives import outcome_probabilities
@@ -21,6 +21,10 @@ from core.runs.context import WorkError
 
 MEMBERS = "members"
 KEPT_S = 2000  # texts whose frozen hidden states are held at once while members are asked
+
+
+def after(told: Told, before: int) -> Told:
+    return lambda done: told(before + done)
 
 
 class RewardScorer:
@@ -70,14 +74,19 @@ class RewardScorer:
     def members(self) -> int:
         return len(self.weights)
 
-    def score(self, inputs: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+    def score(
+        self, inputs: Sequence[str], responses: Sequence[str], told: Told = lambda done: None
+    ) -> np.ndarray:
         """(n,) scores, the mean over members; those of the training responses have mean 0 and
-        standard deviation 1 (of the overall head, where heads are combined)."""
-        return self.score_members(inputs, responses).mean(axis=1)
+        standard deviation 1 (of the overall head, where heads are combined). `told(texts done)`,
+        of members times n, may raise to stop."""
+        return self.score_members(inputs, responses, told).mean(axis=1)
 
-    def score_members(self, inputs: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+    def score_members(
+        self, inputs: Sequence[str], responses: Sequence[str], told: Told = lambda done: None
+    ) -> np.ndarray:
         """(n, k) scores by member, in the same unit as `score`, which is their mean."""
-        scores = self._normalised(inputs, responses)  # (k, n, heads)
+        scores = self._normalised(inputs, responses, told)  # (k, n, heads)
         if only_overall(self.combination):
             return scores[:, :, 0].T
         combined = [combine(dict(zip(self.heads, of.T, strict=True)), self.combination) for of in scores]
@@ -107,25 +116,31 @@ class RewardScorer:
         d = (self.score(inputs, responses_a) - self.score(inputs, responses_b)) * self.std
         return outcome_probabilities(d, tie["loss"], float(tie["value"]))
 
-    def _normalised(self, inputs: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+    def _normalised(
+        self, inputs: Sequence[str], responses: Sequence[str], told: Told = lambda done: None
+    ) -> np.ndarray:
         """(k, n, heads)."""
         ids, cut = self.encode(inputs, responses)
         self.scored += len(ids)
         self.cut += int((cut > 0).sum())
-        return self.scale(self._raw(ids))
+        return self.scale(self.raw(ids, told))
 
-    def _raw(self, ids: list[list[int]]) -> np.ndarray:
-        """(k, n, heads). With several members, the layers they share read each text once."""
+    def raw(self, ids: list[list[int]], told: Told = lambda done: None) -> np.ndarray:
+        """(k, n, heads) of texts as `encode` has them. With several members, the layers they share
+        read each text once."""
         found = np.zeros((self.members, len(ids), len(self.heads)))
         if self.members == 1:
-            found[0] = Reader(self.model, self.tokenizer.pad_token_id, half=self.half)(ids)
+            found[0] = Reader(self.model, self.tokenizer.pad_token_id, half=self.half)(ids, told)
             return found
         for start in range(0, len(ids), KEPT_S):
+            done = start * self.members
             some = ids[start : start + KEPT_S]
             reader = Reader(self.model, self.tokenizer.pad_token_id, self._frozen(some), self.half)
             for number, weights in enumerate(self.weights):
                 self._put(weights)
-                found[number, start : start + len(some)] = reader(some)
+                found[number, start : start + len(some)] = reader(
+                    some, after(told, done + number * len(some))
+                )
         self._put(self.weights[0])
         return found
 

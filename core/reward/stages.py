@@ -56,7 +56,7 @@ class Version:
                 "test": found.get("n_test_pairs"),
             },
             "simulated_share": None if self.uploaded else self.model.simulated_share,
-            "machine_votes": found.get("machine_votes"),
+            "machine_votes": None if self.uploaded else found.get("machine_votes"),
             "backbone": self.model.backbone,
             "seed": self.run.seed if self.run else None,
         }

@@ -172,7 +172,7 @@ class Training:
             self.put(member.weights)
             before = 2 * len(pairs) * place
             flat = self.reader(pairs.sides, _told(told, before, total))
-            found.append(flat.reshape(2, len(pairs), -1).transpose(1, 0, 2))
+            found.append(flat.reshape(2, len(pairs), flat.shape[-1]).transpose(1, 0, 2))
         return np.stack(found)
 
     @torch.no_grad()

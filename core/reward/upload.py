@@ -20,9 +20,9 @@ from core.errors import Invalid
 from core.projects import find_project
 from core.reward import reference
 from core.reward.archive import entries
-from core.reward.data import SPLITS, summarise, training_row, voted_pairs
-from core.reward.runs import default_simulated
+from core.reward.judged import JUDGING
 from core.reward.scoring import texts_of
+from core.reward.snapshots.quick import snapshot_for
 from core.runs.folder import RunFolder
 from core.runs.kinds import Prepared
 from core.runs.service import start_run
@@ -35,7 +35,7 @@ KIND = "reward_upload"
 KEPT_DAYS = 7  # a staged file that no run took away
 MAX_NAME = 120
 _FIELDS = {"upload", "name", "seed"}
-_FROZEN = {"bytes", "simulated", "n_reference"}
+_FROZEN = {"bytes", "simulated", "simulated_by_default", "snapshot", "n_reference", "embedder"}
 
 
 def staging() -> Path:
@@ -102,8 +102,9 @@ def upload_model(
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
-    """Check the zip's contents, and freeze what the model is measured on: the project's reference
-    responses, and its voted pairs of the dev and test splits."""
+    """Check the zip's contents, and freeze what the model is measured and judged on: the project's
+    reference responses, and a snapshot of its votes as they are now, as a training that names
+    none has it. The leak checks, which are about what a training learns, do not stop it."""
     for field in config:
         if field not in _FIELDS | _FROZEN:
             raise Invalid(f"{field}: an upload has no such field.", f"Fields: {', '.join(sorted(_FIELDS))}.")
@@ -112,24 +113,21 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
     inside = entries(path, most_bytes())
     ids = list(session.exec(select(Response.id).where(Response.project_id == project.id)))
     chosen = reference.choose(reference.kept(session, project.id), ids) if ids else reference.Reference(())
-    pairs = list(voted_pairs(session, project.id, with_text=True))
-    simulated = default_simulated(summarise(pairs, False), summarise(pairs, True))
-    rows = [
-        training_row(pair, votes)
-        for pair in pairs
-        if pair.split in SPLITS[1:] and (votes := pair.votes(simulated == "include")) is not None
-    ]
+    votes = snapshot_for(session, project, {"allow_leaks": True}, seed)
     tables: dict[str, list[dict[str, Any]]] = {"reference": texts_of(session, chosen.ids)} if ids else {}
-    if rows:
+    if votes.pairs:
         # Not “pairs”: those of a training say what a model has seen.
-        tables["judging"] = rows
+        tables |= {JUDGING: votes.pairs, "votes": votes.votes}
     return Prepared(
         config={
             "upload": path.name,
             "name": name,
             "bytes": sum(entry.file_size for entry in inside.values()),
-            "simulated": simulated,
+            "simulated": votes.filters.simulated,
+            "simulated_by_default": votes.simulated_by_default,
+            "snapshot": votes.snapshot_id if votes.pairs else None,
             "n_reference": len(chosen.ids),
+            "embedder": get_settings().reward_backbone,
         },
         tables=tables,
         documents={
@@ -137,6 +135,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "reference": {"ids": list(chosen.ids), "version": chosen.version},
         },
         name=f"Take in {name or 'a reward model'}",
+        store=votes.store if votes.pairs else None,
     )
 
 

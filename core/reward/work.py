@@ -25,21 +25,26 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from core.reward import launched, metrics
+from core.reward import launched
 from core.reward.encode import device
 from core.reward.ensemble import Scale, averaged
 from core.reward.judgement.running import judge_run, known_scores
-from core.reward.judging import judge, judge_criteria, notes, simulated_share
+from core.reward.judging import (
+    CALIBRATED_PAIRS,
+    cut_share,
+    figures,
+    fitted_temperature,
+    not_by_people,
+    notes,
+)
 from core.reward.options import read_options
 from core.reward.pairs import Pairs
 from core.reward.presets import PRESETS
 from core.reward.saving import save_model
 from core.reward.score import RewardScorer
 from core.reward.training import Member, Training
-from core.reward.watch import MIN_CHOOSING
 from core.runs.context import Cancelled, RunContext
 
-CALIBRATED_PAIRS = 300
 NORMALISED_PAIRS = 150  # training pairs whose scores give mean and spread
 # Shares of all the work, for the progress bar.
 LOADED, READ, TRAINED, SCORED, JUDGED = 0.02, 0.15, 0.8, 0.86, 0.99
@@ -98,7 +103,8 @@ def run(context: RunContext) -> dict[str, Any]:
     # By its overall head, as the accuracy and the temperature above: a combination can be changed.
     result["judgement"] = judge_run(
         context, RewardScorer(context.artifacts / "model", combination={}), training.rows, known=training.known,
-        fit=refit, learner="the model itself, refitted" if refit else "", low=SCORED, high=JUDGED,
+        embedder=context.config["backbone"], fit=refit, learner="the model itself, refitted" if refit else "",
+        low=SCORED, high=JUDGED,
     )  # fmt: skip
     result["seconds_of"]["judgement"] = time.monotonic() - judging
     result["seconds"] += time.monotonic() - saved
@@ -133,8 +139,7 @@ def judged(context: RunContext, training: Training, members: list[Member]) -> di
     dev, train = training.dev, training.train
     some_dev = training.pairs(dev.rows[:CALIBRATED_PAIRS]) if len(dev) > CALIBRATED_PAIRS else dev
     raw_dev = scores(some_dev, 0, "calibrating on the dev split")
-    d = differences(raw_dev)
-    temperature = metrics.fit_temperature(d, some_dev.q) if len(some_dev) >= MIN_CHOOSING else 1.0
+    temperature = fitted_temperature(some_dev, raw_dev)
     drawn = np.random.default_rng(context.seed).permutation(len(train))[:NORMALISED_PAIRS]
     some = training.pairs([train.rows[i] for i in sorted(drawn)])
     raw = scores(some, 1, "scoring training responses")
@@ -145,15 +150,9 @@ def judged(context: RunContext, training: Training, members: list[Member]) -> di
         **known_scores(some_dev.rows, training.scale.overall(raw_dev)),
         **known_scores(test.rows, training.scale.overall(raw)),
     }
-    found = judge(test, raw[:, :, :, 0].mean(axis=0), temperature)
-    if training.options.criteria:
-        found["criteria"] = judge_criteria(test, differences(raw, heads=True), training.options.criteria)
-    if len(members) > 1:
-        found["member_accuracy"] = [
-            metrics.accuracy(of[:, 0, 0] - of[:, 1, 0], test.q)["accuracy"] for of in raw
-        ]
     return {
-        **found,
+        **figures(test, raw, temperature, training.options.criteria),
+        **not_by_people(train, dev, test),
         "n_train": len(train),
         "n_dev": len(dev),
         "n_test_pairs": len(test),
@@ -162,25 +161,9 @@ def judged(context: RunContext, training: Training, members: list[Member]) -> di
         "preset": training.preset.name,
         "backbone": context.config["backbone"],
         "simulated": context.config.get("simulated", "exclude"),
-        "simulated_share": simulated_share(train, dev, test),
-        "machine_votes": int(sum(pairs.n_machine.sum() for pairs in (train, dev, test))),
-        "cut": {
-            split: {
-                "n": len(pairs),
-                "input": float(np.mean(pairs.cut == 1)) if len(pairs) else 0.0,
-                "response": float(np.mean(pairs.cut == 2)) if len(pairs) else 0.0,
-            }
-            for split, pairs in (("train", train), ("test", test))
-        },
+        "cut": {"train": cut_share(train), "test": cut_share(test)},
         "normalisation": {**training.scale.as_card(training.heads), "n": 2 * len(some)},
     }
-
-
-def differences(raw: np.ndarray, *, heads: bool = False) -> np.ndarray:
-    """(n,) d = score(a) - score(b) of the overall head, the mean over members, from (k, n, 2,
-    heads); with `heads` (n, heads)."""
-    d = (raw[:, :, 0] - raw[:, :, 1]).mean(axis=0)
-    return d if heads else d[:, 0]
 
 
 def settings(context: RunContext, training: Training, members: list[Member]) -> dict[str, Any]:

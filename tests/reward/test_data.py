@@ -128,14 +128,13 @@ def test_a_pairs_votes_add_up_to_its_row(db, project, made):
         assert tuple(seen.one()) == (pytest.approx(row["q"]), row["n"])
 
 
-def test_what_is_of_no_use_is_left_out_and_counted(db, project, made):
+def test_what_is_of_no_use_is_left_out_and_counted(db, project, made, admin):
     made.pairs(30, "train", FIRST)
     made.pairs(8, "test", FIRST)
     made.pairs(2, "train", [("both_bad", 0, None)])
     made.pairs(3, "train", FIRST, texts=("the same", " the same "))
     made.pairs(4, "train", [("tie", 0, None)])
-    with db.read() as session:
-        found = data.summarise(list(data.voted_pairs(session, project.id, with_text=False)), False)
+    found = data.summary(db, admin, project.id)["exclude"]
     train = found.splits["train"]
     assert (train.pairs, train.decided, train.ties, train.both_bad, train.identical) == (34, 30, 4, 2, 3)
     assert found.decided == 38 and found.simulated_share == 0

@@ -209,6 +209,13 @@ def test_few_test_pairs_and_simulated_votes_are_said(tmp_path, backbone):
     assert result["temperature"] == 1.0  # nine dev pairs say nothing about it
 
 
+def test_without_dev_pairs_it_is_trained_and_not_calibrated(tmp_path, backbone):
+    rows = [row for row in pair_rows(80, seed=3) if row["split"] != "dev"]
+    result = train(run_folder(tmp_path / "run", rows, backbone))
+    assert (result["n_dev"], result["temperature"]) == (0, 1.0) and result["n_test"] == 12
+    assert any("Only 0 dev pairs" in note for note in result["notes"])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kill_minus_nine_of_the_worker(tmp_path, backbone):

@@ -1,6 +1,6 @@
 """Everything that is said about one reward model, on data it was not trained on.
 
-`judge_model` is called once, at the end of a training, in the worker. It writes
+`judge_model` is called once, at the end of a training or of the taking in of an upload, in the worker. It writes
 artifacts/judgement.json and artifacts/test_pairs.parquet; `core.reward.judged` reads them for
 pages and routes. What is in judgement.json:
 
@@ -10,6 +10,8 @@ can be given. Shares are 0 to 1. d is score(a) - score(b) in standard deviations
 of training responses ("sd").
 
     format        1
+    trained_here  false: it was uploaded, and what it learnt from is not known; train is then what the
+                  baselines were fitted on
     n             {train, dev, test: pairs; decided, ties: of the test pairs; examples, votes,
                   simulated, machine (of the votes): in test}
     accuracy      figure; n decided test pairs
@@ -32,6 +34,8 @@ of training responses ("sd").
                     majority_vote    figure: single votes agree with their pair's majority; n votes }
     calibration   {
                     temperature figure; n dev pairs it was fitted on (1 where they are too few)
+                    fitted      false: the model brought its temperature; low and high are what a fit on
+                                these dev pairs would be
                     n_dev
                     before, after: {log_loss, brier, ece: figures; bins: [{from, to, confidence,
                                     value, low, high, n}]}; p = s(d sd), and s(d sd / T) }
@@ -63,20 +67,21 @@ of training responses ("sd").
                       message } }
     mistakes      twenty, worst first: {pair_id, example_id, d, p: of the side people prefer,
                    q, n: votes, length_difference, cluster, prompt_a, prompt_b}; by people's votes
-    leaks         {input, responses, response: test pairs whose input, both responses, or one
+    leaks         (all 0 where the model was not trained here)
+                  {input, responses, response: test pairs whose input, both responses, or one
                    response of 60 characters and more also stands in the train split; pairs: with
                    any of them; accuracy: figure on those; clean: figure on the others; ids: [..]}
     position      {left: figure: decisive votes that went to the left; model: figure: the model
                    agrees with the left one; n votes}
     warnings      [{code, level: "bad" or "note", text}]: what a reader must know, in plain words.
-                   codes: length_cheat, length_labels, style_cheat, leak, simulated, machine, position_labels, padding,
+                   codes: uploaded, length_cheat, length_labels, style_cheat, leak, simulated, machine, position_labels, padding,
                    flattery, list, unstable, order, truncation, no_better, single_votes, few_examples,
                    miscalibrated, slices
     skipped       [{part, reason}]: what was not looked at, and why
     plan          {name, ...}: how much was looked at;   seconds: {part: s}
 
 test_pairs.parquet has a row for each test pair, and no text (look it up by pair_id in the run's
-inputs/pairs.parquet): pair_id, example_id, d (sd), p (calibrated, that a is preferred), q, n,
+inputs/pairs.parquet, of an upload inputs/judging.parquet): pair_id, example_id, d (sd), p (calibrated, that a is preferred), q, n,
 n_people, right (1, 0, .5; null for a tie), margin (|2q - 1|), strength, length_difference
 (characters, a less b), cluster (its name), prompt_a, prompt_b, week, leaked.
 

@@ -48,11 +48,15 @@ def figures(d: np.ndarray, q: np.ndarray, whole: Bootstrap) -> dict[str, Any]:
     }
 
 
-def calibration(test: Judged, dev: Judged, std: float, temperature: float, resamples: int) -> dict[str, Any]:
-    """`std`: what turns d (sd) into the logits that `temperature` was fitted on."""
+def calibration(
+    test: Judged, dev: Judged, std: float, temperature: float, resamples: int, fitted: bool = True
+) -> dict[str, Any]:
+    """`std`: what turns d (sd) into the logits of `temperature`, which was fitted on dev or (not
+    `fitted`) is the model's own."""
     whole = Bootstrap(test.place, resamples)
     return {
         "temperature": temperature_figure(dev, std, temperature),
+        "fitted": fitted,
         "n_dev": len(dev),
         "before": figures(test.d * std, test.q, whole),
         "after": figures(test.d * std / temperature, test.q, whole),

@@ -25,6 +25,7 @@ from core.reward.judgement.formatting import differences, formatting, length
 from core.reward.judgement.leaks import leaks
 from core.reward.judgement.logistic import Logistic, choose_ridge
 from core.reward.judgement.mistakes import mistakes
+from core.reward.judgement.origin import TRAINED, Origin
 from core.reward.judgement.pairs import Judged, Row, Scorer
 from core.reward.judgement.people import people
 from core.reward.judgement.sensitivity import sensitivity
@@ -72,6 +73,7 @@ def judge_model(
     votes: Sequence[Row] = (),
     *,
     embed: Embed | None = None,
+    origin: Origin = TRAINED,
     fit: Fit | None = None,
     learner: str = "",
     embedder: str = "",
@@ -86,6 +88,8 @@ def judge_model(
     embed     texts -> (n, dimensions), the frozen backbone: for topics, a baseline, and the
               learning curve where no `fit` is given; without it these are skipped
     embedder  the backbone's name in words
+    origin    where the model comes from; of one that was not trained on `train` nothing is said of
+              leaks, and there is no learning curve
     fit       the learner of the learning curve, `learner` its name in words; where it turns out
               too slow, logistic regression on the embeddings
     plan      quick, standard or thorough; any other name is taken as standard
@@ -93,7 +97,9 @@ def judge_model(
     stop      whether to leave out what is still to come
     """
     chosen = PLANS.get(plan, PLANS["standard"])
-    work = _Work(scorer, train, dev, test, votes, embed, embedder, fit, learner, chosen, seed, tell, stop)
+    work = _Work(
+        scorer, train, dev, test, votes, embed, embedder, origin, fit, learner, chosen, seed, tell, stop
+    )
     found = work.judge()
     artifacts.mkdir(parents=True, exist_ok=True)
     _write_pairs(artifacts / PAIRS, work)
@@ -104,10 +110,11 @@ def judge_model(
 class _Work:
     def __init__(
         self, scorer: Scorer, train: Sequence[Row], dev: Sequence[Row], test: Sequence[Row], votes: Sequence[Row],
-        embed: Embed | None, embedder: str, fit: Fit | None, learner: str, plan: Plan, seed: int,
+        embed: Embed | None, embedder: str, origin: Origin, fit: Fit | None, learner: str, plan: Plan, seed: int,
         tell: Callable[[float, str], None], stop: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.scorer, self.train_rows, self.plan, self.seed = scorer, train, plan, seed
+        self.origin = origin
         self.embedder = f" of {embedder}" if embedder else ""
         self.embed, self.fit, self.learner, self.tell, self.stop = embed, fit, learner, tell, stop
         self.seconds: dict[str, float] = {}
@@ -138,7 +145,11 @@ class _Work:
         test, plan = self.test, self.plan
         decided = test.decided
         with self.timed("leaks"):
-            found_leaks, self.leaked = leaks(self.train_rows, test)
+            found_leaks, self.leaked = leaks(self.train_rows if self.origin.trained_here else (), test)
+            if not self.origin.trained_here:
+                self.skip(
+                    "leaks", "What it was trained on is not known here: some test pairs may be among it."
+                )
         with self.timed("embeddings"):
             embedded, topics = self.embeddings()
         with self.timed("baselines"):
@@ -146,7 +157,9 @@ class _Work:
         with self.timed("people"):
             agreed = people(test, self.ballots, resamples=plan.resamples)
         with self.timed("calibration"):
-            calibrated = calibration(test, self.dev, self.scorer.std, self.scorer.temperature, plan.resamples)
+            calibrated = calibration(
+                test, self.dev, self.scorer.std, self.scorer.temperature, plan.resamples, self.origin.fitted
+            )
         with self.timed("slices"):
             cut = slices(test, self.ballots, self.cluster_names)
         with self.timed("formatting"):
@@ -157,6 +170,7 @@ class _Work:
             curve = self.curve(embedded)
         found: dict[str, Any] = {
             "format": 1,
+            "trained_here": self.origin.trained_here,
             "n": {
                 "train": len(self.train_rows), "dev": len(self.dev), "test": len(test),
                 "decided": int(decided.sum()), "ties": int((~decided).sum()),
@@ -245,6 +259,9 @@ class _Work:
 
     def curve(self, embedded: "_Embedded | None") -> dict[str, Any] | None:
         """By the learner given, where it can be refitted in time; else on frozen embeddings."""
+        if not self.origin.trained_here:
+            self.skip("curve", "It was not trained here, so what more votes would bring it is not known.")
+            return None
         found = None
         if self.fit is not None:
             found = self.refitted(self.train_rows, self.fit, self.learner, give_up=True)

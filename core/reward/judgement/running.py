@@ -1,4 +1,4 @@
-"""The judgement at the end of a training run: its inputs, its progress, its short form.
+"""The judgement at the end of a run that brings a model: its inputs, its progress, its short form.
 
 Worker side: the one module of this package that brings torch.
 """
@@ -15,6 +15,7 @@ from core.reward.embedding import Embedding
 from core.reward.judgement.baselines import Embed
 from core.reward.judgement.curve import Fit
 from core.reward.judgement.judge import JUDGEMENT, judge_model
+from core.reward.judgement.origin import TRAINED, Origin
 from core.reward.judgement.pairs import Row, Scorer
 from core.runs.context import RunContext
 
@@ -47,21 +48,22 @@ def known_scores(rows: Sequence[Row], scores: np.ndarray) -> dict[tuple[str, str
 
 def judge_run(
     context: RunContext, scorer: Scorer, rows: Mapping[str, Sequence[Row]], *,
-    known: Mapping[tuple[str, str], float] | None = None, fit: Fit | None = None, learner: str = "",
-    low: float = 0.9, high: float = 0.99,
+    known: Mapping[tuple[str, str], float] | None = None, embedder: str = "embedded",
+    origin: Origin = TRAINED, fit: Fit | None = None, learner: str = "", low: float = 0.9, high: float = 0.99,
 ) -> dict[str, Any]:  # fmt: skip
-    """Judge the model of a training run; `rows` by split, `low` and `high` its share of the
-    run's progress. Answers what the run's result says of it. The model is there already: what
-    goes wrong here is said, and does not take it away."""
+    """Judge the model of a run; `rows` by split, `embedder` the backbone whose frozen embeddings
+    it is compared with, `low` and `high` its share of the run's progress. Answers what the run's
+    result says of it. The model is there already: what goes wrong here is said, and does not take
+    it away."""
     votes = context.inputs / "votes.parquet"
     try:
-        embed, used = embedding(context)
+        embed, used = embedding(context, embedder)
         found = judge_model(
             context.artifacts,
             Remembered(scorer, known) if known else scorer,
             rows["train"], rows["dev"], rows["test"],
             pq.read_table(votes).to_pylist() if votes.exists() else (),
-            embed=embed, embedder=used, fit=fit, learner=learner,
+            embed=embed, embedder=used, origin=origin, fit=fit, learner=learner,
             plan=str(context.config.get("preset") or "standard"), seed=context.seed,
             tell=lambda share, message: context.progress(low + (high - low) * share, message),
             stop=lambda: context.cancelled,
@@ -77,13 +79,13 @@ def judge_run(
     return short(found)
 
 
-def embedding(context: RunContext) -> tuple[Embed | None, str]:
+def embedding(context: RunContext, embedder: str) -> tuple[Embed | None, str]:
     """The frozen backbone, and its name in words; none where it cannot be had, or where the
     run was asked to stop."""
     if context.cancelled:
         return None, ""
     try:
-        made = Embedding(str(context.config.get("backbone") or "embedded"))
+        made = Embedding(embedder)
     except (OSError, ValueError, KeyError) as problem:
         context.log(f"No frozen embeddings: {problem}")
         return None, ""

@@ -24,7 +24,7 @@ OFF = 0.05  # calibration error
 def warnings(found: Found) -> list[dict[str, str]]:
     said = [
         {"code": code, "level": level, "text": text}
-        for part in (leak, length, style, position, edits, worth, people, sure)
+        for part in (origin, leak, length, style, position, edits, worth, people, sure)
         for code, level, text in part(found)
     ]
     return sorted(said, key=lambda row: row["level"] != "bad")
@@ -44,6 +44,15 @@ def amount(of: Figure, unit: str = "") -> str:
 def beyond(of: Figure, least: float) -> bool:
     """Whether the whole interval lies on one side of zero, and further from it than `least`."""
     return of["low"] is not None and (of["low"] > least or of["high"] < -least)
+
+
+def origin(found: Found) -> Said:
+    if not found["trained_here"]:
+        yield (
+            "uploaded", "note",
+            "It was uploaded: which votes it was trained on is not known here. If the test pairs, or texts like them, "
+            "were among these, the figures are too good.",
+        )  # fmt: skip
 
 
 def leak(found: Found) -> Said:
