@@ -32,33 +32,61 @@ def worker(folder, **kwargs):
     )
 
 
+# A search by edits, one with a network and one with vectors of its own, and one that trains a writer:
+# its options, its calls, and after how many lines of the books it is killed.
+KILLED = {
+    "grips": ({"operations": ["delete", "swap", "substitute"]}, 300, 9),
+    "rlprompt": ({"prompts": 2, "batch": 3, "evaluate_every": 2}, 400, 60),
+    "prompt_tuning": ({"batch": 4, "every": 2, "steps": 30}, 700, 14),
+    "ppo": ({"batch": 3, "minibatch": 2, "tokens": 8, "finals": 1, "every": 2, "rank": 2}, 500, 40),
+}
+
+
 @pytest.mark.slow
-def test_a_worker_killed_with_9_goes_on_to_the_same_end(tmp_path):
+@pytest.mark.parametrize("name", KILLED)
+def test_a_worker_killed_with_9_goes_on_to_the_same_end(tmp_path, name):
+    """The same candidates with the same scores, vectors to the bit, and the same result."""
     from tests.llm.tiny import build
 
+    options, calls, lines = KILLED[name]
     model = build(tmp_path / "tiny", context=512)
     spec = HostSpec(model=str(model), name="tiny", params={"dtype": "float32", "device": "cpu"})
 
-    def new(name):
-        return make_folder(tmp_path / name, calls=300, host=spec, operations=["delete", "swap", "substitute"])
+    def new(path):
+        return make_folder(tmp_path / path, method=name, calls=calls, host=spec, **options)
 
     whole, killed = new("whole"), new("killed")
-    assert worker(whole).wait(240) == 0
     process = worker(killed)
-    answers = killed.state / "answers.jsonl"
+    answers, steps = killed.state / "answers.jsonl", killed.state / "search.json"
     until = time.monotonic() + 120
-    while time.monotonic() < until and not (answers.exists() and answers.read_text().count("\n") >= 9):
+    while time.monotonic() < until and not (
+        steps.exists() and answers.exists() and answers.read_text().count("\n") >= lines
+    ):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert killed.result is None  # it was killed at work, not after it
-    assert worker(killed).wait(240) == 0
+    assert killed.result is None and steps.exists()  # it was killed at work, not before or after it
+    last = worker(whole), worker(killed)
+    assert [process.wait(240) for process in last] == [0, 0]
 
     def end(folder):
         result = folder.result["result"]
         return {name: result[name] for name in result if name not in ("seconds", "lost_calls")}
 
+    def candidates(folder):
+        """By number, as they were told last; when a line was lost, it was told again."""
+        events = [json.loads(line) for line in (folder.path / "events.jsonl").read_text().splitlines()]
+        told = [event["data"] for event in events if event["type"] == "candidate"]
+        return {one["number"]: one for one in told}
+
+    assert candidates(killed) == candidates(whole) and len(candidates(whole)) > 2
     assert end(killed) == end(whole)
+    assert vectors(killed) == vectors(whole)
+
+
+def vectors(folder):
+    """The files of soft prompts that a search trained: their names are hashes of what they hold."""
+    return {path.name: path.read_bytes() for path in (folder.artifacts / "soft").glob("*.safetensors")}
 
 
 @pytest.mark.slow
