@@ -1,7 +1,7 @@
 """Evaluating many instructions on the same examples: our evaluator against plain loops.
 
     python benchmarks/optimizer_speed.py [--candidates 32] [--examples 32] [--rounds 3] [--plain 32]
-        [--only labels responses]
+        [--only labels responses] [--keep]
 
 Peers, all with the same model, requests and threads, in this process:
 
@@ -22,7 +22,8 @@ what was answered is never asked twice. Also said: how often a peer and ours cho
 label or write the same response (rounding in another batch shape can turn a near tie).
 
 The embedded SmolLM2-135M-Instruct, SST-2 sentences from ../shared/data. No reward model is part of
-it: it would add the same to all. Writes benchmarks/results/optimizer_speed.json.
+it: it would add the same to all. With `--keep` what was measured replaces that part of
+benchmarks/results/optimizer_speed.json.
 """
 
 import argparse
@@ -276,19 +277,21 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=32)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--keep", action="store_true", help="write it down")
     asked = parser.parse_args()
     host = LocalHost(HostSpec(), get_settings().models_dir)
     texts, rows = instructions(asked.candidates), examples(asked.data, asked.examples)
     objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": Lengths()}  # type: ignore[dict-item]
-    result: dict[str, Any] = {
-        "candidates": len(texts), "examples": len(rows), "rounds": asked.rounds, "new_tokens": NEW_TOKENS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}", "dtype": str(host.dtype),
-        "measured": datetime.now(UTC).date().isoformat(), "load_before": round(os.getloadavg()[0], 1),
-    }  # fmt: skip
+    result: dict[str, Any] = json.loads(TARGET.read_text()) if TARGET.exists() else {}
     for kind in asked.only:
-        result[kind] = measured(host, kind, objectives[kind], texts, rows, asked.rounds, asked.plain)
+        result[kind] = {
+            "candidates": len(texts), "examples": len(rows), "rounds": asked.rounds, "new_tokens": NEW_TOKENS,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}", "dtype": str(host.dtype),
+            "measured": datetime.now(UTC).date().isoformat(), "load_before": round(os.getloadavg()[0], 1),
+            **measured(host, kind, objectives[kind], texts, rows, asked.rounds, asked.plain),
+        }  # fmt: skip
         print(json.dumps({kind: result[kind]}, indent=2), flush=True)
-    if asked.only == list(PEERS):
+    if asked.keep:
         TARGET.write_text(json.dumps(result, indent=2) + "\n")
 
 
