@@ -122,6 +122,11 @@ class Skipped(BaseModel):
     created_at: datetime
 
 
+class Unskipped(BaseModel):
+    pair_id: str
+    unskipped: bool = True
+
+
 @router.post(
     "/projects/{project_id}/pairs/claim",
     response_model=ClaimPublic,
@@ -193,6 +198,12 @@ def skip(pair_id: str, values: SkipPair, db: DatabaseDep, who: CurrentUser) -> S
     return Skipped.model_validate(
         votes.skip(db, who, pair_id, values.lease, values.reason), from_attributes=True
     )
+
+
+@router.delete("/pairs/{pair_id}/skip", responses={409: {"description": "Others judge it by now"}})
+def unskip(pair_id: str, db: DatabaseDep, who: CurrentUser) -> Unskipped:
+    """Take your skip back: the pair is what the next claim answers."""
+    return Unskipped(pair_id=votes.unskip(db, who, pair_id))
 
 
 @router.post("/pairs/{pair_id}/release", status_code=204)

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from api.deps import DatabaseDep
 from core.access import Principal
 from core.annotation import sitting, votes
 from core.errors import Forbidden, PrefloopError
+from core.runs.folder import plain
 from core.settings import get_settings
 from core.signin import validity
 from storage.database import Database
@@ -44,6 +45,13 @@ class DeedSent(BaseModel):
     key: str = Field(max_length=200)
     pair_id: str = Field("", max_length=200)
     values: dict[str, Any] = {}
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def storable(cls, values: Any) -> Any:
+        """A browser may send what no database holds (half of a torn emoji, a NUL). Refused, or
+        failing, the deed would stand before all that waits behind it in the browser."""
+        return plain(values)
 
 
 class Exchange(BaseModel):

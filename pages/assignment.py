@@ -61,13 +61,14 @@ def show_group(project: Project, found: View, item: GroupState) -> None:
             paused = " :orange-badge[:material/pause: paused]" if item.paused else ""
             st.markdown(f"**{plain(item.group.name)}**{paused}", width="stretch")
             if may("annotator.manage"):
-                if item.paused:
-                    st.button("Resume", icon=":material/play_arrow:", key=f"resume_{item.group.id}", on_click=_do,
-                              args=(pausing.resume, project.id, item.group.id))  # fmt: skip
-                elif st.button("Pause", icon=":material/pause:", key=f"pause_{item.group.id}"):
-                    ask_pause(project.id, item.group.id, item.group.name)
-                if st.button("Edit", icon=":material/edit:", key=f"edit_{item.group.id}"):
-                    edit_group(project.id, found, item.group)
+                with st.container(horizontal=True, width="content"):  # together, also on a narrow screen
+                    if item.paused:
+                        st.button("Resume", icon=":material/play_arrow:", key=f"resume_{item.group.id}", on_click=_do,
+                                  args=(pausing.resume, project.id, item.group.id))  # fmt: skip
+                    elif st.button("Pause", icon=":material/pause:", key=f"pause_{item.group.id}"):
+                        ask_pause(project.id, item.group.id, item.group.name)
+                    if st.button("Edit", icon=":material/edit:", key=f"edit_{item.group.id}"):
+                        edit_group(project.id, found, item.group)
         if item.group.about:
             st.caption(plain(item.group.about))
         st.markdown(

@@ -47,15 +47,16 @@ def _show_rule(project_id: str, found: View, item: RuleState, place: int, names:
             width="stretch",
         )
         if may("annotator.manage"):
-            for label, icon, to, off in (
-                ("Try earlier", ":material/arrow_upward:", place - 1, place == 0),
-                ("Try later", ":material/arrow_downward:", place + 1, place == last),
-                ("Delete", ":material/delete:", None, False),
-            ):
-                st.button(
-                    "", icon=icon, help=label, disabled=off, key=f"rule_{label}_{place}", on_click=_move,
-                    args=(project_id, place, to),
-                )  # fmt: skip
+            with st.container(horizontal=True, width="content"):  # together, also on a narrow screen
+                for label, icon, to, off in (
+                    ("Try earlier", ":material/arrow_upward:", place - 1, place == 0),
+                    ("Try later", ":material/arrow_downward:", place + 1, place == last),
+                    ("Delete", ":material/delete:", None, False),
+                ):
+                    st.button(
+                        "", icon=icon, help=label, disabled=off, key=f"rule_{label}_{place}", on_click=_move,
+                        args=(project_id, place, to),
+                    )  # fmt: skip
 
 
 def in_words(rule: Rule, names: Options) -> str:

@@ -193,7 +193,7 @@ def show_suspects(detail: Detail) -> None:
     named = [judge for judge in detail.judges if judge.suspected]
     rate = (
         f"{detail.tested:,} annotators were tested at a false-alarm rate of {LEVEL:.0%} each: chance alone would "
-        f"name {detail.false_alarms:.1f} at most."
+        f"name {detail.false_alarms:.2f} at most."
     )
     if not named:
         st.caption(f"Nobody is suspected to click at random. {rate}")

@@ -15,7 +15,7 @@ from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, delete, select
 
-from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote
+from storage.tables import Annotator, Example, Pair, Project, Response, Skip, Slot, Vote, VoteHistory
 from storage.updating import update_one
 
 COLUMNS: tuple[Any, ...] = (Slot.id, Slot.pair_id, Slot.lease, Slot.a_left, Slot.expires_at, Slot.audience)
@@ -138,6 +138,11 @@ def close_with_vote(session: Session, pair_id: str, annotator_id: str, lease: st
     return _one(session, update(Slot).where(*_holds(pair_id, annotator_id, lease)).values(status="voted"))
 
 
+def a_left_of(session: Session, pair_id: str, annotator_id: str, lease: str) -> bool | None:
+    """Whether response_a stands left; None: this annotator's lease holds no slot of the pair."""
+    return session.exec(select(Slot.a_left).where(*_holds(pair_id, annotator_id, lease))).first()
+
+
 def reopen(session: Session, pair_id: str, annotator_id: str, lease: str) -> bool:
     """leased -> open, for others. False: this annotator's lease holds no slot of the pair."""
     emptied = {"annotator_id": None, "lease": None, "a_left": None, "leased_at": None, "expires_at": None}
@@ -147,16 +152,53 @@ def reopen(session: Session, pair_id: str, annotator_id: str, lease: str) -> boo
 
 def lease_again(session: Session, vote: Vote, lease: str, at: datetime, until: datetime) -> bool:
     """voted -> leased, by the same annotator and with the same sides; to be shown before
-    whatever else this annotator holds, so it counts as leased before it."""
-    mine = _mine(vote.project_id, vote.annotator_id)
-    first = session.execute(sa_select(func.min(col(Slot.leased_at))).where(*mine)).scalar()
-    before_all = at if first is None else min(at, first - timedelta(milliseconds=1))
+    whatever else this annotator holds."""
+    before_all = _before_all(session, vote.project_id, vote.annotator_id, at)
     statement = (
         update(Slot)
         .where(col(Slot.id) == vote.slot_id, col(Slot.status) == "voted")
         .values(status="leased", lease=lease, leased_at=before_all, expires_at=until)
     )
     return _returned(session, statement, col(Slot.id)) is not None
+
+
+def claim_this(
+    session: Session,
+    pair: Pair,
+    annotator_id: str,
+    *,
+    lease: str,
+    a_left: bool,
+    at: datetime,
+    until: datetime,
+    audiences: Sequence[str] = (),
+) -> Held | None:
+    """Lease a free slot of this pair, in ONE statement, to be shown before whatever else this
+    annotator holds. None: the pair has none for them."""
+    free = free_at(at)
+    first = (
+        select(Slot.id)
+        .where(Slot.pair_id == pair.id, free, _open_to(audiences))
+        .order_by(col(Slot.position), col(Slot.id))
+        .limit(1)
+    )
+    if session.get_bind().dialect.name == "postgresql":
+        first = first.with_for_update(skip_locked=True)
+    values = {
+        "annotator_id": annotator_id,
+        "lease": lease,
+        "a_left": a_left,
+        "leased_at": _before_all(session, pair.project_id, annotator_id, at),
+        "expires_at": until,
+    }
+    statement = update(Slot).where(col(Slot.id) == first.scalar_subquery(), free)
+    return _one(session, statement.values(status="leased", **values))
+
+
+def holds(session: Session, pair: Pair, annotator_id: str) -> bool:
+    """Whether the pair lies on this annotator's desk."""
+    mine = _mine(pair.project_id, annotator_id)
+    return session.exec(select(Slot.id).where(*mine, Slot.pair_id == pair.id)).first() is not None
 
 
 def vote_on(session: Session, pair_id: str, annotator_id: str) -> Vote | None:
@@ -169,6 +211,18 @@ def skip_of(session: Session, pair_id: str, annotator_id: str) -> Skip | None:
     return session.exec(
         select(Skip).where(Skip.pair_id == pair_id, Skip.annotator_id == annotator_id)
     ).first()
+
+
+def remember_sides(session: Session, skip: Skip, a_left: bool | None) -> None:
+    """How the pair stood that was skipped: its slot is somebody else's from now on."""
+    body = {"pair_id": skip.pair_id, "annotator_id": skip.annotator_id, "a_left": a_left}
+    session.add(VoteHistory(vote_id=skip.id, project_id=skip.project_id, what="skipped", vote=body))
+
+
+def a_left_before(session: Session, skip: Skip) -> bool | None:
+    """None for a skip of before this was remembered."""
+    kept = session.exec(select(VoteHistory.vote).where(VoteHistory.vote_id == skip.id)).first()
+    return kept["a_left"] if kept else None
 
 
 def forget_skips(session: Session, project_id: str, annotator_id: str) -> int:
@@ -245,6 +299,13 @@ def _mine(project_id: str, annotator_id: str) -> tuple[ColumnElement[bool], ...]
         col(Slot.annotator_id) == annotator_id,
         col(Slot.status) == "leased",
     )
+
+
+def _before_all(session: Session, project_id: str, annotator_id: str, at: datetime) -> datetime:
+    """When a slot must count as leased, so that its pair is shown before what this annotator holds."""
+    mine = _mine(project_id, annotator_id)
+    first = session.execute(sa_select(func.min(col(Slot.leased_at))).where(*mine)).scalar()
+    return at if first is None else min(at, first - timedelta(milliseconds=1))
 
 
 def free_at(at: datetime) -> ColumnElement[bool]:

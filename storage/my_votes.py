@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from storage.adjudicated import independent
 from storage.counting import not_by_machine
 from storage.probes import HIDDEN, as_vote
-from storage.tables import Example, Pair, Probe, Response, Vote, VoteHistory
+from storage.tables import Example, Pair, Probe, Response, Skip, Vote, VoteHistory
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,17 @@ def newest(session: Session, project_id: str, annotator_id: str, limit: int) -> 
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def skips(session: Session, project_id: str, annotator_id: str, limit: int) -> list[tuple[str, datetime]]:
+    """(pair, time) of what this annotator skipped last, newest first."""
+    query = (
+        select(col(Skip.pair_id), col(Skip.created_at))
+        .where(col(Skip.project_id) == project_id, col(Skip.annotator_id) == annotator_id)
+        .order_by(col(Skip.created_at).desc(), col(Skip.id).desc())
+        .limit(limit)
+    )
+    return [(pair_id, at) for pair_id, at in session.execute(query)]
 
 
 @dataclass(frozen=True)

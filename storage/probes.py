@@ -300,6 +300,22 @@ def answered_hidden(
     return [(key, at) for key, at in session.execute(query)]
 
 
+def skipped_hidden(
+    session: Session, project_id: str, annotator_id: str, pair_id: str | None = None
+) -> list[Probe]:
+    """Hidden probes that this annotator skipped (of this pair), newest first."""
+    which = [
+        col(Probe.annotator_id) == annotator_id,
+        col(Probe.project_id) == project_id,
+        col(Probe.kind).in_(HIDDEN),
+        col(Probe.answered_at).is_not(None),
+        col(Probe.outcome).is_(None),
+    ]
+    if pair_id is not None:
+        which.append(col(Probe.pair_id) == pair_id)
+    return list(session.exec(select(Probe).where(*which).order_by(col(Probe.answered_at).desc())))
+
+
 def criteria_said(session: Session, probe_id: str) -> dict[str, Any]:
     """The newest of what its answer said of the criteria."""
     kept = session.exec(
@@ -401,7 +417,7 @@ def gold_rows(
 def merged_by_time(
     session: Session, vote_ids: Sequence[str], answered: Sequence[tuple[str, datetime]]
 ) -> list[str]:
-    """Ids of these votes and answers, the newest first."""
+    """Ids of these votes and of what else was done at these times, the newest first."""
     query = sa_select(col(Vote.id), col(Vote.created_at)).where(col(Vote.id).in_(vote_ids))
     both = [*((at, key) for key, at in session.execute(query)), *((at, key) for key, at in answered)]
     return [key for _, key in sorted(both, reverse=True)]

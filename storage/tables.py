@@ -288,7 +288,8 @@ class Vote(SQLModel, table=True):
 
 
 class VoteHistory(SQLModel, table=True):
-    """What was undone or replaced, so that nothing a person did is lost."""
+    """What was undone or replaced, so that nothing a person did is lost; and of a skip (then
+    `vote_id` is its id) how the pair stood, so that it stands so again when that is taken back."""
 
     __tablename__ = "vote_history"
 
@@ -296,7 +297,7 @@ class VoteHistory(SQLModel, table=True):
     vote_id: str = Field(index=True)
     project_id: str
     at: datetime = _time()
-    what: str  # undone, replaced
+    what: str  # undone, replaced, probe, skipped
     vote: dict[str, Any] = _json(dict)
 
 

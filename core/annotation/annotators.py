@@ -112,7 +112,7 @@ def check_not_paused(annotator: Annotator) -> None:
     """Raises Forbidden, saying why, for one who is paused."""
     if annotator.paused_at is None:
         return
-    reason = f" The reason given: {annotator.paused_reason}" if annotator.paused_reason else ""
+    reason = f" The reason given: “{annotator.paused_reason}”." if annotator.paused_reason else ""
     raise Forbidden(
         "You are paused in this project and get no pairs for now." + reason,
         "Your votes are kept. Ask the project's lead to go on.",

@@ -8,6 +8,7 @@ from core import audit
 from core.access import Principal, require
 from core.annotation.asked import annotator_id_of
 from core.annotation.disguise import disguised, pair_behind
+from core.annotation.marks import check_text
 from core.errors import Forbidden, Invalid, NotFound
 from core.projects import find_project
 from storage.claims import pair_and_project, skip_of, vote_on
@@ -25,6 +26,7 @@ def write(db: Database, who: Principal, pair_id: str, text: str) -> Demonstratio
     text = text.strip()
     if not 1 <= len(text) <= LONGEST:
         raise Invalid(f"text: 1 to {LONGEST:,} characters.")
+    check_text("text", text, LONGEST)
 
     def work(session: Session) -> Demonstration:
         hidden = pair_behind(session, who, pair_id)

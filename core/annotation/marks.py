@@ -22,10 +22,17 @@ def check_vote(choice: str, strength: str | None, reason: str, duration_ms: int 
         raise Invalid(f"choice: “{choice}” is none of {', '.join(CHOICES)}.")
     if strength is not None and strength not in STRENGTHS:
         raise Invalid(f"strength: “{strength}” is none of {', '.join(STRENGTHS)}.")
-    if len(reason) > MAX_REASON:
-        raise Invalid(f"reason: at most {MAX_REASON:,} characters.")
+    check_text("reason", reason, MAX_REASON)
     if duration_ms is not None and not 0 <= duration_ms < 2**31:
         raise Invalid("duration_ms: a number of milliseconds, zero or more.")
+
+
+def check_text(field: str, text: str, longest: int) -> None:
+    """Raises Invalid for what is too long, or what a database cannot hold."""
+    if len(text) > longest:
+        raise Invalid(f"{field}: at most {longest:,} characters.")
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Invalid(f"{field}: it has a character that cannot be stored (NUL or half a surrogate).")
 
 
 def checked_marks(project: Project, desk: Desk, criteria: Mapping[str, Any] | None) -> Marks:

@@ -22,6 +22,7 @@ DAYS = 30
 MOST_ROWS = 200
 MANY = 1_000  # votes of one's own, for which comparing them with others' takes a while
 KEPT_S = 600
+SKIPPED = "skip:"
 
 _kept: Kept[my_votes.Agreed] = Kept(256)
 
@@ -139,6 +140,19 @@ def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -
         annotator_id = annotator_id_of(project_id, who)
         found = my_votes.newest(session, project_id, annotator_id, limit)
         return probes.newest(session, project_id, annotator_id, found, limit)
+
+
+def undoable(db: Database, who: Principal, project_id: str, limit: int = 200) -> list[str]:
+    """What an undo takes back, the newest first: ids of one's votes and, with SKIPPED before the
+    id of the pair, what one skipped."""
+    require(who, "annotate")
+    with db.read() as session:
+        annotator_id = annotator_id_of(project_id, who)
+        votes = my_votes.newest(session, project_id, annotator_id, limit)
+        pairs = my_votes.skips(session, project_id, annotator_id, limit)
+        pairs += probes.skipped(session, project_id, annotator_id)
+        skips = [(SKIPPED + pair_id, at) for pair_id, at in pairs]
+        return probes.newest(session, project_id, annotator_id, votes, limit, skips)
 
 
 def done_since(db: Database, who: Principal, project_id: str, since: datetime) -> int:

@@ -93,7 +93,7 @@ def _remember(project_id: str, found: Pauses) -> tuple[float, Pauses]:
 
 
 def _said(text: str, found: Pause) -> Paused:
-    reason = f" The reason given: {found.reason}" if found.reason else ""
+    reason = f" The reason given: “{found.reason}”." if found.reason else ""
     return Paused(text + reason, "Your votes are kept. Come back later, or ask the project's lead.")
 
 

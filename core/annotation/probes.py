@@ -329,16 +329,16 @@ def edit(
     return _as_vote(session, probe, criteria=after.criteria)
 
 
-def make_way(session: Session, vote: Vote) -> None:
-    """An ordinary vote was taken back and its slot leased again: its pair is not given as a
-    repeat meanwhile, and stands before the probes on the desk."""
-    if probing_in(session, vote.project_id) is None:
+def make_way(session: Session, pair: Pair, annotator_id: str, slot_id: str) -> None:
+    """An ordinary vote or skip was taken back and this slot leased for it: its pair is not given
+    as a repeat meanwhile, and stands before the probes on the desk."""
+    if probing_in(session, pair.project_id) is None:
         return
-    stored.drop_open(session, pair_ids=[vote.pair_id], annotator_id=vote.annotator_id)
-    there = stored.open_ones(session, vote.project_id, vote.annotator_id)
-    first = stored.first_leased(session, vote.project_id, vote.annotator_id)
-    if there and first and vote.slot_id:
-        stored.put_before(session, vote.slot_id, first - timedelta(milliseconds=1))
+    stored.drop_open(session, pair_ids=[pair.id], annotator_id=annotator_id)
+    there = stored.open_ones(session, pair.project_id, annotator_id)
+    first = stored.first_leased(session, pair.project_id, annotator_id)
+    if there and first:
+        stored.put_before(session, slot_id, first - timedelta(milliseconds=1))
 
 
 def skip(
@@ -362,6 +362,36 @@ def skip(
         reason=probe.reason,
         created_at=probe.answered_at or now(),
     )
+
+
+def unskip(session: Session, who: Principal, pair: Pair, shown: str, annotator_id: str) -> bool:
+    """A hidden probe that was skipped stands on the desk again, before everything else, as a
+    pair does. False: there is none of that name, or what it asks about is gone."""
+    held = [
+        probe
+        for probe in stored.open_ones(session, pair.project_id, annotator_id)
+        if probe.pair_id == pair.id
+    ]
+    if any(shown_id(probe) == shown for probe in held):
+        return True
+    probe = next(iter(stored.skipped_hidden(session, pair.project_id, annotator_id, pair.id)), None)
+    if probe is None or shown_id(probe) != shown:
+        return False
+    there = (
+        stored.gold_among(session, [pair.id])
+        if probe.kind == "gold"
+        else claims.vote_on(session, pair.id, annotator_id)
+    )
+    if not there:
+        return False
+    first = stored.first_leased(session, pair.project_id, annotator_id)
+    probe.answered_at, probe.reason, probe.lease = None, "", secrets.token_urlsafe(18)
+    probe.leased_at = min(now(), first - timedelta(milliseconds=1)) if first else now()
+    probe.expires_at = now() + timedelta(minutes=get_settings().lease_minutes)
+    session.add(probe)
+    audit.record(session, who, "probe.unskip", "probe", probe.id, pair.project_id, pair=pair.id)
+    session.flush()
+    return True
 
 
 def release(session: Session, pair: Pair, shown: str, annotator_id: str, lease: str) -> bool:
@@ -404,15 +434,28 @@ def done_since(session: Session, project_id: str, annotator_id: str, since: date
 
 
 def newest(
-    session: Session, project_id: str, annotator_id: str, votes: Sequence[str], limit: int
+    session: Session,
+    project_id: str,
+    annotator_id: str,
+    votes: Sequence[str],
+    limit: int,
+    others: Sequence[tuple[str, datetime]] = (),
 ) -> list[str]:
-    """Ids of what can be taken back: of these votes (the newest first) and the answers to
-    hidden probes, in order of time."""
-    if probing_in(session, project_id) is None:
-        return list(votes)
-    answered = stored.answered_hidden(session, project_id, annotator_id, limit)
-    probes = [(vote_id_of(key, at), at) for key, at in answered]
+    """Ids of what can be taken back: of these votes (the newest first), the answers to hidden
+    probes, and `others` with their times, in order of time."""
+    probes = list(others)
+    if probing_in(session, project_id) is not None:
+        answered = stored.answered_hidden(session, project_id, annotator_id, limit)
+        probes += [(vote_id_of(key, at), at) for key, at in answered]
     return stored.merged_by_time(session, votes, probes)[:limit] if probes else list(votes)
+
+
+def skipped(session: Session, project_id: str, annotator_id: str) -> list[tuple[str, datetime]]:
+    """(pair, as this annotator knows it; time) of the hidden probes they skipped, newest first."""
+    if probing_in(session, project_id) is None:
+        return []
+    found = stored.skipped_hidden(session, project_id, annotator_id)
+    return [(shown_id(probe), probe.answered_at) for probe in found if probe.answered_at]
 
 
 def as_vote(session: Session, vote_id: str) -> Vote | None:

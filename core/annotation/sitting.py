@@ -26,7 +26,8 @@ from storage.tables import Vote
 
 @dataclass(frozen=True)
 class Deed:
-    """Something done on the page. `kind`: vote, skip, undo. `key`: its lease or vote id."""
+    """Something done on the page. `kind`: vote, skip, undo. `key`: its lease; of an undo what is
+    taken back, as `mine.undoable` names it."""
 
     kind: str
     key: str
@@ -81,6 +82,8 @@ def _done(db: Database, who: Principal, deed: Deed) -> Outcome:
         if deed.kind == "skip":
             votes.skip(db, who, deed.pair_id, deed.key, str(values.get("reason") or ""))
             return Outcome(deed.key, None, deed.pair_id)
+        if deed.key.startswith(mine.SKIPPED):
+            return Outcome(deed.key, None, votes.unskip(db, who, deed.key.removeprefix(mine.SKIPPED)))
         before = _my_vote(db, who, deed.key)
         pair_id = votes.undo(db, who, deed.key)
         return Outcome(deed.key, deed.key, pair_id, said(before) if before else None)
@@ -140,12 +143,12 @@ def progress(db: Database, who: Principal, project_id: str, day_start: datetime 
 
 def opening(db: Database, who: Principal, project_id: str) -> dict[str, Any]:
     """What the page needs once: criteria and their scales, guidelines, the goal, and the
-    votes that undo can take back, the newest first."""
+    votes and skips that undo can take back, the newest first."""
     project = get_project(db, who, project_id)
     desk = desk_of(db, who, project_id)
     return {
         "criteria": [{"name": name, "scale": desk.scale(name)} for name in project.criteria],
         "guidelines": response_html(project.guidelines) if project.guidelines.strip() else "",
         "goal": desk.daily_goal,
-        "undoable": mine.my_newest(db, who, project_id),
+        "undoable": mine.undoable(db, who, project_id),
     }

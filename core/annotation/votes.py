@@ -19,9 +19,11 @@ from core import audit
 from core.access import Principal, require
 from core.annotation import probes, room
 from core.annotation.alone import cast_alone, claims_alone, lost, pair_of, write
+from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
-from core.annotation.marks import MAX_REASON, check_vote, checked_marks, kept, said
+from core.annotation.marks import MAX_REASON, check_text, check_vote, checked_marks, kept, said
+from core.annotation.pausing import check_open
 from core.annotation.together import together
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.projects import find_project
@@ -29,7 +31,8 @@ from core.settings import get_settings
 from storage import claims
 from storage.database import Database
 from storage.ids import now
-from storage.tables import Annotator, Skip, Vote, VoteHistory
+from storage.pairs import annotator_of_user
+from storage.tables import Annotator, Pair, Skip, Vote, VoteHistory
 
 MOST_HELD = 8
 LEAVE_S = 40.0
@@ -164,7 +167,8 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
         if vote.slot_id:
             until = now() + timedelta(minutes=get_settings().lease_minutes)
             claims.lease_again(session, vote, secrets.token_urlsafe(18), now(), until)
-        probes.make_way(session, vote)
+            if (pair := session.get(Pair, vote.pair_id)) is not None:
+                probes.make_way(session, pair, annotator_id, vote.slot_id)
         audit.record(session, who, "vote.undo", "vote", vote.id, vote.project_id, pair=vote.pair_id)
         return vote.pair_id
 
@@ -225,8 +229,7 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
     the same as once."""
     require(who, "annotate")
     reason = reason.strip()
-    if len(reason) > MAX_REASON:
-        raise Invalid(f"reason: at most {MAX_REASON:,} characters.")
+    check_text("reason", reason, MAX_REASON)
 
     def work(session: Session) -> Skip:
         pair, project, annotator_id = pair_of(session, who, pair_id)
@@ -234,6 +237,7 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
         before = claims.skip_of(session, pair.id, annotator_id)
         if before is not None and pair_id == pair.id:
             return before
+        a_left = claims.a_left_of(session, pair.id, annotator_id, lease)
         if not claims.reopen(session, pair.id, annotator_id, lease):
             probed = probes.skip(session, who, pair, pair_id, annotator_id, lease, reason)
             if probed is None:
@@ -241,10 +245,58 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
             return probed
         skipped = Skip(project_id=project.id, pair_id=pair.id, annotator_id=annotator_id, reason=reason)
         session.add(skipped)
+        claims.remember_sides(session, skipped, a_left)
         audit.record(session, who, "pair.skip", "pair", pair.id, project.id, reason=reason)
         return skipped
 
     return write(db, work)
+
+
+def unskip(db: Database, who: Principal, pair_id: str) -> str:
+    """Take a skip back; answers the pair's id. It stands before all others at the next claim,
+    sides as before. Again is the same as once. Raises Conflict when others gave the pair the votes it
+    wanted meanwhile (it stays skipped), and Forbidden for one whom a lead has paused."""
+    require(who, "annotate")
+
+    def work(session: Session) -> str:
+        pair, project, annotator_id = pair_of(session, who, pair_id)
+        annotator = annotator_of_user(session, project.id, who.user_id, who.name)
+        check_not_paused(annotator)
+        check_open(session, annotator)
+        claims.one_at_a_time(session, annotator_id)
+        skipped = claims.skip_of(session, pair.id, annotator_id) if pair_id == pair.id else None
+        if skipped is None:
+            there = pair_id == pair.id and claims.holds(session, pair, annotator_id)
+            if there or probes.unskip(session, who, pair, pair_id, annotator_id):
+                return pair_id
+            raise _not_to_be_had()
+        a_left = claims.a_left_before(session, skipped)
+        session.delete(skipped)
+        session.flush()
+        held = claims.claim_this(
+            session,
+            pair,
+            annotator_id,
+            lease=secrets.token_urlsafe(18),
+            a_left=secrets.randbits(1) == 1 if a_left is None else a_left,
+            at=now(),
+            until=now() + timedelta(minutes=get_settings().lease_minutes),
+            audiences=annotator.audiences or (),
+        )
+        if held is None:
+            raise _not_to_be_had()
+        probes.make_way(session, pair, annotator_id, held.slot_id)
+        audit.record(session, who, "pair.unskip", "pair", pair.id, project.id)
+        return pair_id
+
+    return write(db, work)
+
+
+def _not_to_be_had() -> Conflict:
+    return Conflict(
+        "The pair you skipped is not to be had any more: others judge it, or it was taken away.",
+        "It stays skipped.",
+    )
 
 
 def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:

@@ -3,6 +3,7 @@
 
 const CHOICES = { left: "A is better", tie: "Tie", right: "B is better", both_bad: "Both bad" };
 const STRENGTHS = ["significantly", "clearly", "slightly", "barely"];
+const LONGEST = { reason: 10000, better: 100000 }; // characters that the server takes
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 class Bar {
@@ -35,7 +36,7 @@ class Bar {
   }
 
   field(name, label, rows, hint) {
-    const area = h("textarea", { rows, "aria-label": label, placeholder: hint });
+    const area = h("textarea", { rows, "aria-label": label, placeholder: hint, maxlength: LONGEST[name] });
     area.addEventListener("input", () => this.desk.draft.set(name, area.value));
     area.addEventListener("keydown", (event) => {
       event.stopPropagation();
@@ -68,6 +69,6 @@ class Bar {
     press(tools.diff, desk.reader.diff);
     press(tools.guidelines, desk.reader.guidelines);
     tools.guidelines.hidden = !desk.reader.hasGuidelines;
-    tools.undo.disabled = !desk.undoable.length && !desk.line.waiting("vote").length;
+    tools.undo.disabled = !desk.undoable.length && !desk.line.leases.length;
   }
 }

@@ -10,6 +10,7 @@
 
 const TOO_SOON_MS = 250; // nobody has read a pair that fast
 const PAST_PAIRS = 50;
+const SKIPPED = "skip:"; // before the id of its pair, a skip among what can be taken back
 const desks = new WeakMap();
 
 export default function (component) {
@@ -29,7 +30,7 @@ class Desk {
     this.prefs = new Store("prefloop.desk").read("prefs", { confirm: false });
     this.pairs = []; // the first is on the screen
     this.past = new Map(); // pairs judged in this window, by lease: an unsent vote can be taken back
-    this.undoable = []; // votes that the server can take back, the newest first
+    this.undoable = []; // votes and skips (SKIPPED and the pair) that the server can take back, the newest first
     this.setup = null;
     this.progress = null;
     this.shown = null; // {lease, at, read}: read where it was judged before
@@ -95,6 +96,8 @@ class Desk {
       else if (this.training.held?.lease === deed.key) this.training.release();
       if (deed.kind === "undo") front = this.takenBack(deed, done, answer.pairs) ?? front;
       else if (deed.kind === "vote" && done.vote_id && !done.problem) this.undoable.unshift(done.vote_id);
+      else if (deed.kind === "skip" && !done.problem) this.undoable.unshift(SKIPPED + deed.pair_id);
+      if (deed.kind === "vote" && done.problem) this.unsaid(deed, answer.pairs);
     });
     if (problems.length) this.message = problems.join(" ");
     const waiting = new Set(this.line.leases);
@@ -112,11 +115,17 @@ class Desk {
     this.show();
   }
 
+  // A vote that was refused: what it said stands there again, where its pair is still ours.
+  unsaid(deed, pairs) {
+    this.line.forgetProgress();
+    if (pairs.some((pair) => pair.lease === deed.key)) this.draft.restore(deed.key, deed.values);
+  }
+
   // Answers the lease of the pair that is to be judged anew, if it is here.
   takenBack(deed, done, pairs) {
     this.undoable = this.undoable.filter((id) => id !== deed.key);
     if (done.problem) return undefined;
-    this.count(-1);
+    if (!deed.key.startsWith(SKIPPED)) this.count(-1);
     const back = pairs.find((pair) => (pair.pair_id ?? this.known(pair.lease)?.pair_id) === done.pair_id);
     if (back && done.said) this.draft.restore(back.lease, done.said);
     return back?.lease;
@@ -197,20 +206,22 @@ class Desk {
   undo() {
     if (this.busy) return;
     if (this.training.told) { this.say("The right answer has been shown: this one stands."); return; }
-    const last = this.line.waiting("vote").at(-1);
-    if (last && this.line.syncing) { this.say("Your last vote is being stored. Press U again in a moment."); return; }
+    const last = this.line.outbox.filter((deed) => deed.kind !== "undo").at(-1);
+    if (last && this.line.syncing) { this.say(`Your last ${last.kind} is being stored. Press U again in a moment.`); return; }
     if (last && this.past.has(last.key)) { // not sent yet: nobody else needs to know
       this.line.drop(last);
-      this.draft.restore(last.key, last.values);
+      if (last.kind === "vote") this.draft.restore(last.key, last.values);
       this.pairs.unshift(this.past.get(last.key));
-      if (last.training) this.training.release(); else this.count(-1);
+      if (last.training) this.training.release(); else if (last.kind === "vote") this.count(-1);
       this.show();
       this.shown.read = true;
       return;
     }
-    if (this.line.offline) { this.say("Offline: this vote was sent, and can be taken back when the connection is there again."); return; }
+    if (this.line.offline) { this.say("Offline: this was sent, and can be taken back when the connection is there again."); return; }
     if (!this.undoable.length) { this.say("There is nothing to take back."); return; }
-    this.line.keep({ kind: "undo", key: this.undoable[0] });
+    const key = this.undoable[0];
+    if (key.startsWith(SKIPPED)) this.line.forgetProgress();
+    this.line.keep({ kind: "undo", key });
     this.message = "";
     this.line.sync();
   }

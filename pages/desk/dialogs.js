@@ -12,10 +12,10 @@ function keysDialog(groups) {
 
 // `skip` is called with the reason, which may be empty.
 function skipDialog(skip) {
-  const other = h("textarea", { rows: 2, "aria-label": "Another reason", placeholder: "Another reason, or none; Enter skips" });
+  const other = h("textarea", { rows: 2, maxlength: LONGEST.reason, "aria-label": "Another reason", placeholder: "Another reason, or none; Enter skips" });
   const skipWith = (reason) => { made.close(); other.value = ""; skip(reason); };
   const button = (label, key, run) => h("button", { type: "button", "aria-keyshortcuts": key, onclick: run }, h("span", {}, label), h("kbd", { "aria-hidden": "true" }, key));
-  const made = dialog("Skip this pair", h("p", { class: "quiet" }, "It goes to others, and is not shown to you again unless you ask."),
+  const made = dialog("Skip this pair", h("p", { class: "quiet" }, "It goes to others, and is not shown to you again unless you ask, or take the skip back (U)."),
     ...SKIPS.map((reason, i) => button(reason, `${i + 1}`, () => skipWith(reason))), other,
     button("Skip", "Enter", () => skipWith(other.value.trim())));
   made.element.addEventListener("keydown", (event) => {

@@ -7,7 +7,7 @@ function keyGroups(desk) {
     ["Vote", [
       ...Object.entries(CHOICES).map(([choice, label], i) => ({ show: `${i + 1}`, code: digit(i + 1), label, run: () => desk.choose(choice) })),
       { show: "Enter", key: "enter", label: "Send what is chosen, and go on to the next pair", run: () => desk.next() },
-      { show: "U", key: "u", label: "Undo: take the last vote back, again and again to the first", run: () => desk.undo() },
+      { show: "U", key: "u", label: "Undo: take the last vote or skip back, again and again to the first", run: () => desk.undo() },
       { show: "S", key: "s", label: "Skip, with a reason", run: () => desk.pair && desk.skipDialog.open() },
     ]],
     ["How much better, and why", [

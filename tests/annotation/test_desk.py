@@ -1,6 +1,7 @@
 """The desk's routes as the annotate page calls them, the edit of a vote, demonstrations, and
 what a project sets."""
 
+import json
 import random
 import threading
 
@@ -25,7 +26,11 @@ def page(db):
 
     def open_(who, project_id, **headers):
         client = TestClient(create_desk(), headers={**HERE, "x-prefloop-sign-in": who.sign_in_id, **headers})
-        return lambda path, **body: client.post(f"/{project_id}/{path}", json=body)
+        return lambda path, content=None, **body: client.post(
+            f"/{project_id}/{path}",
+            content=json.dumps(body) if content is None else content,
+            headers={"content-type": "application/json"},
+        )
 
     return open_
 
@@ -74,7 +79,8 @@ def test_what_is_sent_twice_is_done_once(db, page):
     undo = {"kind": "undo", "key": answers[0]["done"][0]["vote_id"]}
     back, again = (post("work", deeds=[undo]).json() for _ in range(2))
     assert back["done"][0]["said"]["choice"] == "tie" and again["done"][0]["problem"] is None
-    assert everything(db, Vote) == [] and len(everything(db, VoteHistory)) == 1
+    assert everything(db, Vote) == []
+    assert sorted(item.what for item in everything(db, VoteHistory)) == ["skipped", "undone"]
 
 
 def test_undo_goes_back_to_the_first_vote_and_each_pair_stands_first(db, page):
@@ -93,6 +99,46 @@ def test_undo_goes_back_to_the_first_vote_and_each_pair_stands_first(db, page):
     assert [item["pair_id"] for item in post("work").json()["pairs"]][:3] == order
     # Nothing more is claimed while that many are on the desk.
     assert [slot.status for slot in everything(db, Slot)].count("leased") == 5
+
+
+def test_undo_takes_skips_and_votes_back_in_the_order_they_were_given(db, page):
+    made, who = make_world(db, pairs=5, votes=1), make_person(db)
+    post = page(who, made.project.id)
+    done = []
+    for kind in ("vote", "skip", "vote", "skip"):
+        first = post("work").json()["pairs"][0]
+        deed = {
+            "kind": "skip",
+            "key": first["lease"],
+            "pair_id": first["pair_id"],
+            "values": {"reason": "no"},
+        }
+        answer = post("work", deeds=[vote_deed(first) if kind == "vote" else deed]).json()["done"][0]
+        done.insert(0, (answer["vote_id"] or f"skip:{first['pair_id']}", first["pair_id"]))
+    opening = post("work", opening=True).json()
+    assert opening["opening"]["undoable"] == [key for key, _ in done]
+    assert (opening["progress"]["done"], opening["progress"]["skipped"]) == (2, 2)
+    for key, pair_id in done:
+        for _ in range(2):  # the answer to the first was lost
+            answer = post("work", deeds=[{"kind": "undo", "key": key}]).json()
+            assert answer["done"][0]["problem"] is None and answer["pairs"][0]["pair_id"] == pair_id
+    last = post("work", opening=True).json()
+    assert last["opening"]["undoable"] == []
+    assert (last["progress"]["done"], last["progress"]["skipped"]) == (0, 0)
+
+
+@pytest.mark.parametrize("field", ["reason", "better"])
+def test_text_that_no_database_holds_stops_nothing(db, page, field):
+    """Half an emoji, torn by a program it was copied from, arrives as an escape in the JSON."""
+    made, who = make_world(db, pairs=3, votes=1), make_person(db)
+    post = page(who, made.project.id)
+    first, second = post("work").json()["pairs"]
+    for deed in (vote_deed(first, **{field: "torn TORN and\x00"}), vote_deed(second, reason="plain")):
+        body = json.dumps({"deeds": [deed]}).replace("TORN", "\\ud83d")
+        answer = post("work", content=body).json()
+        assert answer["done"][0]["problem"] is None and answer["done"][0]["vote_id"]
+    kept = everything(db, Vote) if field == "reason" else everything(db, Demonstration)
+    assert "torn ? and\ufffd" in {getattr(item, "reason", None) or item.text for item in kept}
 
 
 def test_one_deed_that_cannot_be_done_does_not_stop_the_others(db, page):

@@ -174,6 +174,28 @@ class Labelling(RuleBasedStateMachine):
         elif not self.lost(i, claim):
             votes.skip(self.db, self.people[i], claim.pair_id, claim.lease)
 
+    @rule(i=PEOPLE)
+    def skip_and_take_it_back(self, i):
+        """What is on the screen is skipped, others work or not, and the skip is taken back: the
+        pair stands first again, or others judge it and it stays skipped."""
+        claim = self.claims.pop(i, None)
+        if claim is None or i in self.paused or self.lost(i, claim):
+            return
+        votes.skip(self.db, self.people[i], claim.pair_id, claim.lease)
+        self.work((i + 1) % 4, ["tie"])
+        try:
+            for _ in range(2):  # again is the same as once
+                assert votes.unskip(self.db, self.people[i], claim.pair_id) == claim.pair_id
+        except Conflict:
+            assert claim.pair_id in {
+                s.pair_id for s in self.table(Skip) if s.annotator_id == self.annotator(i)
+            }
+            return
+        back = votes.claim(self.db, self.people[i], self.world.project.id)
+        assert back.pair_id == claim.pair_id and back.lease != claim.lease
+        assert (back.left, back.right) == (claim.left, claim.right)
+        self.claims[i] = back
+
     @rule(i=PEOPLE, wanted=st.integers(1, 3))
     def claim_ahead(self, i, wanted):
         """The page claims some: what is held comes first and keeps its lease and sides."""

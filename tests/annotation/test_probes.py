@@ -573,6 +573,18 @@ def test_a_hidden_probe_is_skipped_and_given_back_like_a_pair(db):
     with pytest.raises(Conflict):
         cast(db, who, claim)
     assert votes.my_progress(db, who, made.project.id).skipped == 1
+    # Taken back as a skip of a pair is: first of all, with its sides, and once.
+    assert mine.undoable(db, who, made.project.id)[0] == f"skip:{claim.pair_id}"
+    for _ in range(2):
+        assert votes.unskip(db, who, claim.pair_id) == claim.pair_id
+    back = votes.claim(db, who, made.project.id)
+    assert (back.pair_id, back.left, back.right) == (claim.pair_id, claim.left, claim.right)
+    assert back.lease != claim.lease and f"skip:{claim.pair_id}" not in mine.undoable(
+        db, who, made.project.id
+    )
+    with pytest.raises(Conflict):
+        votes.unskip(db, make_person(db, "other"), claim.pair_id)
+    votes.skip(db, who, back.pair_id, back.lease, "not mine")
     second, _ = probe_of(db, made, who)
     assert second.pair_id != claim.pair_id
     votes.release(db, who, second.pair_id, second.lease)

@@ -7,7 +7,7 @@ import pytest
 from sqlmodel import select
 
 from core.access import Scope
-from core.annotation import marks, votes
+from core.annotation import annotators, marks, votes
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.ids import now
 from storage.tables import AuditEntry, Pair, Response, Skip, Slot, Vote, VoteHistory
@@ -198,6 +198,51 @@ def test_skip_leaves_the_pair_to_others_and_can_be_forgotten(any_db):
     claim = votes.claim(any_db, one, made.project.id)
     votes.skip(any_db, one, claim.pair_id, claim.lease)  # the same keys once more
     assert votes.claim(any_db, two, made.project.id).pair_id == claim.pair_id
+
+
+def test_a_skip_is_taken_back_while_the_pair_wants_votes(any_db):
+    made, who, other = make_world(any_db, pairs=2, votes=1), make_person(any_db), make_person(any_db, "other")
+    first = votes.claim(any_db, who, made.project.id)
+    votes.skip(any_db, who, first.pair_id, first.lease, "not my field")
+    second = votes.claim(any_db, who, made.project.id)
+    assert second.pair_id != first.pair_id
+    for _ in range(2):
+        assert votes.unskip(any_db, who, first.pair_id) == first.pair_id
+    back = votes.claim(any_db, who, made.project.id)
+    assert (back.pair_id, back.left, back.right) == (first.pair_id, first.left, first.right)
+    assert back.lease != first.lease
+    assert votes.my_progress(any_db, who, made.project.id).skipped == 0
+    # Others have it meanwhile: it stays skipped. Whoever skipped nothing takes nothing back.
+    votes.skip(any_db, who, back.pair_id, back.lease)
+    theirs = votes.claim(any_db, other, made.project.id)
+    assert theirs.pair_id == first.pair_id
+    with pytest.raises(Conflict, match="others judge it"):
+        votes.unskip(any_db, who, first.pair_id)
+    assert votes.my_progress(any_db, who, made.project.id).skipped == 1
+    assert votes.claim(any_db, other, made.project.id).lease == theirs.lease
+    with pytest.raises(Conflict):
+        votes.unskip(any_db, make_person(any_db, "third"), first.pair_id)
+
+
+def test_a_paused_annotator_takes_no_skip_back(db):
+    made, who, lead = make_world(db, pairs=1, votes=1), make_person(db), make_person(db, "lead", "lead")
+    claim = votes.claim(db, who, made.project.id)
+    votes.skip(db, who, claim.pair_id, claim.lease)
+    annotators.pause(db, lead, made.project.id, votes.annotator_id_of(made.project.id, who), "Lunch")
+    with pytest.raises(Forbidden, match="Lunch"):
+        votes.unskip(db, who, claim.pair_id)
+    assert {slot.status for slot in everything(db, Slot)} == {"open"}
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "half \ud83d of one"])
+def test_text_that_cannot_be_stored_is_refused_and_the_lease_stays(any_db, text):
+    made, who = make_world(any_db, pairs=1, votes=1), make_person(any_db)
+    claim = votes.claim(any_db, who, made.project.id)
+    with pytest.raises(Invalid, match="reason"):
+        votes.cast(any_db, who, claim.pair_id, claim.lease, "left", reason=text)
+    with pytest.raises(Invalid, match="reason"):
+        votes.skip(any_db, who, claim.pair_id, claim.lease, text)
+    assert votes.cast(any_db, who, claim.pair_id, claim.lease, "left", reason="fine").reason == "fine"
 
 
 def test_release_frees_the_pair_at_once(any_db):

@@ -84,22 +84,34 @@ def test_a_session_of_twenty_pairs_from_the_keyboard_alone(ada, server, api):
     page.keyboard.press("Escape")
     first = question(page)
     press(page, "1")
-    expect(page.get_by_text("1 done by you")).to_be_visible()
-    press(page, "s")
-    expect(page.get_by_role("heading", name="Skip this pair")).to_be_visible()
-    press(page, "2")
+    stored(page, 1)
+    # A skip is taken back as a vote is, before the vote that was cast before it.
+    second = page.locator("#desk .pair").inner_text()
+    for undone in (True, False):
+        press(page, "s")
+        expect(page.get_by_role("heading", name="Skip this pair")).to_be_visible()
+        press(page, "2")
+        stored(page, 1)
+        if undone:
+            page.keyboard.press("u")
+            stored(page, 1)
+            assert page.locator("#desk .pair").inner_text() == second
     for done in range(2, 6):
         press(page, "2")
         expect(page.get_by_text(f"{done} done by you")).to_be_visible()
     stored(page, 5)
-    # Undo to the first: what it said stands there again.
-    for left in range(4, -1, -1):
+    # Undo to the first: what it said stands there again. Before it the pair that was skipped.
+    for left in (4, 3, 2, 1, 1, 0):
         page.keyboard.press("u")
         stored(page, left)
     assert question(page) == first and cast(api, project) == []
     for done in range(1, 6):
         press(page, "Enter")  # as it stood
         expect(page.get_by_text(f"{done} done by you")).to_be_visible()
+        if done == 1:
+            press(page, "s")
+            press(page, "2")
+            stored(page, 1)
     for done in range(6, 21):
         press(page, "342"[done % 3])
         expect(page.get_by_text(f"{done} done by you")).to_be_visible()
@@ -163,6 +175,14 @@ def test_the_network_goes_and_comes_back(ada, server, api):
     page.wait_for_timeout(200)
     ada.set_offline(True)
     try:
+        skipped = question(page)
+        press(page, "s")
+        press(page, "3")
+        expect(page.get_by_text(re.compile("Offline. 1 vote or skip is kept"))).to_be_visible()
+        assert question(page) != skipped
+        press(page, "u")  # a skip that was not sent comes back, and no vote goes
+        assert question(page) == skipped
+        expect(page.get_by_text("1 done by you")).to_be_visible()
         press(page, "n")
         page.keyboard.type("written offline")
         page.keyboard.press("Escape")
@@ -223,6 +243,37 @@ def test_votes_that_waited_are_sent_after_a_reload_once(ada, server, api):
     page = desk(ada, server, project)
     stored(page, 1)
     assert len(cast(api, project)) == 1
+    page.close()
+
+
+def test_a_refused_vote_stands_there_as_it_was_said(ada, server, api):
+    """Nothing that somebody wrote is lost because the server would not have it."""
+    project = fill(api, "Refused", 3)
+    page = desk(ada, server, project)
+    reason = page.get_by_label("Why? Goes with your vote")
+    press(page, "6", "n")
+    page.keyboard.insert_text("x" * 12_000)
+    expect(reason).to_have_value("x" * 10_000)  # more is not taken
+    reason.evaluate("area => { area.value += 'y'; area.dispatchEvent(new Event('input')); }")
+    page.keyboard.press("Escape")
+    refused = question(page)
+    press(page, "1")
+    expect(page.get_by_text("reason: at most 10,000 characters.")).to_be_visible()
+    press(page, "2")
+    stored(page, 1)
+    assert [row["choice"] for row in cast(api, project)] == ["tie"]
+    while question(page) != refused:
+        press(page, "2")
+    expect(reason).to_have_value("x" * 10_000 + "y")
+    expect(page.get_by_role("button", name="Clearly")).to_have_attribute("aria-pressed", "true")
+    reason.fill("short")
+    page.keyboard.press("Escape")
+    press(page, "1")
+    expect(page.get_by_text("reason: at most 10,000 characters.")).to_be_hidden()
+    expect(page.get_by_text(re.compile("^[23] done by you"))).to_be_visible()
+    page.wait_for_timeout(READ_MS)
+    votes = cast(api, project)
+    assert ("short", "clearly") in {(row.get("reason"), row.get("strength")) for row in votes}
     page.close()
 
 
