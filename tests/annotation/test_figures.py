@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from datetime import timedelta
+from itertools import combinations
 
 import krippendorff
 import numpy as np
@@ -13,11 +14,15 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sqlmodel import select
 
+from core import data
+from core.access import Principal, Role
 from core.annotation import votes
+from core.annotation.detail import detail
 from core.annotation.leaderboard import leaderboard
 from core.annotation.quality import alpha_nominal, quality
 from core.annotation.ratings import SCALE, bradley_terry
 from core.errors import Forbidden
+from core.projects import create_project
 from storage.ids import now
 from storage.pairs import annotators_named
 from storage.tables import Annotator, Pair, Project, Vote
@@ -283,6 +288,55 @@ def _annotator(db, made, name):
         return session.exec(
             select(Annotator.id).where(Annotator.project_id == made.project.id, Annotator.name == name)
         ).one()
+
+
+def test_three_people_on_every_pair(db):
+    """The shape of PandaLM's test set (Wang et al. 2024): three people each say of every pair that
+    one, the other or neither is better. Every figure is counted here from the votes as they came in."""
+    admin = Principal("admin", "admin", Role.ADMIN)
+    rng = np.random.default_rng(4)
+    strength = {"A": 0.9, "B": 0.3, "C": 0.0, "D": -0.8}
+    people, said, rows = ("x", "y", "z"), [], []
+    for i in range(200):
+        a, b = rng.choice(list(strength), 2, replace=False)
+        own = rng.choice(["a", "b", "tie"], p=_wins(strength[a] - strength[b]))
+        choices = [own if rng.random() < 0.7 else rng.choice(["a", "b", "tie"]) for _ in people]
+        said.append((a, b, choices))
+        texts = {"response_a": f"{a} says", "response_b": f"{b} says", "prompt_a": a, "prompt_b": b}
+        rows += [{"input": f"q{i}", "annotator": who, "choice": str(choice), **texts}
+                 for who, choice in zip(people, choices, strict=True)]  # fmt: skip
+    project = create_project(db, admin, name="Three", votes_per_pair=3)
+    assert data.import_comparisons(db, admin, project.id, rows).imported == 600
+    found, more = quality(db, admin, project.id), detail(db, admin, project.id)
+    assert (found["votes"], found["pairs_shared"], found["annotators"]) == (600, 200, 3)
+    # Which response is called a means nothing: each pair is entered in both orders.
+    turned = {"a": "b", "b": "a", "tie": "tie"}
+    both = [choices for _, _, choices in said] + [[turned[c] for c in choices] for _, _, choices in said]
+    values = {"a": 0, "b": 1, "tie": 2}
+    table = np.array([[values[c] for c in choices] for choices in both], float)
+    theirs = krippendorff.alpha(reliability_data=table.T, level_of_measurement="nominal")
+    assert found["alpha_nominal"] == pytest.approx(theirs, abs=1e-9)
+    same = np.mean([[p == q for p, q in combinations(choices, 2)] for choices in both])
+    shares = np.bincount(table.astype(int).ravel()) / table.size
+    whole = next(group for group in more.groups if group.of == "all")
+    assert whole.raw.value == pytest.approx(same)
+    assert whole.fleiss.value == pytest.approx((same - (shares**2).sum()) / (1 - (shares**2).sum()))
+    couples = []
+    for p, q in combinations(range(3), 2):
+        agreed = np.mean(table[:, p] == table[:, q])
+        chance = sum(np.mean(table[:, p] == v) * np.mean(table[:, q] == v) for v in range(3))
+        couples.append((agreed - chance) / (1 - chance))
+    assert more.cohen.value == pytest.approx(np.mean(couples)) and more.cohen.couples == 3
+    names = list(strength)
+    counts = np.array([[choices.count(kind) for kind in ("a", "b", "tie")] for _, _, choices in said])
+    a, b = (np.array([names.index(row[side]) for row in said]) for side in (0, 1))
+    board = {item["name"]: item["rating"] for item in leaderboard(db, admin, project.id)["items"]}
+    ours = [(board[name] - 1000) / SCALE for name in names]
+    assert ours == pytest.approx(independent_mle(a, b, counts.astype(float), 4), abs=1e-3)
+
+
+def _wins(apart: float) -> list[float]:
+    return [0.8 * expit(apart), 0.8 * expit(-apart), 0.2]
 
 
 @needs_llmfao
