@@ -102,7 +102,7 @@ def test_a_trainer_takes_a_step(db, project_id, model, tmp_path, format):
         assert ("margin" in next(iter(trainer.get_train_dataloader()))) == ("margin" in format)
 
 
-@pytest.mark.parametrize("format", ["trl-margin-conversational", "kto", "sft-messages", "comparisons"])
+@pytest.mark.parametrize("format", [name for name, one in FORMATS.items() if "hf" in one.encodings])
 def test_datasets_opens_the_folder(db, project_id, tmp_path, format):
     from datasets import load_dataset
 
@@ -128,10 +128,24 @@ def test_datasets_opens_the_folder(db, project_id, tmp_path, format):
     assert "<b>" not in text.split("---\n", 2)[2] and "\n    # Be kind" in text
 
 
+@pytest.mark.parametrize("as_", ["csv", "jsonl", "parquet"])
+def test_datasets_opens_each_kind_of_file(db, project_id, tmp_path, as_):
+    from datasets import load_dataset
+
+    for format in ("trl", "trl-margin", "kto", "sft", "comparisons"):
+        policy = {"chosen": True} if format == "sft" else {}
+        path = file_of(db, project_id, tmp_path, format, as_, **policy)
+        reader = "json" if as_ == "jsonl" else as_
+        rows = load_dataset(reader, data_files=str(path), cache_dir=str(tmp_path / "cache"))["train"]
+        assert len(rows) == len(data.export(db, WHO, project_id, format, **policy))
+        assert set(rows.column_names) <= {name for name, _ in FORMATS[format].columns}
+        assert any("soup" in str(row) for row in rows)
+
+
 def filled(row, columns):
     """A row as a table has it."""
     row = {name: row.get(name) for name in columns}
-    if "input" in row and not isinstance(row["input"], str):
+    if "choice" in columns and not isinstance(row["input"], str):
         row["input"] = json.dumps(row["input"], ensure_ascii=False)
     return row
 

@@ -151,6 +151,10 @@ def test_a_reload_keeps_the_pair_and_the_draft(ada, server, api):
     page.keyboard.type("half a thought")
     page.keyboard.press("Escape")
     before = question(page), page.locator("#desk .pair").inner_text()
+    # While the page is open its leases are kept alive.
+    with page.expect_response("**/heartbeat") as beat:
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert beat.value.json()["held"] == beat.value.request.post_data_json["leases"] != []
     page.reload()
     page.get_by_text("Response B").wait_for()
     assert (question(page), page.locator("#desk .pair").inner_text()) == before
