@@ -55,8 +55,8 @@ def expected(examples: int) -> str:
     said = [f"{100 * p.share:.0f} %: {_chance(p.better)}, {p.votes:.0f} votes" for p in (one, much)]
     return (
         f"With {examples:,} held-out examples, a prompt that {100 * middle.share:.0f} % of people prefer passes "
-        f"with {_chance(middle.better)}, after {middle.votes:.0f} votes on average ({'; '.join(said)}). One that is "
-        f"no better passes with {_chance(power(0.5, examples).better)}."
+        f"with a chance of {_chance(middle.better)}, after {middle.votes:.0f} votes on average ({'; '.join(said)}). One that is "
+        f"no better: {_chance(power(0.5, examples).better)}."
     )
 
 
@@ -79,7 +79,7 @@ def too_few(examples: int) -> None:
     p = power(SHARES[1], examples)
     st.info(
         f"There are {examples:,} held-out examples (test split). A prompt that {100 * p.share:.0f} % of people "
-        f"prefer passes with {_chance(p.better)} on them, and with {_chance(power(p.share, rule.maximum).better)} "
+        f"prefer passes with a chance of {_chance(p.better)} on them, and of {_chance(power(p.share, rule.maximum).better)} "
         f"on {rule.maximum}. {IMPORT}",
         icon=":material/info:",
     )

@@ -7,13 +7,14 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from core.optimize.halves import train_halves
+from core.optimize.gold import watcher
 from core.optimize.lineage import best_number
 from core.optimize.watched import WARN_AFTER, checks, fall, falling
 from core.reward.registry import list_models
 from core.runs.service import latest_events
 from core.services import database
-from pages.shared import may, me, percent, problems
+from pages.optimize_halves import show_halves
+from pages.shared import me, percent, plain
 from storage.tables import Candidate, Run
 
 LINES = ("reward", "gold")
@@ -98,12 +99,7 @@ def _no_gold(project_id: str) -> None:
         "of the votes does it: make one of them active, and the other one watches by itself.",
         icon=":material/visibility_off:",
     )
-    if may("run.start") and st.button(
-        "Train a pair of halves", icon=":material/call_split:", key="optimize_halves"
-    ):
-        with problems():
-            train_halves(database(), me(), project_id)
-            st.success("Both are training: see the page Reward models.", icon=":material/check:")
+    show_halves(project_id)
 
 
 def _number(place: Any, label: str, found: dict[str, Any], help: str) -> None:
@@ -190,6 +186,13 @@ def watch_form(project_id: str) -> dict[str, Any]:
         f"was found before. Left empty, the page warns after {WARN_AFTER}.",
     )  # fmt: skip
     said: dict[str, Any] = {} if gold == "auto" else {"gold": None if gold == "none" else gold}
+    if gold == "auto":
+        found = watcher(database(), me(), project_id)
+        if found is not None:
+            st.caption(f":material/visibility: “{plain(found.name)}” watches the active reward model.")
+        else:
+            st.caption("No reward model of other votes is there to watch the active one.")
+            show_halves(project_id)
     if stop is not None:
         said["stop_after"] = int(stop)
     return {"watch": said} if said else {}

@@ -12,10 +12,14 @@ from typing import Any
 import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
+from core.access import Principal, require
 from core.errors import Invalid
 from core.optimize.method import checked_whole
 from core.optimize.rewards.freezing import folder_of, whole
+from core.projects import find_project
+from core.reward.registry import active_model
 from core.runs.service import run_folder
+from storage.database import Database
 from storage.tables import Project, RewardModel
 
 MOST_VOTES = 400
@@ -103,6 +107,17 @@ def independent(
         if model.id not in ids and folder_of(model).is_dir()
         if (own := pairs_of(model)) is not None and not own & taken
     ]
+
+
+def watcher(db: Database, who: Principal, project_id: str) -> RewardModel | None:
+    """Who watches a search against the project's active reward model when nobody is named."""
+    require(who, "run.view")
+    with db.read() as session:
+        project = find_project(session, project_id)
+        model = active_model(session, project)
+        if model is None:
+            return None
+        return next(iter(independent(session, project, [model], [pairs_of(model)])), None)
 
 
 def pairs_of(model: RewardModel) -> set[str] | None:

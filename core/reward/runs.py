@@ -183,7 +183,7 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
             id=model_id,
             project_id=project.id,
             run_id=run.id,
-            name=_next_name(session, project.id),
+            name=_next_name(session, project.id, run.config.get("half")),
             folder=str(
                 (folder.path / result["model"]).resolve().relative_to(get_settings().data_dir.resolve())
             ),
@@ -210,6 +210,6 @@ def finish(session: Session, run: Run, folder: RunFolder, result: dict[str, Any]
     )  # fmt: skip
 
 
-def _next_name(session: Session, project_id: str) -> str:
+def _next_name(session: Session, project_id: str, half: str | None = None) -> str:
     there = session.exec(select(func.count(col(RewardModel.id))).where(RewardModel.project_id == project_id))
-    return f"Reward model {there.one() + 1}"
+    return f"Reward model {there.one() + 1}" + (f", {half} half" if half else "")

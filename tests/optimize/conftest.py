@@ -78,13 +78,16 @@ def reward_model(db, settings, project):
 @pytest.fixture
 def search(db, admin, project, monkeypatch):
     """`search(reward=…, …)` starts a run, works it on a fake host (or the `real` one that the
-    config names), and takes in its end."""
+    config names) with a fake reward model (or, with `scored`, those it names), and takes in its end."""
 
-    def go(end=True, kill_at=None, real=False, **config):
+    open_scorer = work.open_scorer
+
+    def go(end=True, kill_at=None, real=False, scored=False, **config):
         host = FakeHost(kill_at=kill_at)
         if not real:
             monkeypatch.setattr(work, "open_host", lambda spec, models_dir: host)
-        monkeypatch.setattr(work, "open_scorer", lambda folder: FakeScorer())
+        played = lambda folder: FakeScorer()  # noqa: E731
+        monkeypatch.setattr(work, "open_scorer", open_scorer if scored else played)
         asked = {"reward": "labels", "budget": {"calls": 1_200}, "seed": 5, **config}
         run = start_run(db, admin, project.id, "optimize", asked)
         folder = run_folder(run.id)

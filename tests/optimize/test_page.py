@@ -66,9 +66,9 @@ def test_a_finished_search(db, admin, project, open_page, examples, champion, re
         at = open_page(admin, "optimize.py", project)
         field = at.number_input(key=f"optimize_send_examples_{run.id}")
         assert (field.value, field.max) == (200, 200) and "no verdict" not in texts(at)
-        assert "65 % of people prefer passes with 90 %, after 97 votes on average" in texts(at)
+        assert "65 % of people prefer passes with a chance of 90 %, after 97 votes on average" in texts(at)
         field.set_value(60).run()
-        assert "65 % of people prefer passes with 34 %, after 52 votes on average" in texts(at)
+        assert "65 % of people prefer passes with a chance of 34 %, after 52 votes on average" in texts(at)
         at.button(key="optimize_send").click().run()
         assert list_runs(db, admin, project.id, kind="generate")[0].config["n_examples"] == 60
         assert not at.exception and "Sent to the annotators as Careful v2" in texts(at)
