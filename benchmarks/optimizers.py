@@ -1,7 +1,7 @@
 """Every optimiser on SST-2 and AG News, at equal budget, beside the prompts people would write.
 
     python benchmarks/optimizers.py [--tasks sst2 agnews] [--methods grips …] [--seeds 5]
-        [--data FOLDER] [--hours 1] [--table]
+        [--data FOLDER] [--hours 1] [--at-once 1] [--table] [--curves FILE.png]
 
 The embedded SmolLM2-135M-Instruct reads a review or an article under an instruction, and the
 label whose word it finds likeliest counts. 16 examples of each label are for the search (train) and
@@ -13,10 +13,12 @@ the manual prompt.
 
 Beside them: no instruction at all, the manual prompt, and random search at the same budget.
 
-A run takes a minute or more on two cores, and there are many: what is done is kept in
+A run takes a minute or so on a core, and there are many: what is done is kept in
 benchmarks/results/optimizers.json and not done again, so it can be stopped and gone on with;
 `--hours` stops it by itself, between two runs. Seeds are done for all methods before the next
-seed, so that what is there can be compared at any time. `--table` only prints.
+seed, so that what is there can be compared at any time. `--at-once` runs go side by side, each
+on its share of the cores. The start's answers on test, which are the same in every run, are asked for
+once in a process. `--table` and `--curves` only say and draw what there is.
 """
 
 import argparse
@@ -29,7 +31,9 @@ import random
 import sys
 import tempfile
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +141,10 @@ def frozen(folder: Path, task: str, method: str, seed: int, rows: dict[str, list
     return made
 
 
+# The start's answers on test, by task: whoever reports on test asks the same again.
+_known: dict[str, list[dict[str, Any]]] = {}
+
+
 def searched(task: str, method: str, seed: int, data: Path) -> Run:
     from core.optimize import work
     from core.runs.context import RunContext
@@ -144,6 +152,8 @@ def searched(task: str, method: str, seed: int, data: Path) -> Run:
     rows = examples(data, task)
     with tempfile.TemporaryDirectory() as name:
         folder = frozen(Path(name) / f"{task}-{method}-{seed}", task, method, seed, rows)
+        if task in _known:
+            pq.write_table(pa.Table.from_pylist(_known[task]), folder.inputs / "known.parquet")
         context = RunContext(folder)
         began = time.perf_counter()
         result = work.run(context)
@@ -151,6 +161,7 @@ def searched(task: str, method: str, seed: int, data: Path) -> Run:
         took = time.perf_counter() - began
         events, _ = folder.read_events()
         right = right_on_test(folder, result["best"], rows["test"])
+        _known[task] = on_test(folder, result["start"])
     best = [e["data"] for e in events if e["type"] == "metric" and "best" in e["data"]]
     test = result["best"]["test"]
     assert sum(right) == round(test["accuracy"] * TEST)
@@ -167,15 +178,21 @@ def searched(task: str, method: str, seed: int, data: Path) -> Run:
 
 def right_on_test(folder: Any, best: dict[str, Any], test: list[dict[str, Any]]) -> list[int]:
     """1 or 0 for each test example, from what the run wrote down."""
+    found = {row["example"]: int(row["score"]) for row in on_test(folder, best)}
+    return [found[row["id"]] for row in test]
+
+
+def on_test(folder: Any, candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the run wrote down of this candidate's answers, as rows of inputs/known.parquet."""
+    from core.optimize.known import answers_in
     from storage.ids import content_hash
 
-    key, found = content_hash(best["text"]), {}
-    with (folder.state / "answers.jsonl").open(encoding="utf-8") as lines:
-        for raw in lines:
-            for text, example, outcome in json.loads(raw).get("answers", []):
-                if text == key:
-                    found[example] = int(outcome["score"])
-    return [found[row["id"]] for row in test]
+    key = content_hash(candidate["text"])
+    return [
+        {"text": text, "example": example, **outcome, "detail": json.dumps(outcome.get("detail", {}))}
+        for text, example, outcome in answers_in(folder.state / "answers.jsonl")
+        if text == key and example.startswith("test-")
+    ]
 
 
 def fixed(task: str, data: Path) -> list[Run]:
@@ -266,6 +283,12 @@ def table(runs: list[Run]) -> str:
 # --- all of it -------------------------------------------------------------------------------
 
 
+def share_cores(share: int) -> None:
+    import torch
+
+    torch.set_num_threads(share)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -273,47 +296,68 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="others than 0 to 4 to try options with")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--hours", type=float, help="begin no further run after so long")
+    parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--table", action="store_true", help="print what there is")
+    parser.add_argument("--curves", type=Path, help="draw what there is into this file")
     asked = parser.parse_args()
     runs: list[Run] = json.loads(asked.out.read_text())["runs"] if asked.out.exists() else []
+    if not (asked.table or asked.curves):
+        measure(asked, runs)
+    if asked.curves:
+        from benchmarks.optimizer_curves import draw_curves
 
-    def keep(made: list[Run]) -> None:
-        runs.extend(made)
-        said = {
-            "calls": CALLS, "examples_a_label": SHOTS, "test": TEST, "finalists": FINALISTS,
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-            "measured": datetime.now(UTC).date().isoformat(),
-            "figures": {task: figures(runs, task) for task in TASKS
-                        if any(run["task"] == task for run in runs)},
-            "runs": runs,
-        }  # fmt: skip
-        part = asked.out.with_suffix(".part")
-        part.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(asked.out)
-
-    until = time.monotonic() + 3600 * asked.hours if asked.hours else float("inf")
-    done = {(run["task"], run["method"], run["seed"]) for run in runs}
-    if not asked.table:
-        for task in asked.tasks:
-            if (task, "manual", None) not in done:
-                keep(fixed(task, asked.data))
-        for seed in range(asked.seeds):
-            for task in asked.tasks:
-                for method in asked.methods:
-                    if (task, method, seed) in done:
-                        continue
-                    if time.monotonic() > until:
-                        print(f"Stopped after {asked.hours:g} h; run it again to go on.")
-                        print(table(runs))
-                        return
-                    run = searched(task, method, seed, asked.data)
-                    keep([run])
-                    print(f"{task} {method} seed {seed}: test {100 * run['accuracy']:.1f} %, train "
-                          f"{100 * run['train']:.1f} %, {run['seconds']:.0f} s", flush=True)  # fmt: skip
+        draw_curves(runs, {task: about["title"] for task, about in TASKS.items()}, asked.curves)
     print(table(runs))
+
+
+def measure(asked: argparse.Namespace, runs: list[Run]) -> None:
+    """Do what is not in `runs` yet; each is written down when it is done."""
+    done = {(run["task"], run["method"], run["seed"]) for run in runs}
+    for task in asked.tasks:
+        if (task, "manual", None) not in done:
+            runs += fixed(task, asked.data)
+            keep(runs, asked.out)
+    left = [
+        (task, method, seed)
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds)
+        for task in asked.tasks
+        for method in asked.methods
+        if (task, method, seed) not in done
+    ]
+    until = time.monotonic() + 3600 * asked.hours if asked.hours else float("inf")
+    share = max(1, (os.cpu_count() or 1) // asked.at_once)
+    with ProcessPoolExecutor(asked.at_once, get_context("spawn"), share_cores, (share,)) as pool:
+        going: set[Future[Run]] = set()
+        while going or (left and time.monotonic() < until):
+            while left and len(going) < asked.at_once and time.monotonic() < until:
+                going.add(pool.submit(searched, *left.pop(0), asked.data))
+            finished, going = wait(going, return_when=FIRST_COMPLETED)
+            for future in finished:
+                run = future.result()
+                runs.append(run)
+                keep(runs, asked.out)
+                print(f"{run['task']} {run['method']} seed {run['seed']}: test {100 * run['accuracy']:.1f} %, train "
+                      f"{100 * run['train']:.1f} %, {run['seconds']:.0f} s", flush=True)  # fmt: skip
+    if left:
+        print(f"Stopped after {asked.hours:g} h with {len(left)} runs to do; run it again to go on.")
+
+
+def keep(runs: list[Run], out: Path) -> None:
+    said = {
+        "calls": CALLS, "examples_a_label": SHOTS, "test": TEST, "finalists": FINALISTS,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "measured": datetime.now(UTC).date().isoformat(),
+        "figures": {task: figures(runs, task) for task in TASKS
+                    if any(run["task"] == task for run in runs)},
+        "runs": runs,
+    }  # fmt: skip
+    part = out.with_suffix(".part")
+    part.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(out)
 
 
 if __name__ == "__main__":
