@@ -54,13 +54,11 @@ TARGET = ROOT / "benchmarks" / "results" / "optimizers.json"
 TASKS: dict[str, dict[str, Any]] = {
     "sst2": {
         "title": "SST-2",
-        "text": "sentence",
         "manual": "Decide whether this sentence from a film review is negative or positive.",
         "words": {"0": "negative", "1": "positive"},
     },
     "agnews": {
         "title": "AG News",
-        "text": "text",
         "manual": "Decide whether this news article is about world, sports, business or technology.",
         "words": {"0": "world", "1": "sports", "2": "business", "3": "technology"},
     },
@@ -77,10 +75,12 @@ Run = dict[str, Any]
 # --- the examples ----------------------------------------------------------------------------
 
 
-def read(file: Path, task: str) -> list[dict[str, str]]:
+def read(file: Path) -> list[dict[str, str]]:
+    """A column named label, and one beside it with the text, whose name differs between the files."""
     with file.open(encoding="utf-8") as lines:
         found = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [{"text": row[TASKS[task]["text"]].strip(), "label": row["label"]} for row in found]
+        (column,) = set(found.fieldnames or ()) - {"label"}
+        return [{"text": row[column].strip(), "label": row["label"]} for row in found]
 
 
 def draw(rows: list[dict[str, str]], count: int, seed: str) -> list[dict[str, str]]:
@@ -98,7 +98,7 @@ def draw(rows: list[dict[str, str]], count: int, seed: str) -> list[dict[str, st
 def examples(folder: Path, task: str) -> dict[str, list[dict[str, Any]]]:
     made, shots = {}, SHOTS * len(TASKS[task]["words"])
     for split, count in (("train", shots), ("dev", shots), ("test", TEST)):
-        drawn = draw(read(folder / task / f"{split}.tsv", task), count, split)
+        drawn = draw(read(folder / task / f"{split}.tsv"), count, split)
         made[split] = [
             {"id": f"{split}-{hashlib.sha256(row['text'].encode()).hexdigest()[:16]}", "split": split,
              "input": row["text"], "fields": json.dumps({"input": row["text"]}), "messages": None,
