@@ -68,6 +68,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # As in the paper: the tokens are the prompt. Behind the manual prompt five tokens changed nothing in
     # a trial (another seed, train and dev): the model goes on naming one label.
     "rlprompt": {"keep_start": False},
+    # Five appended tokens changed nothing here either, and 2 batches of 16 for a gradient leave four steps:
+    # the instruction's own words are exchanged, by gradients of 8 examples.
+    "autoprompt": {"place": "instruction", "batch": 8, "accumulate": 1},
 }
 Run = dict[str, Any]
 
