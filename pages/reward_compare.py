@@ -191,6 +191,9 @@ def what_was_left_out(found: Comparison) -> None:
     said = f"Left out: {'; '.join(parts)}. " if parts else ""
     if found.relabelled:
         said += f"{found.relabelled:,} pairs were labelled otherwise for one of them: the label with more votes counts. "
+    if found.unknown:
+        names_ = " and ".join(f"“{name}”" for name in found.unknown)
+        said += f"What {names_} learnt from is not known here: these pairs may be among it."
     if said:
         st.caption(plain(said))
 

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.reward import judged
+from core.reward import judged, stages
 from core.reward.drift import Drift
+from core.reward.stages import Version
 from core.runs import service
 from core.services import database
 from pages.reward_bench import the_bench
@@ -24,6 +25,7 @@ from pages.reward_figures import (
     the_warnings,
 )
 from pages.reward_mistakes import the_mistakes
+from pages.reward_registry import the_files
 from pages.shared import duration, may, me, percent, plain, problems
 from storage.tables import Project, RewardModel, Run
 
@@ -65,16 +67,19 @@ TABS = [
     "Benchmarks",
     OVER_TIME,
     "Training",
+    "Card and files",
 ]
 
 
 def the_model(
-    project: Project, model: RewardModel, models: list[RewardModel], over_time: Drift | None = None
+    project: Project, version: Version, models: list[RewardModel], over_time: Drift | None = None
 ) -> None:
     """Everything about one model: its warnings first, then a tab for each question. Only the tab
-    that is open is drawn. `over_time`: how the active model does on new votes."""
+    that is open is drawn. `models` it can be compared with; `over_time`: how the active model does
+    on new votes."""
+    model = version.model
     told = judged.judgement(model)
-    the_name(project, model)
+    the_name(version)
     for note in model.metrics.get("notes") or [] if told is None else []:
         line(plain(note))
     if told is not None:
@@ -116,6 +121,9 @@ def the_model(
     if opened("Training"):
         with tabs["Training"], problems():
             the_training_of(model)
+    if opened("Card and files"):
+        with tabs["Card and files"], problems():
+            the_files(version)
 
 
 def unjudged() -> None:
@@ -124,13 +132,15 @@ def unjudged() -> None:
     )
 
 
-def the_name(project: Project, model: RewardModel) -> None:
+def the_name(version: Version) -> None:
+    model = version.model
     found: dict[str, Any] = model.metrics
-    active = model.id == project.reward_model_id
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(model.name, anchor=False, width="content")
-        if active:
+        if version.stage == stages.ACTIVE:
             st.badge("active", icon=":material/check:", color="green")
+        if version.stage == stages.ARCHIVED:
+            st.badge("archived", icon=":material/archive:", color="gray")
         if model.simulated_share > 0:
             st.badge(simulated_words(model), icon=":material/science:", color="orange")
         if found.get("uploaded"):
@@ -141,7 +151,7 @@ def the_name(project: Project, model: RewardModel) -> None:
             st.badge("stopped early", icon=":material/cancel:", color="yellow")
         if found.get("allowed_leaks"):
             st.badge("data with a leak", icon=":material/leak_remove:", color="red")
-        offered = not active and may("reward.activate")
+        offered = version.stage == stages.CANDIDATE and may("reward.activate")
         if offered and st.button(
             "Make it the active one", icon=":material/check:", key=f"activate_{model.id}"
         ):

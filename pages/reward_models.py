@@ -5,17 +5,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.reward import drift, registry
+from core.reward import drift, stages
 from core.reward.data import Summary, summary
+from core.reward.stages import Version
 from core.runs import service
 from core.services import database
 from pages.reward_detail import ACTIVE, simulated_words, the_model
 from pages.reward_drift import the_alarm
 from pages.reward_form import the_form
-from pages.reward_registry import show_registry
+from pages.reward_registry import the_upload
 from pages.reward_run import STOPPED, the_last_end, the_training
 from pages.shared import ago, empty, header, me, percent, problems
-from storage.tables import Project, RewardModel
+from storage.tables import Project
 
 # --- what there is to learn from ----------------------------------------------------------
 
@@ -83,53 +84,69 @@ def the_data(people: Summary, everything: Summary) -> None:
 # --- the registry -------------------------------------------------------------------------
 
 
-def the_models(project: Project, models: list[RewardModel]) -> RewardModel:
+def the_models(project: Project, found: list[Version]) -> Version | None:
+    """One table of all versions, and the one to look at; None where only archived ones are there
+    and nobody asked for them."""
     st.subheader("Models", anchor=False)
-    rows = []
-    for model in models:
-        found: dict[str, Any] = model.metrics
-        best = max(
-            (of["accuracy"] or 0.0 for of in (found.get("baselines") or {}).values() if of.get("n")),
-            default=None,
-        )
-        rows.append(
-            {
-                "": "Active" if model.id == project.reward_model_id else "",
-                "Model": model.name,
-                "Accuracy (95 % interval)": percent(
-                    found.get("accuracy"),
-                    found.get("accuracy_low"),
-                    found.get("accuracy_high"),
-                    found.get("n_test"),
-                ),
-                "Best baseline": percent(best),
-                "Trained on": f"{found.get('n_train', 0):,} pairs",
-                "Votes": simulated_words(model),
-                "Preset": str(found.get("preset", "")).capitalize(),
-                "Made": ago(model.created_at),
-            }
-        )
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, width="stretch", height="content" if len(rows) <= 8 else 320
+    asked = next((one for one in found if one.model.id == st.query_params.get("model")), None)
+    archived = sum(one.stage == stages.ARCHIVED for one in found)
+    place = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        choice = st.container(width=320)
+        if archived and not st.toggle(
+            f"Show {archived} archived",
+            value=asked is not None and asked.stage == stages.ARCHIVED,
+            key=f"archived_{project.id}",
+        ):
+            found = [one for one in found if one.stage != stages.ARCHIVED]
+    if not found:
+        place.caption("None but archived ones.")
+        return None
+    place.dataframe(
+        pd.DataFrame([_row(one) for one in found]),
+        hide_index=True,
+        width="stretch",
+        height="content" if len(found) <= 8 else 320,
     )
-    return the_one(project, models)
+    with choice:
+        return the_one(project, found, asked)
 
 
-def the_one(project: Project, models: list[RewardModel]) -> RewardModel:
-    """The model to look at: the one the reader chose, or the address names, or the active one."""
-    ids = {model.id: model for model in models}
-    asked = st.query_params.get("model")
-    first = next((key for key in (asked, project.reward_model_id) if key in ids), models[0].id)
-    if len(models) == 1:
-        return models[0]
+def _row(one: Version) -> dict[str, str]:
+    told: dict[str, Any] = one.model.metrics
+    judged = told.get("accuracy") is not None
+    best = max(
+        (of["accuracy"] or 0.0 for of in (told.get("baselines") or {}).values() if of.get("n")), default=None
+    )
+    interval = (told.get(key) for key in ("accuracy", "accuracy_low", "accuracy_high", "n_test"))
+    return {
+        "Stage": one.stage.capitalize(),
+        "Model": one.model.name,
+        "Accuracy (95 % interval)": percent(*interval) if judged else "not judged",
+        "Best baseline": percent(best),
+        "Trained on": "not known" if one.uploaded else f"{told.get('n_train') or 0:,} pairs",
+        "Votes": simulated_words(one.model),
+        "Preset": str(told.get("preset") or "").capitalize(),
+        "Size": f"{one.bytes / 2**20:,.1f} MB" if one.files else "files are gone",
+        "Made": ago(one.model.created_at),
+    }
+
+
+def the_one(project: Project, found: list[Version], asked: Version | None) -> Version:
+    """The version to look at: the one the reader chose, or the address names, or the active one."""
+    ids = {one.model.id: one for one in found}
+    named = asked.model.id if asked is not None else None
+    first = next((key for key in (named, project.reward_model_id) if key in ids), found[0].model.id)
+    if len(found) == 1:
+        return found[0]
+
+    def words(key: str) -> str:
+        stage = ids[key].stage
+        return ids[key].model.name + (f" ({stage})" if stage != stages.CANDIDATE else "")
+
     chosen = st.selectbox(
-        "Look at",
-        list(ids),
-        index=list(ids).index(first),
-        format_func=lambda key: ids[key].name + (" (active)" if key == project.reward_model_id else ""),
-        key=f"model_{project.id}",
-        width=320,
-    )
+        "Look at", list(ids), index=list(ids).index(first), format_func=words, key=f"model_{project.id}", width=320
+    )  # fmt: skip
     return ids[chosen]
 
 
@@ -143,9 +160,10 @@ def show() -> None:
     )
     found = summary(database(), me(), project.id)
     people, everything = found["exclude"], found["include"]
-    models = registry.list_models(database(), me(), project.id)
+    versions = stages.versions(database(), me(), project.id)
+    models = [one.model for one in versions if one.stage != stages.ARCHIVED]
     newest = service.list_runs(database(), me(), project.id, "reward_model", limit=1)
-    if not everything.votes and not models and not newest:
+    if not everything.votes and not versions and not newest:
         empty(
             "There are no votes to learn from yet.",
             "Compare some pairs, or import comparisons that people have made already. A first model "
@@ -154,7 +172,7 @@ def show() -> None:
             "Annotate",
         )
         st.page_link("data.py", label="Import comparisons", icon=":material/upload:")
-        show_registry(project)  # one that was trained elsewhere needs no votes
+        the_upload(project)  # one that was trained elsewhere needs no votes
         return
     over_time = drift.drift(database(), me(), project.id)
     the_alarm(over_time)
@@ -163,18 +181,18 @@ def show() -> None:
         st.fragment(the_training, run_every=1.0)(newest[0].id)
     elif newest and newest[0].status in STOPPED:
         the_last_end(newest[0])
-    if models:
-        the_model(project, the_models(project, models), models, over_time)
+    if versions and (chosen := the_models(project, versions)) is not None:
+        the_model(project, chosen, models, over_time)
     # What is asked of a reader first: without a model to train one, with one to know it.
-    train, files = (
-        st.tabs(["Train another one", "Versions and files"]) if models else (st.container(), st.container())
+    train, other = (
+        st.tabs(["Train another one", "Take one in"]) if versions else (st.container(), st.container())
     )
     with train:
         the_data(people, everything)
         if not at_work:
             the_form(project, people, everything)
-    with files:
-        show_registry(project)
+    with other:
+        the_upload(project)
 
 
 with problems():

@@ -1,10 +1,9 @@
-"""Versions of the reward model: stage, lineage, card, files; and taking one in."""
+"""One version of the reward model: lineage, files, card; and taking one in."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from core import accounts
@@ -16,7 +15,7 @@ from core.runs import service
 from core.services import database
 from core.settings import get_settings
 from pages.run_progress import progress_row
-from pages.shared import ago, may, me, percent, plain, problems
+from pages.shared import ago, may, me, problems
 from storage.tables import Project, Run
 
 BUSY = ("queued", "running")
@@ -29,77 +28,11 @@ LARGE = 500 * 2**20  # bytes from which a program had better fetch the file
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
-def show_registry(project: Project) -> None:
-    """Every version, and the one that is chosen; below, taking one in."""
-    found = stages.versions(database(), me(), project.id)
-    busy = service.list_runs(database(), me(), project.id, "reward_upload", limit=1)
-    st.subheader("Versions", anchor=False)
-    if not found:
-        st.caption("There are none yet. Train one from votes, or take in one that was trained elsewhere.")
-    else:
-        archived = sum(one.stage == stages.ARCHIVED for one in found)
-        if archived and not st.toggle(f"Show {archived} archived", key=f"archived_{project.id}"):
-            found = [one for one in found if one.stage != stages.ARCHIVED]
-        if found:
-            the_version(_choose(project, found))
-    the_upload(project, busy[0] if busy else None)
-
-
-def _choose(project: Project, found: list[Version]) -> Version:
-    rows = [
-        {
-            "Stage": one.stage.capitalize(),
-            "Version": one.model.name,
-            "Accuracy (95 % interval)": _accuracy(one.model.metrics),
-            "From": _origin(one),
-            "Size": f"{one.bytes / 2**20:,.1f} MB" if one.files else "files are gone",
-            "Card": "edited" if one.model.card else "generated",
-            "Made": ago(one.model.created_at),
-        }
-        for one in found
-    ]
-    shown = st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"versions_{project.id}",
-        height="content" if len(rows) <= 8 else 320,
-    )
-    picked = shown.selection.rows  # type: ignore[attr-defined]
-    if picked and picked[0] < len(found):
-        return found[picked[0]]
-    return next((one for one in found if one.stage == stages.ACTIVE), found[0])
-
-
-def _accuracy(metrics: dict[str, Any]) -> str:
-    if metrics.get("accuracy") is None:
-        return "not judged"
-    return percent(
-        metrics["accuracy"], metrics.get("accuracy_low"), metrics.get("accuracy_high"), metrics.get("n_test")
-    )
-
-
-def _origin(one: Version) -> str:
-    if one.uploaded:
-        return "upload"
-    return one.snapshot.name if one.snapshot else f"{one.model.metrics.get('n_train') or 0:,} pairs"
-
-
-def the_version(one: Version) -> None:
-    model = one.model
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{plain(model.name)}**", width="content")
-            color = {stages.ACTIVE: "green", stages.ARCHIVED: "gray"}.get(one.stage, "blue")
-            st.badge(one.stage, color=color)
-            if one.uploaded:
-                st.badge("uploaded", icon=":material/upload:", color="orange")
-            if model.simulated_share > 0:
-                st.badge(f"{model.simulated_share:.0%} simulated", icon=":material/science:", color="orange")
-        _lineage(one)
-        _actions(one)
-        the_card(one)
+def the_files(one: Version) -> None:
+    """Of one version: where it comes from, its files, its card."""
+    _lineage(one)
+    _actions(one)
+    the_card(one)
 
 
 def _lineage(one: Version) -> None:
@@ -120,10 +53,11 @@ def _lineage(one: Version) -> None:
             icon=":material/sync:",
             query_params={"run": one.model.run_id},
         )
-        if one.snapshot is not None:
+        judged_on = one.run.config.get("snapshot") if one.uploaded and one.run is not None else None
+        if data := one.model.snapshot_id or judged_on:
             st.page_link(
-                "snapshots.py", label="Its preference data", icon=":material/dataset:",
-                query_params={"snapshot": one.snapshot.id},
+                "snapshots.py", label="The votes it was judged by" if one.uploaded else "Its preference data",
+                icon=":material/dataset:", query_params={"snapshot": data},
             )  # fmt: skip
 
 
@@ -175,7 +109,8 @@ def _command(model_id: str, name: str) -> str:
 
 def the_card(one: Version) -> None:
     card = cards.card_of(database(), me(), one.model.id)
-    with st.expander("Model card", icon=":material/description:"):
+    with st.container(border=True):
+        st.markdown("**Model card**")
         views = ["Edited", "Generated"] if card.edited else ["Generated"]
         if may("reward.manage"):
             views.append("Edit")
@@ -232,7 +167,8 @@ def _history(card: cards.Card) -> None:
 # --- taking one in --------------------------------------------------------------------------------
 
 
-def the_upload(project: Project, last: Run | None) -> None:
+def the_upload(project: Project) -> None:
+    last = next(iter(service.list_runs(database(), me(), project.id, "reward_upload", limit=1)), None)
     if last is not None and last.status in BUSY:
         st.fragment(_the_run, run_every=1.0)(last.id)
         return
@@ -240,7 +176,8 @@ def the_upload(project: Project, last: Run | None) -> None:
         _the_last_end(last)
     if not may("reward.manage"):
         return
-    with st.expander("Take in a reward model", icon=":material/upload:"):
+    with st.container(border=True):
+        st.subheader("Take in a reward model", anchor=False)
         st.caption(
             "A zip of a `transformers` folder: a sequence-classification model with one output, weights as "
             "safetensors (in one file, or in several with their index), its tokenizer. It becomes a candidate; it is judged on this project's test split. Larger "

@@ -61,7 +61,8 @@ class Disagreement:
 class Comparison:
     """`n`: decided pairs; `n_pairs`: with ties, for log-loss and Brier; `source`: test, or the
     id of the run that scored them. `left_out`: pairs of the two test splits that were not
-    used, by reason. `not_by_people`: pairs with simulated or machine votes. `p`: McNemar's mid-p, or by examples where these have several pairs.
+    used, by reason. `unknown`: the names of those of which nobody knows what they were trained on
+    (uploads): it may hold these pairs. `not_by_people`: pairs with simulated or machine votes. `p`: McNemar's mid-p, or by examples where these have several pairs.
     `verdict`: better, worse, unclear, unknown (no pairs)."""
 
     first: Side
@@ -79,6 +80,7 @@ class Comparison:
     brier: Difference
     left_out: dict[str, int]
     relabelled: int
+    unknown: list[str] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
     settings: list[tuple[str, str, str]] = field(default_factory=list)
     data: list[tuple[str, str, str]] = field(default_factory=list)
@@ -292,8 +294,11 @@ def _of_pairs(
         brier=paired.mean_difference(squares[0], squares[1], place),
         left_out={key: n for key, n in left_out.items() if key != "relabelled"},
         relabelled=left_out.get("relabelled", 0),
+        unknown=[model.name for model in (first, second) if judged.seen(model) is None],
         disagreements=_disagreements(columns, q),
-        settings=_differing(_settings(session, first), _settings(session, second)),
+        settings=_differing(
+            *_known_of_both(_settings(session, first), _settings(session, second), first, second)
+        ),
         data=_differing(_data(session, first), _data(session, second)),
     )
 
@@ -332,6 +337,16 @@ def _settings(session: Session, model: RewardModel) -> dict[str, str]:
     asked = dict(run.config) if run is not None and not model.metrics.get("uploaded") else {}
     asked = {key: value for key, value in asked.items() if key != "snapshot"}
     return _flat({**asked, **(model.metrics.get("settings") or {})}, skip=_NO_SETTING)
+
+
+def _known_of_both(
+    one: dict[str, str], two: dict[str, str], first: RewardModel, second: RewardModel
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Of an upload few settings are known: then only those that are known of both."""
+    if first.metrics.get("uploaded") or second.metrics.get("uploaded"):
+        shared = one.keys() & two.keys()
+        one, two = ({key: of[key] for key in of if key in shared} for of in (one, two))
+    return one, two
 
 
 def _data(session: Session, model: RewardModel) -> dict[str, str]:

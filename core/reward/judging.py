@@ -123,7 +123,8 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
         )
     if result["accuracy"] is None:
         said.append(
-            f"It has not been judged: the test split has {result['n_test']} decided pairs, and {MIN_JUDGED} are needed."
+            f"It has not been judged: the test split has {result['n_test']} decided pairs, and {MIN_JUDGED} are needed. "
+            "Upload it again when there are."
         )
         return said
     if result["n_test"] < FEW_TEST:

@@ -121,7 +121,7 @@ def test_models_are_shown_beside_their_baselines_and_activated(db, open_page, ad
     other = next(m for m in registry.list_models(db, admin, project.id) if m.id != first)
     registry.activate(db, admin, other.id, "newer votes")
     at = at.run()
-    assert list(at.dataframe[0].value[""]) == ["Active", ""]
+    assert list(at.dataframe[0].value["Stage"]) == ["Active", "Candidate"]
 
 
 def test_a_failed_training_says_why_and_can_be_resumed(db, open_page, admin, project):

@@ -214,7 +214,9 @@ def test_an_upload_without_votes_is_not_judged_and_says_so(shop, folders, open_p
     at = open_page(shop.who, "reward_models.py", shop.project)
     assert not at.exception
     table = next(item.value for item in at.dataframe if "Stage" in item.value)
-    assert list(table["Accuracy (95 % interval)"]) == ["not judged"] and list(table["From"]) == ["upload"]
+    assert list(table["Accuracy (95 % interval)"]) == ["not judged"] and list(table["Trained on"]) == [
+        "not known"
+    ]
     card = cards.card_of(shop.db, shop.who, run.result["reward_model_id"]).generated
     assert "has not been judged" in card and "Uploaded on" in card and "licence is not known" in card
 
@@ -328,18 +330,18 @@ def test_programs_manage_versions(db, api, shop, folders, person):  # noqa: F811
     assert reader.put(f"/reward-models/{one}/card", json={"text": "x"}).status_code == 403
 
 
+def with_files(at, key: str):
+    at.session_state[f"reward_tab_{key}"] = "Card and files"
+    return at.run()
+
+
 def test_the_page_shows_versions_and_archives(shop, folders, open_page, person):  # noqa: F811
     one, two = shop.model(folders[0], "one", active=True), shop.model(folders[1], "two")
-    at = open_page(shop.who, "reward_models.py", shop.project)
+    at = with_files(open_page(shop.who, "reward_models.py", shop.project), one)
     assert not at.exception
-    table = next(item.value for item in at.dataframe if "Stage" in item.value)
-    assert dict(zip(table["Version"], table["Stage"], strict=True)) == {"one": "Active", "two": "Candidate"}
+    (table,) = (item.value for item in at.dataframe if "Stage" in item.value)  # one table says it all
+    assert dict(zip(table["Model"], table["Stage"], strict=True)) == {"one": "Active", "two": "Candidate"}
     assert "the votes as they were then" in texts(at)
-    stages.archive(shop.db, shop.who, two)
-    at = open_page(shop.who, "reward_models.py", shop.project)
-    at.toggle(key=f"archived_{shop.project.id}").set_value(True).run()
-    table = next(item.value for item in at.dataframe if "Stage" in item.value)
-    assert set(table["Stage"]) == {"Active", "Archived"}
     at.segmented_control(key=f"card_{one}").set_value("Edit").run()
     at.text_area[0].set_value("A card of mine")
     next(button for button in at.button if button.label == "Save").click().run()
@@ -347,5 +349,27 @@ def test_the_page_shows_versions_and_archives(shop, folders, open_page, person):
     with shop.db.read() as session:
         assert session.get(RewardModel, one).card == "A card of mine"
         assert session.get(Project, shop.project.id).reward_model_id == one
-    lead = open_page(person("lead"), "reward_models.py", shop.project)
+    # Another one is chosen, put away, looked at all the same, and brought back.
+    with_files(at.selectbox(key=f"model_{shop.project.id}").set_value(two).run(), two)
+    at.button(key=f"archive_{two}").click().run()
+    table = next(item.value for item in at.dataframe if "Stage" in item.value)
+    assert not at.exception and set(table["Stage"]) == {"Active"}
+    at.toggle(key=f"archived_{shop.project.id}").set_value(True).run()
+    table = next(item.value for item in at.dataframe if "Stage" in item.value)
+    assert set(table["Stage"]) == {"Active", "Archived"}
+    with_files(at.selectbox(key=f"model_{shop.project.id}").set_value(two).run(), two)
+    assert not [b for b in at.button if b.key == f"activate_{two}"]
+    at.button(key=f"restore_{two}").click().run()
+    assert not at.exception and stages.version(shop.db, shop.who, two).stage == "candidate"
+    lead = with_files(open_page(person("lead"), "reward_models.py", shop.project), one)
     assert not lead.exception and not [b for b in lead.button if b.label in ("Archive", "Take it in")]
+
+
+def test_where_all_are_archived_the_page_says_so(shop, folders, open_page):  # noqa: F811
+    one = shop.model(folders[0], "one")
+    stages.archive(shop.db, shop.who, one)
+    at = open_page(shop.who, "reward_models.py", shop.project)
+    assert not at.exception and "None but archived ones." in texts(at)
+    assert [b for b in at.button if b.label == "Take it in"]
+    at.toggle(key=f"archived_{shop.project.id}").set_value(True).run()
+    assert not at.exception and next(item.value for item in at.dataframe if "Stage" in item.value) is not None

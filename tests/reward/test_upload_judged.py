@@ -136,6 +136,7 @@ def test_a_model_that_goes_out_and_comes_in_again_is_told_the_same_of(shop, back
     # Side by side: the same pairs, no difference; the trained one's own pairs are not held against it.
     found = comparing.compare(shop.db, shop.who, own.id, came.id)
     assert found.n == 15 and found.accuracy.value == 0 and found.table.first_only == 0
+    assert found.unknown == [came.name] and not [row for row in found.settings if "none" in row[1:]]
     assert judged.seen(came) is None and judged.seen(own) is not None
     change = promotion.change(shop.db, shop.who, came.id)
     assert change.comparison is not None and "not shown to be better" in change.warning
@@ -143,7 +144,7 @@ def test_a_model_that_goes_out_and_comes_in_again_is_told_the_same_of(shop, back
     says = {
         "Summary": "which came with it", "Where it is good": "differ, marked red",
         "What it goes by": "What it was trained on is not known here", "More votes": "It was not trained here",
-        "Mistakes": "worst first" if two["mistakes"] else "Nothing to read", "Compare": "cannot be told apart from", "Benchmarks": "RewardBench",
+        "Mistakes": "worst first" if two["mistakes"] else "Nothing to read", "Compare": "What “again” learnt from is not known here", "Benchmarks": "RewardBench",
         "Training": "It was not trained here, so there is no loss curve",
     }  # fmt: skip
     at = open_page(shop.who, "reward_models.py", shop.project)
