@@ -41,18 +41,17 @@ import torch
 
 from core.optimize.batches import balanced
 from core.optimize.objectives import LabelScore, worth
-from core.optimize.proposals import Proposals
 from core.optimize.protocol import Candidate, Evaluator, Event, Figure, Iterated, OutOfBudget, Scored
+from core.optimize.token_search import TokenSearch
 from core.optimize.white_box import WhiteBox
 from core.prompts.templates import SLOT
 from core.runs.context import WorkError
 
 FULL_EVERY = 10  # iterations after which the triggers as they are are scored on all of train
 LOOKED_AT = 20  # times `candidates` tokens are looked at for ones that can stand in the text
-LAST = 3  # accepted ones that are scored in full at the end, as far as the budget goes
 
 
-class AutoPrompt(Proposals):
+class AutoPrompt(TokenSearch[int]):
     """`current`: the tokens now; `number`: their candidate (0: the start, before any was
     accepted); `accepted`: numbers in order; `slopes`: calls that gradients took."""
 
@@ -72,9 +71,9 @@ class AutoPrompt(Proposals):
         iterations: int = 100,
         loss: str = "labels",
     ) -> None:
-        super().__init__(start, seed)
+        super().__init__(start, seed, iterations)
         self.place, self.count, self.k = place, tokens, candidates
-        self.batch, self.accumulate, self.iterations, self.loss = batch, accumulate, iterations, loss
+        self.batch, self.accumulate, self.loss = batch, accumulate, loss
         if place == "instruction" and SLOT.search(start):
             raise WorkError(
                 "AutoPrompt cannot flip the tokens of an instruction with slots.",
@@ -87,24 +86,9 @@ class AutoPrompt(Proposals):
         self._box: WhiteBox | None = None
         self._allowed = torch.zeros(0, dtype=torch.long)
 
-    def step(self, evaluator: Evaluator) -> list[Event]:
-        if not self.candidates:
-            return super().step(evaluator)
-        before = self.state_dict()
-        try:
-            if self.iteration >= self.iterations:
-                return self._finish(evaluator, "iterations")
-            return self._iterate(evaluator)
-        except BaseException:
-            self.load_state_dict(before)
-            raise
-
-    def settle(self, numbers: Sequence[int]) -> list[Event]:
-        return []  # the start; nothing else goes through the queue
-
     # --- one iteration -------------------------------------------------------------------
 
-    def _iterate(self, evaluator: Evaluator) -> list[Event]:
+    def advance(self, evaluator: Evaluator) -> list[Event]:
         box = self._opened(evaluator)
         n = len(evaluator.rows["train"])
         train = evaluator.rows["train"]
@@ -123,7 +107,7 @@ class AutoPrompt(Proposals):
                 then=scoring + n,  # the last one is scored in full
             )
         except OutOfBudget:
-            return self._finish(evaluator, "budget")
+            return self.finish(evaluator, "budget")
         self.slopes += 3 * len(rows)
         events: list[Event] = []
         place = self.draw("place").randrange(self._first, len(self.current))
@@ -152,7 +136,7 @@ class AutoPrompt(Proposals):
         events.append(Iterated(self.iteration, taken.number if taken else None, said))
         self.iteration += 1
         if self.iteration % FULL_EVERY == 0 and self.number and evaluator.fits(2 * n):
-            events += self._in_full(evaluator, self.number)
+            events += self.in_full(evaluator, self.number)
         return events
 
     def _candidates(
@@ -175,19 +159,12 @@ class AutoPrompt(Proposals):
 
     # --- the end -------------------------------------------------------------------------
 
-    def _finish(self, evaluator: Evaluator, reason: str) -> list[Event]:
-        """Score the last that were accepted in full; as many as the budget carries."""
-        events: list[Event] = []
-        for number in self.accepted[: -LAST - 1 : -1]:
-            try:
-                events += self._in_full(evaluator, number)
-            except OutOfBudget:
-                break
-        self.finished = reason
-        return events
+    def finalists(self, evaluator: Evaluator, events: list[Event]) -> Sequence[int]:
+        """Those that were accepted, the last first."""
+        return self.accepted[::-1]
 
-    def _in_full(self, evaluator: Evaluator, number: int) -> list[Event]:
-        candidate = self.candidates[number]
+    def in_full(self, evaluator: Evaluator, one: int) -> list[Event]:
+        candidate = self.candidates[one]
         evaluation = evaluator.evaluate([candidate.text])
         candidate.scores["train"] = evaluator.measure(evaluation)
         candidate.calls = evaluation.spent[0]
@@ -228,9 +205,6 @@ class AutoPrompt(Proposals):
 
     def draw(self, what: str) -> random.Random:
         return random.Random(f"{self.seed}/{self.iteration}/{what}")
-
-    def fraction(self) -> float:
-        return min(1.0, self.iteration / self.iterations)
 
     def figures(self) -> list[Figure]:
         if not self.iteration:

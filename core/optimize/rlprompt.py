@@ -36,20 +36,19 @@ import numpy as np
 
 from core.optimize.batches import balanced
 from core.optimize.objectives import worth
-from core.optimize.proposals import Proposals
 from core.optimize.protocol import Candidate, Evaluator, Event, Figure, Iterated, OutOfBudget, Scored
 from core.optimize.soft_q import Policy, few_shot_reward, shaped
+from core.optimize.token_search import TokenSearch
 from core.optimize.white_box import in_process, vocabulary_of
 from core.prompts.templates import SLOT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAST = 3  # prompts that are scored in full at the end, as far as the budget goes
 KEPT = 50  # of the prompts that were drawn, so many of the best are remembered with their reward
 
 
-class RLPrompt(Proposals):
+class RLPrompt(TokenSearch[tuple[str, str]]):
     """`drawn`: text -> [sum over examples of its reward less the start's on the same ones, how
     many examples], of the best that were drawn; `numbers`: the
     candidates among them; `last`: what the last step said, by name."""
@@ -73,8 +72,8 @@ class RLPrompt(Proposals):
         top_k: int = 256,
         logit_bias: float = -10.0,
     ) -> None:
-        super().__init__(start, seed)
-        self.length, self.prompts, self.batch, self.iterations = length, prompts, batch, iterations
+        super().__init__(start, seed, iterations)
+        self.length, self.prompts, self.batch = length, prompts, batch
         self.head = start if keep_start or SLOT.search(start) else ""
         self.evaluate_every = evaluate_every
         self.learning_rate, self.polyak = learning_rate, polyak
@@ -86,26 +85,10 @@ class RLPrompt(Proposals):
         self.policy: Policy | None = None
         self._loaded: Mapping[str, Tensor] = {}
 
-    def step(self, evaluator: Evaluator) -> list[Event]:
-        if not self.candidates:
-            return super().step(evaluator)
-        before = self.state_dict()
-        try:
-            if self.iteration >= self.iterations:
-                return self._finish(evaluator, "iterations")
-            if (
-                self.iteration
-                and self.iteration % self.evaluate_every == 0
-                and self._greedy_is_due(evaluator)
-            ):
-                return self._try_greedy(evaluator)
-            return self._learn(evaluator)
-        except BaseException:
-            self.load_state_dict(before)
-            raise
-
-    def settle(self, numbers: Sequence[int]) -> list[Event]:
-        return []  # the start; nothing else goes through the queue
+    def advance(self, evaluator: Evaluator) -> list[Event]:
+        if self.iteration and self.iteration % self.evaluate_every == 0 and self._greedy_is_due(evaluator):
+            return self._try_greedy(evaluator)
+        return self._learn(evaluator)
 
     # --- one step of learning ------------------------------------------------------------
 
@@ -123,7 +106,7 @@ class RLPrompt(Proposals):
                 purpose="optimizer",
             )
         except OutOfBudget:
-            return self._finish(evaluator, "budget")
+            return self.finish(evaluator, "budget")
         events: list[Event] = []
         texts = [self._text(policy, ids, events) for ids in policy.tokens(places)]
         kept = [i for i, text in enumerate(texts) if text]
@@ -205,28 +188,22 @@ class RLPrompt(Proposals):
         return text in self.numbers and self.candidates[self.numbers[text]].scores["train"]["n"] >= n
 
     def _try_greedy(self, evaluator: Evaluator) -> list[Event]:
-        return self._in_full(evaluator, str(self._greedy_text(evaluator, [])), "greedy")
+        return self.in_full(evaluator, (str(self._greedy_text(evaluator, [])), "greedy"))
 
-    def _in_full(self, evaluator: Evaluator, text: str, operation: str) -> list[Event]:
+    def in_full(self, evaluator: Evaluator, one: tuple[str, str]) -> list[Event]:
+        """`one`: the text, and what made it."""
+        text, operation = one
         candidate = self._candidate(evaluator, evaluator.evaluate([text]), 0, operation)
         candidate.accepted = True
         return [Scored(candidate)]
 
-    def _finish(self, evaluator: Evaluator, reason: str) -> list[Event]:
-        """Score the greedy prompt and the best that were drawn in full; as many as the budget
-        carries."""
-        events: list[Event] = []
+    def finalists(self, evaluator: Evaluator, events: list[Event]) -> Sequence[tuple[str, str]]:
+        """The greedy prompt, then the best that were drawn; those not scored in full yet."""
         n = len(evaluator.rows["train"])
         greedy = self._greedy_text(evaluator, events)
         best = sorted(self.drawn, key=self._mean, reverse=True)
         wanted = [text for text in dict.fromkeys([greedy, *best]) if text and not self._is_full(text, n)]
-        for text in wanted[:LAST]:
-            try:
-                events += self._in_full(evaluator, text, "greedy" if text == greedy else "draw")
-            except OutOfBudget:
-                break
-        self.finished = reason
-        return events
+        return [(text, "greedy" if text == greedy else "draw") for text in wanted]
 
     # --- the policy, and the state -------------------------------------------------------
 
@@ -255,9 +232,6 @@ class RLPrompt(Proposals):
         self._loaded = tensors
         if self.policy is not None:
             self.policy.load_tensors(tensors)
-
-    def fraction(self) -> float:
-        return min(1.0, self.iteration / self.iterations)
 
     def figures(self) -> list[Figure]:
         if not self.last:
