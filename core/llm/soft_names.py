@@ -71,5 +71,5 @@ def card_of(folder: Path, name: str) -> Card | None:
     try:
         with safe_open(file_of(folder, name), framework="numpy") as file:
             return Card(**json.loads((file.metadata() or {})["card"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         return None

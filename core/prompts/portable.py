@@ -235,8 +235,11 @@ def _rows(text: bytes) -> list[dict[str, Any]]:
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
+        storable = _storable(row)
     except (ValueError, RecursionError):
         raise Invalid(f"{where}: it is no JSON.") from None
+    if not storable:
+        raise Invalid(f"{where}: it holds a character that no text can have.", "Export it again.")
     if not isinstance(row, dict):
         raise Invalid(f"{where}: a line is an object with name, system and user.")
     for name in row:
@@ -244,7 +247,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
             raise Invalid(f"{where}: a prompt has no field “{name[:60]}”.")
     row = {"system": "", "operation": "written", "version": 1, "structure": None, "parent": None, **row}
     for name in _TEXTS:
-        if not isinstance(row.get(name), str) or "\x00" in row[name]:
+        if not isinstance(row.get(name), str):
             raise Invalid(f"{where}: {name} is a text.")
     if not row["user"].strip():
         raise Invalid(f"{where}: user is empty: a prompt without a template cannot be used.")
@@ -258,6 +261,15 @@ def _row(line: str, where: str) -> dict[str, Any]:
     ):
         raise Invalid(f"{where}: parent is [name, version], or null.")
     return row
+
+
+def _storable(value: Any) -> bool:
+    """Whether all its texts can be kept: no NUL, and no half of a surrogate pair."""
+    if isinstance(value, dict):
+        return all(_storable(item) for pair in value.items() for item in pair)
+    if isinstance(value, list):
+        return all(_storable(item) for item in value)
+    return not isinstance(value, str) or not re.search("[\x00\ud800-\udfff]", value)
 
 
 def _store(session: Session, who: Principal, project_id: str, rows: list[dict[str, Any]]) -> Taken:

@@ -157,6 +157,11 @@ REFUSED = {
     "what its card says": zipped(line(), **{SOFT: safetensors(of=card(tokens=4))}),
     "damaged, or holds": zipped(line(), **{SOFT: safetensors(of=card(method="**bold** <b>"))}),
     "or holds no": zipped(line(), **{SOFT: safetensors(of=card(rows=[{"place": "x"}]))}),
+    f"soft/{NAME}.safetensors: it is damaged": zipped(
+        line(), **{SOFT: save({"vectors": VECTORS}, {"card": "[" * 100_000})}
+    ),
+    "line 1: it holds a character": zipped(line(name="half a \ud800")),
+    "line 1: it is no JSON": zipped("[" * 100_000),
     "line 2: it is no JSON": zipped(line(system="Be brief."), "{"),
     "line 1: a prompt has no field “run_id”": zipped(line(system="a", run_id="r")),
     "line 1: name is a text": zipped(line(name=3)),
@@ -215,6 +220,38 @@ def test_a_damaged_file_is_taken_whole_or_refused_whole(db, admin, other, data):
     (prompt,) = prompts_in(db, project)
     if mark(NAME) in prompt.system:
         assert np.array_equal(load_file(soft_folder(project.id) / f"{NAME}.safetensors")["vectors"], VECTORS)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+structures = st.fixed_dictionaries({"framework": st.just("role"), "sections": anything | st.dictionaries(
+    st.sampled_from(["role", "task", "tone", "input", "other"]), anything, max_size=5
+)})  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    row=st.fixed_dictionaries(
+        {"name": st.just("a") | anything, "user": st.just("{{input}}") | anything},
+        optional={
+            "system": anything, "structure": structures | anything, "version": anything,
+            "parent": st.lists(anything, max_size=3), "operation": anything,
+        },
+    )
+)  # fmt: skip
+def test_a_line_may_hold_anything_and_is_taken_or_refused(db, admin, row):
+    project = Project(name="Another")
+    db.write(lambda session: session.add(project))
+    try:
+        taken = portable.import_prompts(db, admin, project.id, [zipped(json.dumps(row))])
+    except Invalid as problem:
+        assert problem.message.startswith("prompts.jsonl, line 1: ")
+        nothing_left(db, project)
+        return
+    assert len(taken.made) == len(prompts_in(db, project)) == 1
 
 
 def test_over_the_api_and_on_the_page(db, admin, api, person, project, other, written, open_page):
