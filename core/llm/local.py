@@ -30,6 +30,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from core.llm.attention import quicken
 from core.llm.beginnings import plain
 from core.llm.embedded import EMBEDDED, embedded_language_model
 from core.llm.passes import parameters
@@ -104,7 +105,7 @@ class LocalHost:
                 "is in the cache or can be downloaded.",
             ) from problem
         try:
-            return tokenizer, model.to(self.device).eval()
+            model = model.to(self.device).eval()
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise
@@ -112,6 +113,8 @@ class LocalHost:
                 f"The model “{self.spec.model}” does not fit the memory of {self.device}.",
                 "Choose a smaller model, or set the host's dtype to bfloat16.",
             ) from problem
+        quicken(model)
+        return tokenizer, model
 
     def _end_tokens(self) -> Ids:
         """Whatever ends an answer: models may name several tokens, the tokenizer one."""

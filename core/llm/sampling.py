@@ -38,15 +38,27 @@ def nucleus_choice(logits: torch.Tensor, u: torch.Tensor, top_p: float) -> torch
     total = torch.logsumexp(logits, dim=-1, keepdim=True)  # (B, 1)
     k = min(_TOP, logits.shape[-1])
     values, ids = logits.topk(k, dim=-1)  # (B, k), descending
-    reached = (values - total).exp().sum(dim=-1)
-    if k < logits.shape[-1] and bool((reached < top_p).any()):
-        values, ids = logits.sort(dim=-1, descending=True)  # a flat row: look at all of it
     p = (values - total).exp()
-    before = p.cumsum(dim=-1) - p  # mass of what is likelier
-    p = p * (before < top_p)  # the first token always stays: nothing is before it
+    chosen = _falls_on(p, ids, u, top_p)
+    if k < logits.shape[-1]:
+        reached = p.sum(dim=-1)
+        # What u falls on may be further down, or, in a nucleus that goes further, elsewhere.
+        further = u.to(p.dtype) >= reached if top_p >= 1 else reached < top_p
+        if bool(further.any()):
+            values, ids = logits[further].sort(dim=-1, descending=True)
+            chosen[further] = _falls_on((values - total[further]).exp(), ids, u[further], top_p)
+    return chosen
+
+
+def _falls_on(p: torch.Tensor, ids: torch.Tensor, u: torch.Tensor, top_p: float) -> torch.Tensor:
+    """`p` (B, k): probabilities of the tokens `ids`, descending, all that the nucleus takes."""
+    whole = top_p >= 1  # all tokens there are, which add up to 1
+    if not whole:
+        before = p.cumsum(dim=-1) - p  # mass of what is likelier
+        p = p * (before < top_p)  # the first token always stays: nothing is before it
     cumulative = p.cumsum(dim=-1)
-    wanted = (u.to(cumulative.dtype) * cumulative[:, -1]).unsqueeze(-1)
-    place = torch.searchsorted(cumulative, wanted, right=True)
+    wanted = u.to(p.dtype) * (1.0 if whole else cumulative[:, -1])
+    place = torch.searchsorted(cumulative, wanted.unsqueeze(-1), right=True)
     last = (p > 0).sum(dim=-1, keepdim=True) - 1  # rounding must not reach past the nucleus
     return ids.gather(-1, torch.minimum(place, last)).squeeze(-1)
 

@@ -101,6 +101,19 @@ def test_nucleus_sampling_follows_the_distribution():
     assert int(nucleus_choice(logits[None], torch.tensor([0.9999]), 1e-6)) == 0
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.99, 0.5])
+def test_what_is_chosen_is_where_the_number_falls_however_far_down(top_p):
+    """Against a plain sort of each row, in float64; some numbers fall among the likeliest tokens
+    and some behind them."""
+    torch.manual_seed(1)
+    logits, u = torch.randn(400, 1_000), torch.rand(400)
+    p, ids = logits.double().softmax(-1).sort(dim=-1, descending=True)
+    p = p * (p.cumsum(-1) - p < top_p)
+    place = (p.cumsum(-1) / p.sum(-1, keepdim=True) <= u[:, None].double()).sum(-1)
+    assert int((place >= 256).sum()) > (20 if top_p > 0.9 else -1) and int((place < 256).sum()) > 20
+    assert torch.equal(nucleus_choice(logits, u, top_p), ids.gather(1, place[:, None])[:, 0])
+
+
 @pytest.mark.parametrize("system", ["", "very very very very very very very very good"])
 @pytest.mark.parametrize("which", ["host", "plain_host"])
 def test_label_probabilities_against_the_bare_model(which, system, request):
