@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.reward.training import Member
+from core.reward.members import Member
 
 
 def averaged(members: Sequence[Member]) -> Member:

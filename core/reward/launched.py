@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from core.reward.training import Member, finished_member, keep_member
+from core.reward.members import Member, finished_member, keep_member
 from core.reward.watch import WORKER
 from core.runs.context import Cancelled, RunContext, WorkError
 from core.runs.folder import RunFolder, write_json

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.reward.trainer import save_tensors
-from core.reward.training import Member
+from core.reward.members import Member, save_tensors
 from core.runs.folder import write_json
 
 

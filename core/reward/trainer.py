@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.utils.data import Sampler
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from core.reward.frozen import Frozen
+from core.reward.members import save_tensors
 from core.reward.objectives import Targets, preference_loss
 from core.reward.options import Objective
 
@@ -298,10 +299,6 @@ def training_config(
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
     )
-
-
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
 
 
 def _sync(path: Path) -> None:

@@ -2,57 +2,39 @@
 
 Shared are the backbone, the encoded pairs, and, where lower layers are frozen, what these say
 of each text (core/reward/frozen.py). A member is what it differs in: its newly drawn head, the
-order of its data, and the weights that come of it. A member that is done lies in state/ as
-member-<i>.safetensors and .json, so a killed worker trains none of them twice.
+order of its data, and the weights that come of it (core/reward/members.py).
 """
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from transformers import set_seed
 
+from core.reward.beginning import draw, freeze, no_dropout
 from core.reward.encode import Encoder, device, fast_bf16, load, longest
 from core.reward.estimate import TOKEN_LAYER_S
 from core.reward.frozen import Frozen, Reader
 from core.reward.heads import head_names
+from core.reward.members import Member, finished_member, keep_member
 from core.reward.objectives import raw_tie, tie_at_start, tie_value
 from core.reward.options import Options
 from core.reward.pairs import Pairs, Row
 from core.reward.presets import Preset, schedule
 from core.reward.split import Split
-from core.reward.trainer import (
-    PairCollator,
-    PreferenceTrainer,
-    last_checkpoint,
-    save_tensors,
-    training_config,
-)
+from core.reward.trainer import PairCollator, PreferenceTrainer, last_checkpoint, training_config
 from core.reward.watch import Watch
 from core.runs.context import RunContext, WorkError
-from core.runs.folder import write_json
 
 REFIT_S = 40.0  # spent on refits for the learning curve, at most
 TWO_ORDERS = 4  # of a curve: sizes that double up to all pairs, twice
 MEMBER_SEEDS = 7919  # apart: member i of seed s is not member 0 of seed s + 1
-
-
-@dataclass
-class Member:
-    """What a member differs in: weights by the plain model's names, and how it came about."""
-
-    number: int
-    weights: dict[str, torch.Tensor]
-    record: dict[str, Any] = field(default_factory=dict)
 
 
 class Training:
@@ -86,7 +68,7 @@ class Training:
             split: [row for row in rows if row["split"] == split] for split in ("train", "dev", "test")
         }
         self.train, self.dev = self.pairs(self.rows["train"]), self.pairs(self.rows["dev"])
-        _no_dropout(self.model)
+        no_dropout(self.model)
         self.peft: Any = None
         if options.lora is None:
             self.frozen_layers, self.layers = freeze(self.model, preset.frozen)
@@ -398,66 +380,3 @@ def precision_here(options: Options) -> str:
     if options.precision == "auto":
         return "bf16" if fast_bf16() else "fp32"
     return options.precision
-
-
-def freeze(model: Any, share: float) -> tuple[int, int]:
-    """Keep the embeddings and the lower `share` of the layers as they are. Answers (frozen
-    layers, layers). With 0, all is trained."""
-    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    layers: Any = max(stacks, key=len, default=[])
-    count = min(int(len(layers) * share + 1e-6), max(0, len(layers) - 1))
-    if share > 0:
-        base = model.base_model
-        lowest = [getattr(base, "embeddings", None) or model.get_input_embeddings(), *layers[:count]]
-        for module in lowest:
-            module.requires_grad_(False)
-    return count, len(layers)
-
-
-@torch.no_grad()
-def draw(model: Any, fresh: frozenset[str], seed: int, spread: float) -> None:
-    """Draw the weights that the backbone did not bring: matrices from N(0, spread^2); biases
-    and norms stay as they were made."""
-    random = torch.Generator().manual_seed(seed)
-    by_name = dict(model.named_parameters())
-    for name in sorted(fresh):
-        for value in _of(by_name, name):
-            if value.dim() > 1:
-                value.copy_(torch.randn(value.shape, generator=random) * spread)
-
-
-def _of(by_name: dict[str, torch.Tensor], name: str) -> list[torch.Tensor]:
-    """The parameter of this plain name; with adapters, the copy that is trained."""
-    if name in by_name:
-        return [by_name[name]]
-    module, _, leaf = name.rpartition(".")
-    return [
-        value for other, value in by_name.items()
-        if other.endswith(f"{module}.modules_to_save.default.{leaf}")
-    ]  # fmt: skip
-
-
-def _no_dropout(model: Any) -> None:
-    """As TRL does by default: a preference is one comparison, and its noise is enough."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-
-
-# --- members in state/ --------------------------------------------------------------------------
-
-
-def keep_member(state: Path, member: Member) -> None:
-    path = state / f"member-{member.number}.safetensors"
-    part = path.with_suffix(".part")
-    save_tensors(part, member.weights)
-    part.replace(path)
-    write_json(path.with_suffix(".json"), member.record)
-
-
-def finished_member(state: Path, number: int) -> Member | None:
-    path = state / f"member-{number}.safetensors"
-    record = path.with_suffix(".json")
-    if not record.is_file():
-        return None
-    return Member(number, load_file(path), json.loads(record.read_text(encoding="utf-8")))

@@ -37,12 +37,13 @@ from core.reward.judging import (
     not_by_people,
     notes,
 )
+from core.reward.members import Member
 from core.reward.options import read_options
 from core.reward.pairs import Pairs
 from core.reward.presets import PRESETS
 from core.reward.saving import save_model
 from core.reward.score import RewardScorer
-from core.reward.training import Member, Training
+from core.reward.training import Training
 from core.runs.context import Cancelled, RunContext
 
 NORMALISED_PAIRS = 150  # training pairs whose scores give mean and spread

@@ -252,9 +252,13 @@ def test_models_of_ties_say_how_likely_a_tie_is(tmp_path, backbone, loss):
 
 
 def test_the_learning_curve_refits_the_model_itself_where_that_is_quick(tmp_path, backbone, monkeypatch):
+    from core.reward.judgement import judge
     from core.reward.judgement.running import judge_run
 
     monkeypatch.setattr("core.reward.work.judge_run", judge_run)
+    # By the clock a busy machine gives a refit up, rightly; here it is to be seen.
+    plenty = replace(judge.PLANS["quick"], orders=2, curve_s=1e6)
+    monkeypatch.setitem(judge.PLANS, "quick", plenty)
     folder = run_folder(tmp_path / "run", pair_rows(140), backbone)
     result = train(folder)
     found = json.loads((folder.path / result["judgement"]["path"]).read_text())
