@@ -115,9 +115,10 @@ def the_models(project: Project, found: list[Version]) -> Version | None:
 def _row(one: Version) -> dict[str, str]:
     told: dict[str, Any] = one.model.metrics
     judged = told.get("accuracy") is not None
-    best = max(
-        (of["accuracy"] or 0.0 for of in (told.get("baselines") or {}).values() if of.get("n")), default=None
-    )
+    # Of runs from before it was kept: the best of those that need no judgement.
+    simple = (of["accuracy"] or 0.0 for of in (told.get("baselines") or {}).values() if of.get("n"))
+    judged_best = (told.get("judgement") or {}).get("best_baseline")
+    best = judged_best["value"] if judged_best else max(simple, default=None)
     interval = (told.get(key) for key in ("accuracy", "accuracy_low", "accuracy_high", "n_test"))
     return {
         "Stage": one.stage.capitalize(),

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from core.reward.archive import unpack
 from core.reward.judgement.origin import Origin
-from core.reward.judgement.running import judge_run, known_scores
+from core.reward.judgement.running import headline, judge_run, known_scores
 from core.reward.judging import (
     CALIBRATED_PAIRS,
     MIN_JUDGED,
@@ -107,6 +107,7 @@ def run(context: RunContext) -> dict[str, Any]:
             context, judged, rows, known=known, embedder=context.config["embedder"],
             origin=Origin(trained_here=False, fitted=ours is None), low=SCORED, high=JUDGED,
         )  # fmt: skip
+        result |= headline(result["judgement"])
         context.check_cancelled()  # a judgement that was cut short is none: the run can be resumed
     result["seconds"] = round(time.monotonic() - started, 2)
     context.progress(1.0, "done")

@@ -28,7 +28,7 @@ import torch
 from core.reward import launched
 from core.reward.encode import device
 from core.reward.ensemble import Scale, averaged
-from core.reward.judgement.running import judge_run, known_scores
+from core.reward.judgement.running import headline, judge_run, known_scores
 from core.reward.judging import (
     CALIBRATED_PAIRS,
     cut_share,
@@ -107,6 +107,7 @@ def run(context: RunContext) -> dict[str, Any]:
         embedder=context.config["backbone"], fit=refit, learner="the model itself, refitted" if refit else "",
         low=SCORED, high=JUDGED,
     )  # fmt: skip
+    result |= headline(result["judgement"])
     result["seconds_of"]["judgement"] = time.monotonic() - judging
     result["seconds"] += time.monotonic() - saved
     context.progress(1.0, "done")

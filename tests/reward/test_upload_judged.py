@@ -131,6 +131,12 @@ def test_a_model_that_goes_out_and_comes_in_again_is_told_the_same_of(shop, back
     for name in ("accuracy", "accuracy_low", "baselines", "log_loss", "ece", "length", "human_test"):
         assert close(own.metrics[name], came.metrics[name]), name
     assert came.metrics["judgement"]["path"] == "artifacts/judgement.json"
+    # Wherever its accuracy stands it has one interval, and the baseline to beat is the best of all.
+    for model, found in ((own, one), (came, two)):
+        interval = [model.metrics[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "n_test")]
+        assert interval == [found["accuracy"][key] for key in ("value", "low", "high", "n")]
+        best = max(row["accuracy"]["value"] for row in found["baselines"] if row["unit"] == "pairs")
+        assert model.metrics["judgement"]["best_baseline"]["value"] == best
     assert again.result["seconds"] > 0 and again.config["snapshot"] == run.config["snapshot"]
     assert came.snapshot_id is None and len(shop.rows(Snapshot)) == 1
     # Side by side: the same pairs, no difference; the trained one's own pairs are not held against it.
@@ -155,6 +161,12 @@ def test_a_model_that_goes_out_and_comes_in_again_is_told_the_same_of(shop, back
         assert not at.exception and not at.error, tab
         assert words in texts(at), tab
     assert "which votes it was trained on is not known here" in texts(at)
+    told = came.metrics
+    shown = next(table.value for table in at.dataframe if "Best baseline" in table.value)
+    shown = shown[shown["Model"] == came.name].iloc[0]
+    low, high = 100 * told["accuracy_low"], 100 * told["accuracy_high"]
+    assert f"({low:.1f} to {high:.1f}, n 15)" in shown["Accuracy (95 % interval)"]
+    assert shown["Best baseline"] == f"{100 * told['judgement']['best_baseline']['value']:.1f} %"
     assert api(shop.who).get(f"/reward-models/{came.id}/judgement").json() == two
 
 

@@ -79,6 +79,15 @@ def judge_run(
     return short(found)
 
 
+def headline(judgement: dict[str, Any]) -> dict[str, Any]:
+    """The interval of a result's accuracy, as the judgement has it: pairs of one example are
+    not independent, which Wilson's does not know. Nothing without a judgement."""
+    accuracy = judgement.get("accuracy") or {}
+    if accuracy.get("low") is None:
+        return {}
+    return {"accuracy_low": accuracy["low"], "accuracy_high": accuracy["high"]}
+
+
 def embedding(context: RunContext, embedder: str) -> tuple[Embed | None, str]:
     """The frozen backbone, and its name in words; none where it cannot be had, or where the
     run was asked to stop."""
@@ -95,8 +104,14 @@ def embedding(context: RunContext, embedder: str) -> tuple[Embed | None, str]:
 def short(found: dict[str, Any]) -> dict[str, Any]:
     """What goes into the run's result, and so into the database: a page's first glance."""
     curve = found["curve"]
+    pairs = [
+        row for row in found["baselines"] if row["unit"] == "pairs" and row["accuracy"]["value"] is not None
+    ]
+    best = max(pairs, key=lambda row: float(row["accuracy"]["value"]), default=None)
     return {
         "path": str(Path("artifacts") / JUDGEMENT),
+        "accuracy": found["accuracy"],
+        "best_baseline": {"title": best["title"], **best["accuracy"]} if best else None,
         "warnings": [row["text"] for row in found["warnings"] if row["level"] == "bad"],
         "codes": [row["code"] for row in found["warnings"]],
         "people": found["people"]["one_out"],
