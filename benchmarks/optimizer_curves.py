@@ -29,19 +29,30 @@ def stepped(run: Run, at: np.ndarray) -> np.ndarray:
 
 
 def draw_curves(runs: Sequence[Run], titles: Mapping[str, str], file: Path) -> None:
-    methods = [name for name in METHODS if any(run["method"] == name for run in runs)]
-    lines = -(-len(methods) // COLUMNS)
+    tasks = {
+        task: {
+            name: mine
+            for name in METHODS
+            if (mine := [r for r in runs if (r["task"], r["method"]) == (task, name)])
+        }
+        for task in titles
+    }
+    lines = {task: -(-len(mine) // COLUMNS) for task, mine in tasks.items()}
+    height = sum(lines.values())
     figure, axes = plt.subplots(
-        lines * len(titles), COLUMNS, figsize=(2.1 * COLUMNS, 1.55 * lines * len(titles) + 0.6),
-        sharex=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for place, (task, title) in enumerate(titles.items()):
-        mine = {name: [r for r in runs if (r["task"], r["method"]) == (task, name)] for name in methods}
-        block = axes[place * lines : (place + 1) * lines].ravel()
-        _draw_task(block, {name: found for name, found in mine.items() if found}, title, COLOURS[place])
+        height, COLUMNS, figsize=(2.1 * COLUMNS, 1.55 * height + 0.6), squeeze=False, layout="constrained"
+    )
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    first = 0
+    for colour, (task, mine) in zip(COLOURS, tasks.items(), strict=True):
+        if mine:
+            _draw_task(axes[first : first + lines[task]].ravel(), mine, titles[task], colour)
+        first += lines[task]
     figure.supxlabel("calls of the search (examples read; a backward pass counts as two)", fontsize=9)
+    figure.supylabel("best score on train so far (100 x balanced accuracy + 10 x entropy)", fontsize=9)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130, facecolor="white")
+    figure.savefig(file, dpi=110, facecolor="white")
     plt.close(figure)
 
 
@@ -53,6 +64,7 @@ def _draw_task(block: Any, mine: Mapping[str, Sequence[Run]], title: str, colour
     high = max((np.nanmax(grid) for grid in grids.values()), default=1)
     room = 0.06 * (high - low or 1)
     for axis, (name, grid) in zip(block, grids.items(), strict=False):
+        axis.set_axis_on()
         for other in grids.values():
             axis.plot(at, _over_seeds(other, np.mean), color=GREY, linewidth=0.6)
         axis.fill_between(
@@ -63,8 +75,6 @@ def _draw_task(block: Any, mine: Mapping[str, Sequence[Run]], title: str, colour
         axis.set_ylim(low - room, high + room)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in block[len(grids) :]:
-        axis.set_axis_off()
 
 
 def _over_seeds(grid: np.ndarray, how: Any) -> np.ndarray:

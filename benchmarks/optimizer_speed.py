@@ -302,8 +302,8 @@ def main() -> None:
             **measured(host, kind, objectives[kind], texts, rows, asked.rounds, asked.plain),
         }  # fmt: skip
         print(json.dumps({kind: result[kind]}, indent=2), flush=True)
-    if asked.keep:
-        TARGET.write_text(json.dumps(result, indent=2) + "\n")
+        if asked.keep:
+            TARGET.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
