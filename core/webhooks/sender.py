@@ -30,7 +30,7 @@ EVERY_S = 1.0
 AT_ONCE = 16  # webhooks
 BATCH = 50  # deliveries of one webhook in one claim
 BATCH_S = 20.0  # then the rest of a batch is given back
-CLAIM_S = 60.0  # longer than a batch and one timeout
+CLAIM_S = 35.0  # longer than a batch and one timeout
 KEPT = timedelta(days=7)  # how long what is settled is kept to be looked at
 FORGET_EVERY_S = 3600.0
 REST_S, LONGEST_REST_S = 1.0, 60.0  # between tries at a receiver that fails, doubling

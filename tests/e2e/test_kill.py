@@ -41,7 +41,7 @@ def test_the_web_process_and_then_the_worker(tmp_path, models_dir):
             prompts = [row["id"] for row in api.get(f"/projects/{project}/prompts").json()][:2]
             config = {
                 "prompts": prompts,
-                "examples": {"limit": 30},
+                "examples": {"limit": 10},
                 "params": {"max_new_tokens": 24},
                 "seed": 5,
             }
@@ -61,7 +61,7 @@ def test_the_web_process_and_then_the_worker(tmp_path, models_dir):
             assert seen["status"] == "interrupted" and seen["error"]
             state = watch(api, run, lambda state: state["status"] in ENDS)
             assert state["status"] == "succeeded", state
-            assert state["attempt"] == 2 and state["result"]["responses"] == 60
+            assert state["attempt"] == 2 and state["result"]["responses"] == 20
             numbers = [row["number"] for row in api.get(f"/runs/{run}/events", params={"limit": 1000}).json()]
             assert numbers == list(range(1, len(numbers) + 1)), "every event once"
     finally:

@@ -43,7 +43,7 @@ def test_what_waits_is_told_after_a_kill(tmp_path):
             server.start()
             with server.api(token) as api:
                 found = f"{hooks}/{made['id']}/deliveries"
-                # What had failed once has its time of 10 s; the claim of the dead, a minute.
+                # What had failed once has its time of 10 s; the claim of the dead, CLAIM_S.
                 end = time.monotonic() + 90
                 while api.get(found, params={"status": "delivered"}).json()["total"] < PAIRS + 1:
                     assert time.monotonic() < end, api.get(found).json()

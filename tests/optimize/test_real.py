@@ -32,11 +32,9 @@ def worker(folder, **kwargs):
     )
 
 
-# A search by edits, one with a network and one with vectors of its own, and one that trains a writer:
-# its options, its calls, and after how many lines of the books it is killed.
+# A search by edits, one with vectors of its own, and one that trains a writer: its options, its calls, and after how many lines of the books it is killed.
 KILLED = {
     "grips": ({"operations": ["delete", "swap", "substitute"]}, 300, 9),
-    "rlprompt": ({"prompts": 2, "batch": 3, "evaluate_every": 2}, 400, 60),
     "prompt_tuning": ({"batch": 4, "every": 2, "steps": 30}, 700, 14),
     "ppo": ({"batch": 3, "minibatch": 2, "tokens": 8, "finals": 1, "every": 2, "rank": 2}, 500, 40),
 }
