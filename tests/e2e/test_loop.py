@@ -217,6 +217,11 @@ def test_8_it_is_labelled_blind_and_ranked(admin_page: Page, server: Prefloop, a
         admin_page.wait_for_timeout(400)
         admin_page.keyboard.press("3")
         expect(admin_page.get_by_text(f"{done} done by you")).to_be_visible()
+    # Pairs come in random order: a program votes on all that wait, so that each prompt is among them.
+    while (claim := api.post(f"/projects/{project()}/pairs/claim")).status_code == 200:
+        given = claim.json()
+        body = {"lease": given["lease"], "choice": "left"}
+        api.post(f"/pairs/{given['pair_id']}/votes", json=body).raise_for_status()
     go(admin_page, server, f"leaderboard?project={project()}")
     expect(admin_page.get_by_text("Ranking").first).to_be_visible()
     rows = api.get(f"/projects/{project()}/leaderboard").json()["items"]
