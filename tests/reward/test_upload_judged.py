@@ -328,6 +328,24 @@ def test_where_the_judgement_fails_the_model_is_taken_in_and_it_is_said(shop, fo
     assert 0 <= run.result["accuracy"] <= 1
 
 
+@pytest.mark.parametrize("uploaded", [True, False])
+def test_the_interval_of_its_accuracy_is_the_judgements(shop, folders, backbone, monkeypatch, uploaded):  # noqa: F811
+    """Where pairs of one example stand together it is wider than one that takes them apart."""
+
+    def wider(*args, **named):
+        found = judge_module.judge_model(*args, **named)
+        return {**found, "accuracy": {**found["accuracy"], "low": 0.03, "high": 0.97}}
+
+    monkeypatch.setattr("core.reward.judgement.running.judge_model", wider)
+    if uploaded:
+        run = take_in(shop, zipped(folders[0]))
+    else:
+        asked = {"preset": "quick", "backbone": str(backbone), "seed": 0, "precision": "fp32"}
+        run = shop.carry_on(start_run(shop.db, shop.who, shop.project.id, "reward_model", asked).id)
+    assert run.status == "succeeded", run.error
+    assert (run.result["accuracy_low"], run.result["accuracy_high"]) == (0.03, 0.97)
+
+
 def test_the_page_offers_to_resume_an_upload_that_was_cancelled(shop, folders, open_page):  # noqa: F811
     run = upload_model(shop.db, shop.who, shop.project.id, iter([zipped(folders[0])]), "x")
     worked(shop, run.id, "scoring the project's responses", lambda folder: folder.request_cancel())
