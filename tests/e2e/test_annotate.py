@@ -352,7 +352,9 @@ def test_what_responses_contain_is_shown_and_has_no_power(ada, server, api):
     assert abs(box["x"] + box["width"] - text) < 3, "it stands at the right"
     # Folded with its length; opened, the two scroll together; the words that differ are marked.
     folded = shown.locator(".text").first.bounding_box()["height"]
-    expect(shown.get_by_text(re.compile("Show all [1-9][0-9]+ words")).first).to_be_visible()
+    expect(
+        shown.get_by_text(re.compile("Show all [1-9][0-9]+ words")).filter(visible=True).first
+    ).to_be_visible()
     press(page, "o", "d")
     assert shown.locator(".text").first.bounding_box()["height"] > folded
     assert "SEVEN" in " ".join(shown.locator("mark").all_inner_texts())

@@ -99,7 +99,7 @@ def test_1_a_data_set_is_made(page: Page, server: Prefloop, api: httpx.Client, p
     make = page.get_by_role("button", name="Freeze it")
     expect(make).to_be_enabled(timeout=20_000)
     make.click()
-    expect(page.get_by_text("First votes").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("First votes").filter(visible=True).first).to_be_visible(timeout=20_000)
     no_traceback(page)
     [made] = api.get(f"/projects/{project}/snapshots").json()
     assert made["name"] == "First votes"
@@ -125,7 +125,9 @@ def test_2_two_presets_are_trained(page: Page, server: Prefloop, api: httpx.Clie
 
 def look_at(page: Page, server: Prefloop, project: str, model: dict) -> None:
     go(page, server, f"reward_models?project={project}&model={model['id']}")
-    expect(page.get_by_role("heading", name=model["name"], exact=True).first).to_be_visible(timeout=30_000)
+    expect(
+        page.get_by_role("heading", name=model["name"], exact=True).filter(visible=True).first
+    ).to_be_visible(timeout=30_000)
 
 
 def test_3_the_two_are_compared_on_the_same_pairs(
@@ -137,7 +139,7 @@ def test_3_the_two_are_compared_on_the_same_pairs(
     look_at(page, server, project, second)
     open_tab(page, "Compare")
     expect(page.get_by_text("Accuracy on the same pairs")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text(f"on {told['n']} held-out pairs").first).to_be_visible()
+    expect(page.get_by_text(f"on {told['n']} held-out pairs").filter(visible=True).first).to_be_visible()
     no_traceback(page)
 
 
@@ -176,8 +178,8 @@ def test_5_five_mistakes_go_back_and_an_annotator_gets_one(
     assert len(mistakes) >= 5
     look_at(page, server, project, model)
     open_tab(page, "Mistakes")
-    expect(page.get_by_text("people prefer").first).to_be_visible(timeout=20_000)
-    expect(page.get_by_text(re.compile("prefers [AB]")).first).to_be_visible()
+    expect(page.get_by_text("people prefer").filter(visible=True).first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile("prefers [AB]")).filter(visible=True).first).to_be_visible()
     page.get_by_role("button", name="Choose the worst five").click()
     send = page.get_by_role("button", name="Send 5 back to the annotators")
     expect(send).to_be_enabled(timeout=15_000)
@@ -191,7 +193,7 @@ def test_5_five_mistakes_go_back_and_an_annotator_gets_one(
     page.get_by_text("Response A").first.wait_for(timeout=30_000)
     questions = [re.match(r"question \d+", item["text"]["input"]).group() for item in sent]  # type: ignore[union-attr]
     shown = page.get_by_text(re.compile("|".join(rf"{question}\b" for question in questions)))
-    expect(shown.first).to_be_visible(timeout=15_000)
+    expect(shown.filter(visible=True).first).to_be_visible(timeout=15_000)
     page.wait_for_timeout(500)
     page.keyboard.press("1")
     expect(page.get_by_text("1 done by you")).to_be_visible(timeout=15_000)

@@ -38,12 +38,16 @@ def inputs_of(page: Page, group: str) -> None:
 
 def test_1_figures_are_proposed_with_their_sources(lead: Page, server: Prefloop):
     go(lead, server, "roi", "Return")
-    expect(lead.get_by_text("Net present value", exact=True).first).to_be_visible(timeout=30_000)
+    expect(lead.get_by_text("Net present value", exact=True).filter(visible=True).first).to_be_visible(
+        timeout=30_000
+    )
     inputs_of(lead, "Uplift")
     expect(lead.get_by_role("radio", name="Uplift · 1 measured")).to_be_checked()
-    expect(lead.get_by_text(re.compile(r"wins, .* even, .* losses \(all simulated\)")).first).to_be_visible()
+    expect(
+        lead.get_by_text(re.compile(r"wins, .* even, .* losses \(all simulated\)")).filter(visible=True).first
+    ).to_be_visible()
     inputs_of(lead, "Labels")
-    expect(lead.get_by_text(re.compile("median time of .* votes")).first).to_be_visible()
+    expect(lead.get_by_text(re.compile("median time of .* votes")).filter(visible=True).first).to_be_visible()
     lead.get_by_role("button", name="Save version").click()
     expect(lead.get_by_text(re.compile("Version 1, saved by Lea"))).to_be_visible(timeout=30_000)
 
@@ -95,7 +99,7 @@ def test_3_a_bad_figure_is_refused_at_its_field(lead: Page, server: Prefloop):
 )
 def test_4_the_other_rooms_answer(lead: Page, server: Prefloop, path: str, title: str, says: str):
     go(lead, server, path, title)
-    expect(lead.get_by_text(says, exact=True).first).to_be_visible(timeout=30_000)
+    expect(lead.get_by_text(says, exact=True).filter(visible=True).first).to_be_visible(timeout=30_000)
 
 
 def test_5_the_brief_is_taken_along(lead: Page, server: Prefloop):

@@ -77,7 +77,7 @@ def no_traceback(page: Page) -> None:
 
 def test_1_the_demo_says_where_its_loop_stands(admin_page: Page, server: Prefloop):
     go(admin_page, server, "overview")
-    expect(admin_page.get_by_text("simulated", exact=False).first).to_be_visible()
+    expect(admin_page.get_by_text("simulated", exact=False).filter(visible=True).first).to_be_visible()
     expect(admin_page.get_by_role("button", name="Train a reward model")).to_be_visible()
     no_traceback(admin_page)
 
@@ -145,7 +145,7 @@ def test_4_a_prompt_is_written_and_made_the_champion(
     save = admin_page.get_by_role("button", name=re.compile("Save"))
     expect(save).to_be_enabled()
     save.click()
-    expect(admin_page.get_by_text("helper v1").first).to_be_visible(timeout=15_000)
+    expect(admin_page.get_by_text("helper v1").filter(visible=True).first).to_be_visible(timeout=15_000)
     [made] = [row for row in api.get(f"/projects/{project()}/prompts").json() if row["name"] == "helper"]
     assert api.post(f"/prompts/{made['id']}/promote").status_code == 200
     no_traceback(admin_page)
@@ -183,7 +183,7 @@ def test_6_an_optimiser_searches_in_the_background(
     assert {"train", "dev", "test"} <= set(result["best"])
     go(admin_page, server, f"optimize?project={project()}")
     expect(admin_page.get_by_role("heading", name="Candidates")).to_be_visible()
-    expect(admin_page.get_by_text(re.compile(r"\d+ of 20 calls")).first).to_be_visible()
+    expect(admin_page.get_by_text(re.compile(r"\d+ of 20 calls")).filter(visible=True).first).to_be_visible()
     no_traceback(admin_page)
 
 
@@ -223,7 +223,7 @@ def test_8_it_is_labelled_blind_and_ranked(admin_page: Page, server: Prefloop, a
         body = {"lease": given["lease"], "choice": "left"}
         api.post(f"/pairs/{given['pair_id']}/votes", json=body).raise_for_status()
     go(admin_page, server, f"leaderboard?project={project()}")
-    expect(admin_page.get_by_text("Ranking").first).to_be_visible()
+    expect(admin_page.get_by_text("Ranking").filter(visible=True).first).to_be_visible()
     rows = api.get(f"/projects/{project()}/leaderboard").json()["items"]
     assert {"helper"} <= {row["name"] for row in rows}
     assert all(row["low"] <= row["rating"] <= row["high"] and row["n"] for row in rows)

@@ -100,7 +100,7 @@ def test_1_a_method_searches(
     assert run["result"]["best"]["test"]["n"] and run["result"]["finish_words"]
     go(page, server, f"optimize?project={project}&run={run['id']}")
     expect(page.get_by_role("heading", name="Candidates")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text(re.compile(rf"\d+ of {CALLS} calls")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"\d+ of {CALLS} calls")).filter(visible=True).first).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
@@ -108,12 +108,14 @@ def test_2_a_host_that_gives_text_only_is_refused_with_the_reason(page: Page, se
     go(page, server, f"optimize?project={project}")
     page.get_by_role("button", name="New search").click()
     fill_form(page, "far", "AutoPrompt")
-    expect(page.get_by_text("“far” gives only generated text").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("“far” gives only generated text").filter(visible=True).first).to_be_visible(
+        timeout=20_000
+    )
     expect(page.get_by_role("button", name="Start the search")).to_be_disabled()
 
 
 def test_3_all_are_compared_at_equal_calls(page: Page, server: Prefloop, project: str):
     go(page, server, f"optimize?project={project}")
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_test_id("stVegaLiteChart").filter(visible=True).first).to_be_visible(timeout=20_000)
     expect(page.get_by_test_id("stException")).to_have_count(0)
