@@ -17,7 +17,7 @@ router = APIRouter(tags=["reward models"])
 
 class RewardModelPublic(BaseModel):
     """`metrics` is the result of the run that trained it, on the held-out test split;
-    `simulated_share` of its votes were simulated."""
+    `simulated_share` of the votes it was trained on (an uploaded one: judged by) were simulated."""
 
     id: str
     project_id: str

@@ -10,7 +10,7 @@ from core.annotation.groups import Group, GroupState, View
 from core.services import database
 from pages.assignment_adjudication import show_adjudication
 from pages.assignment_people import names_of, pick_people
-from pages.assignment_rules import show_rules
+from pages.assignment_rules import changed_hands, show_rules
 from pages.shared import ago, header, may, me, plain, problems
 from storage.tables import Project
 
@@ -145,7 +145,7 @@ def ask_pause(project_id: str, group: str | None, name: str) -> None:
 
 def _save(project_id: str, **values: Any) -> None:
     saved = groups.set_assignment(database(), me(), project_id, **values)
-    parts = [f"{saved.slots:,} {_s(saved.slots, 'slot')} changed hands"] if saved.slots else []
+    parts = [changed_hands(saved.slots)] if saved.slots else []
     if saved.members:
         parts.append(f"{saved.members} {_s(saved.members, 'annotator')} got or left a group")
     st.session_state["assignment_said"] = f"Saved: {', '.join(parts) or 'nothing else changed'}."

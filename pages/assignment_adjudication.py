@@ -124,7 +124,7 @@ def _splits(found: View, settings: Adjudication) -> None:
     taken = sum(split.pairs for split in found.splits if settings.takes(split))
     pairs = sum(split.pairs for split in found.splits)
     st.caption(
-        f"This measure takes **{taken:,}** of {pairs:,} pairs with two decisive votes or more ({taken / pairs:.1%})."
+        f"This measure takes **{taken:,}** of {pairs:,} pairs with two decisive votes or more ({100 * taken / pairs:.1f} %)."
     )
     table = [
         {

@@ -81,6 +81,10 @@ def _condition(item: Condition, names: Options) -> str:
     }[item.by]
 
 
+def changed_hands(slots: int) -> str:
+    return f"{slots:,} {'slot' if slots == 1 else 'slots'} changed hands"
+
+
 def _move(project_id: str, place: int, to: int | None) -> None:
     with problems():
         rules = list(groups.assignment_of(database(), me(), project_id).rules)
@@ -90,7 +94,7 @@ def _move(project_id: str, place: int, to: int | None) -> None:
         if to is not None:
             rules.insert(to, rule)
         saved = groups.set_assignment(database(), me(), project_id, rules=rules)
-        st.session_state["assignment_said"] = f"Saved: {saved.slots:,} slots changed hands."
+        st.session_state["assignment_said"] = f"Saved: {changed_hands(saved.slots)}."
 
 
 @st.fragment
@@ -122,7 +126,7 @@ def _new_rule(project_id: str, known: list[tuple[str, str]], names: Options) -> 
             if st.button("Add the rule", type="primary", icon=":material/add:"):
                 saved = groups.set_assignment(database(), me(), project_id, rules=[*now, rule])
                 st.session_state["rules_made"] = made + 1
-                st.session_state["assignment_said"] = f"Rule added: {saved.slots:,} slots changed hands."
+                st.session_state["assignment_said"] = f"Rule added: {changed_hands(saved.slots)}."
                 st.rerun()
 
 

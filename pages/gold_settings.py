@@ -48,7 +48,7 @@ def _checks(settings: Probing, checks: int) -> str:
     if not settings.gold_rate:
         return "**Gold checks** are off."
     return (
-        f"**Gold checks**: about one in {1 / settings.gold_rate:.0f} pairs ({settings.gold_rate:.1%}) is a check, "
+        f"**Gold checks**: about one in {1 / settings.gold_rate:.0f} pairs ({100 * settings.gold_rate:.1f} %) is a check, "
         f"unseen among the others, each once for every annotator: {checks:,} last for about "
         f"{checks / settings.gold_rate:,.0f} pairs."
     )
@@ -58,7 +58,7 @@ def _repeats(settings: Probing) -> str:
     if not settings.repeat_rate:
         return "**Hidden repeats** are off."
     return (
-        f"**Hidden repeats**: about one in {1 / settings.repeat_rate:.0f} pairs ({settings.repeat_rate:.1%}) is one "
+        f"**Hidden repeats**: about one in {1 / settings.repeat_rate:.0f} pairs ({100 * settings.repeat_rate:.1f} %) is one "
         f"that the annotator judged {settings.repeat_after} votes ago or more, with the sides swapped."
     )
 

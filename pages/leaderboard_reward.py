@@ -83,7 +83,7 @@ def _held_out(project: Project, found: dict[str, Any]) -> None:
         return
     left, right = st.columns([2.4, 1], vertical_alignment="center")
     left.caption(
-        f"{found['seen']:.0%} of the {found['all_responses']:,} responses are to examples that the model was trained "
+        f"{100 * found['seen']:.0f} % of the {found['all_responses']:,} responses are to examples that the model was trained "
         "or chosen on; there it may only remember what people said."
     )
     right.toggle(
@@ -226,7 +226,7 @@ def _versus(found: dict[str, Any]) -> None:
     opposite = sum(row["opposite"] for row in found["versus"])
     differs = sum(row["differs"] for row in found["versus"])
     st.caption(
-        f"Of {len(rows)} couples of prompts the model and people differ on {differs}, and prefer opposite sides on "
+        f"Of {len(rows)} {'couple' if len(rows) == 1 else 'couples'} of prompts the model and people differ on {differs}, and prefer opposite sides on "
         f"{opposite}, beyond what the intervals leave open."
     )
 

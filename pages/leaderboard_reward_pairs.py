@@ -63,5 +63,7 @@ def _read(row: dict[str, Any]) -> None:
             with side:
                 share = row["q"] if name == "A" else 1 - row["q"]
                 chance = row["p"] if name == "A" else 1 - row["p"]
-                st.markdown(f"**{name}** · people {share:.0%} (n {row['n']}) · model {chance:.0%}")
+                st.markdown(
+                    f"**{name}** · people {100 * share:.0f} % (n {row['n']}) · model {100 * chance:.0f} %"
+                )
                 st.html(response_html(text))

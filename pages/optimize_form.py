@@ -150,8 +150,9 @@ def _about_reward(reward: str, ready: Readiness) -> None:
             metrics.get("accuracy_high"),
             metrics.get("n_test"),
         )
+        verb = "was judged by" if model.metrics.get("uploaded") else "learnt from"
         simulated = (
-            f" {100 * model.simulated_share:.0f} % of its votes are simulated."
+            f" {100 * model.simulated_share:.0f} % of the votes it {verb} are simulated."
             if model.simulated_share
             else ""
         )

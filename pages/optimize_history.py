@@ -24,7 +24,7 @@ def came_of_it(run: Run) -> str:
     """In a few words: the gain on test where there is one, else how it ended or stands."""
     result = run.result or {}
     if run.status == "running":
-        return f"at work, {run.progress:.0%}"
+        return f"at work, {100 * run.progress:.0f} %"
     if run.status != "succeeded":
         return STATES[run.status][2].lower()
     if not result.get("improved"):

@@ -209,7 +209,7 @@ def show_agreement(found: dict[str, Any], known: Detail) -> None:
         {
             "Measure": "Cohen's kappa, mean over couples of annotators",
             "Value (95 %)": number(cohen.value, cohen.low, cohen.high),
-            "n": f"{cohen.couples:,} couples with ten shared pairs or more",
+            "n": f"{cohen.couples:,} {'couple' if cohen.couples == 1 else 'couples'} with ten shared pairs or more",
         }
     )
     st.dataframe(pd.DataFrame(table), hide_index=True, width="stretch")

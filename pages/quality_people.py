@@ -178,12 +178,12 @@ def evidence(judge: Judge) -> str:
         return "Nobody else has voted on the same pairs, so there is nothing to compare with."
     gain = f"{100 * (judge.gain_low or 0):+.1f} to {100 * (judge.gain_high or 0):+.1f} points"
     text = (
-        f"Agrees with others in {judge.agreed:.0%} of {judge.compared:,} comparisons; clicking by the same habits "
-        f"would give {judge.guessing:.0%} (difference {gain}, 95 %). "
+        f"Agrees with others in {100 * judge.agreed:.0f} % of {judge.compared:,} comparisons; clicking by the same habits "
+        f"would give {100 * judge.guessing:.0f} % (difference {gain}, 95 %). "
     )
     if not judge.looked:
         return text + f"Too few votes for the test, whose first look comes within {LOOKS[0][1]}."
-    chance = "less than 1 in 10,000" if judge.p < 1e-4 else f"{judge.p:.2%}"
+    chance = "less than 1 in 10,000" if judge.p < 1e-4 else f"{100 * judge.p:.2f} %"
     text += f"Somebody who judges like the others would look this unusual with a chance of {chance}."
     return text + (" Suspected to click at random." if judge.suspected else "")
 
@@ -192,7 +192,7 @@ def show_suspects(detail: Detail) -> None:
     """Who may click at random, with the evidence and the false-alarm rate."""
     named = [judge for judge in detail.judges if judge.suspected]
     rate = (
-        f"{detail.tested:,} annotators were tested at a false-alarm rate of {LEVEL:.0%} each: chance alone would "
+        f"{detail.tested:,} annotators were tested at a false-alarm rate of {100 * LEVEL:.0f} % each: chance alone would "
         f"name {detail.false_alarms:.2f} at most."
     )
     if not named:

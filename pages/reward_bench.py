@@ -67,7 +67,7 @@ def the_work(run_id: str) -> None:
     if run.status not in ACTIVE:
         st.rerun()
     with st.container(border=True):
-        parts = [f"**{plain(str(run.config['name']))}**", f"{run.progress:.0%}"]
+        parts = [f"**{plain(str(run.config['name']))}**", f"{100 * run.progress:.0f} %"]
         if run.status == "queued":
             parts.append("it starts when a slot is free")
         elif run.message:
@@ -117,7 +117,7 @@ def the_result(run: Run, opened: bool) -> None:
             )
         if found.get("cut_share", 0) > 0.01:
             st.caption(
-                f"{found['cut_share']:.0%} of the texts were longer than the model reads, and were cut."
+                f"{100 * found['cut_share']:.0f} % of the texts were longer than the model reads, and were cut."
             )
         st.download_button(
             "Download as CSV", csv_of(table), file_name="benchmark.csv", mime="text/csv", icon=":material/download:",

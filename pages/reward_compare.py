@@ -250,7 +250,7 @@ def odds(found: Comparison, item: Disagreement) -> str:
     p = [x if item.q > 0.5 else 1 - x for x in (item.p_second, item.p_first)]
     votes = "1 vote" if item.n == 1 else f"{item.n:,} votes"
     return (
-        f"The preferred one wins with {p[0]:.0%} by “{found.second.name}” and with {p[1]:.0%} by "
+        f"The preferred one wins with {100 * p[0]:.0f} % by “{found.second.name}” and with {100 * p[1]:.0f} % by "
         f"“{found.first.name}” · {votes}"
     )
 

@@ -47,13 +47,12 @@ def the_curve(run: Run, steps: int | None = None) -> None:
 
 
 def simulated_words(model: RewardModel) -> str:
-    if model.metrics.get("uploaded"):
-        return "not known"
-    if model.simulated_share == 0:
-        return "by people"
-    if model.simulated_share >= 1:
-        return "all simulated"
-    return f"{model.simulated_share:.0%} simulated"
+    """Whose votes it learnt from; of an uploaded one, whose votes it was judged by."""
+    share = model.simulated_share
+    whose = "by people" if share == 0 else "all simulated" if share >= 1 else f"{100 * share:.0f} % simulated"
+    if not model.metrics.get("uploaded"):
+        return whose
+    return f"not known; judged: {whose}" if model.metrics.get("n_test") else "not known"
 
 
 OVER_TIME = "Over time"  # of the active model
@@ -267,7 +266,7 @@ def came_as(model: RewardModel) -> None:
         ("Tokens read", f"{settings.get('max_length', '—')} of input and response together"),
         (
             "Too long for that",
-            f"{cut['input']:.1%} of the {cut['n']:,} test pairs lost the beginning of the input, {cut['response']:.1%} "
+            f"{100 * cut['input']:.1f} % of the {cut['n']:,} test pairs lost the beginning of the input, {100 * cut['response']:.1f} % "
             "the end of a response" if cut.get("n") else "not known: there are no test pairs",
         ),
         ("Members", f"{settings.get('members', 1)}"),
@@ -310,8 +309,8 @@ def chosen(model: RewardModel) -> None:
         ("Tokens read", f"{settings.get('max_length', '—')} of input and response together"),
         (
             "Too long for that",
-            f"{cut.get('input', 0):.1%} of the pairs lost the beginning of the input, "
-            f"{cut.get('response', 0):.1%} the end of a response",
+            f"{100 * (cut.get('input', 0)):.1f} % of the pairs lost the beginning of the input, "
+            f"{100 * (cut.get('response', 0)):.1f} % the end of a response",
         ),
         ("Layers", f"{settings.get('frozen_layers', '—')} of {settings.get('layers', '—')} frozen"),
         (

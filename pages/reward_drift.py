@@ -77,7 +77,7 @@ def the_scoring(project: Project, found: Drift) -> None:
         )
         if runs:
             left = f", about {duration(runs[0].eta_s)} left" if runs[0].eta_s else ""
-            st.caption(f"Scoring: {runs[0].progress:.0%}{left}")
+            st.caption(f"Scoring: {100 * runs[0].progress:.0f} %{left}")
         elif st.button(
             "Score all responses",
             icon=":material/function:",

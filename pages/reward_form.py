@@ -332,7 +332,7 @@ def the_estimate(project: Project, preset: Preset, used: Summary, options: Optio
         " (shortened, to take less long)" if not options.max_length and length < preset.max_length else ""
     )
     frozen = preset.frozen if options.lora is None else 0.0
-    layers = f"{frozen:.0%} of the layers frozen" if frozen else "all layers trained"
+    layers = f"{100 * frozen:.0f} % of the layers frozen" if frozen else "all layers trained"
     if options.lora:
         layers = "adapters trained"
     passes = "one pass" if epochs == 1 else f"{epochs} passes"
@@ -363,7 +363,7 @@ def _gigabytes(size: float) -> str:
 def the_warnings(used: Summary) -> None:
     if used.simulated_share > 0:
         line(
-            f"{used.simulated_share:.0%} of these votes are simulated: the model will prefer what the "
+            f"{100 * used.simulated_share:.0f} % of these votes are simulated: the model will prefer what the "
             "simulation prefers.",
             ":material/science:",
         )

@@ -129,7 +129,7 @@ def the_mistake(model: RewardModel, item: Mistake, place: int) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.checkbox(
-                f"**{place}** · gives what people prefer a chance of {item.p:.1%}",
+                f"**{place}** · gives what people prefer a chance of {100 * item.p:.1f} %",
                 key=_key(model, item),
                 disabled=bool(item.refused) or not may("reward.send_back"),
                 help=item.refused or None,

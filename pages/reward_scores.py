@@ -39,7 +39,7 @@ def the_state(project: Project, found: keeping.Standing) -> None:
                 disabled=not may("reward.manage"),
                 key=f"keep_{project.id}_{found.kept}",
                 help="A run starts by itself when another model becomes active, and when at least "
-                f"{keeping.FEW} responses (or {keeping.STALE_SHARE:.0%} of them) have no score; fewer are scored "
+                f"{keeping.FEW} responses (or {100 * keeping.STALE_SHARE:.0f} % of them) have no score; fewer are scored "
                 "after an hour." + ("" if may("reward.manage") else " Engineers and admins switch this."),
             )
             if kept != found.kept:

@@ -105,7 +105,7 @@ def _progress(run: Run) -> None:
         )
         st.progress(run.progress, text=waits)
         return
-    parts = [f"{run.progress:.0%}"]
+    parts = [f"{100 * run.progress:.0f} %"]
     if run.cancel_requested:
         parts.append("stopping: it ends at its next safe point")
     elif pausing(run):
@@ -315,7 +315,7 @@ def _what(event: RunEvent) -> str:
     if event.type == "log":
         return str(data.get("text", ""))
     if event.type == "progress":
-        return f"{float(data.get('fraction') or 0):.1%}  {data.get('message', '')}"
+        return f"{100 * (float(data.get('fraction') or 0)):.1f} %  {data.get('message', '')}"
     if event.type == "state":
         rest = data.get("reason") or (f"by {data['by']}" if data.get("by") else data.get("machine", ""))
         return f"{data.get('status', '')}  {rest}"

@@ -13,7 +13,9 @@ WAITS = "It waits for its turn."
 def progress_bar(run: Run, before: str = "") -> None:
     """`before`: what the work is, where nothing else says so."""
     parts = (
-        [before, f"{run.progress:.0%}", plain(run.message)] if run.status == "running" else [before, WAITS]
+        [before, f"{100 * run.progress:.0f} %", plain(run.message)]
+        if run.status == "running"
+        else [before, WAITS]
     )
     if run.eta_s is not None:
         parts.append(f"about {duration(run.eta_s)} left")

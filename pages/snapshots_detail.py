@@ -102,7 +102,7 @@ def _head(snapshot: Snapshot, counts: Row, models: list[RewardModel]) -> None:
         if counts["simulated_votes"]:
             part = counts["simulated_votes"] / max(1, counts["votes"])
             st.badge(
-                "all simulated" if part == 1 else f"{part:.0%} simulated",
+                "all simulated" if part == 1 else f"{100 * part:.0f} % simulated",
                 icon=":material/science:",
                 color="orange",
             )

@@ -492,7 +492,7 @@ class RewardModel(SQLModel, table=True):
     folder: str  # relative to the data folder
     backbone: str = ""
     metrics: dict[str, Any] = _json(dict)
-    simulated_share: float = 0.0  # of the votes it was trained on
+    simulated_share: float = 0.0  # of the votes it was trained on, or, uploaded, judged by
     created_at: datetime = _time()
     archived_at: datetime | None = _time(optional=True)
     snapshot_id: str | None = None  # the preference data set it was trained on

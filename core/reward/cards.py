@@ -161,7 +161,7 @@ def _data(found: Version) -> list[str]:
     )
     said.append(f"Pairs: {pairs}. Splits follow from the examples, so that no example is in two of them.")
     if found.model.simulated_share:
-        said.append(f"**{found.model.simulated_share:.0%} of the votes are simulated.**")
+        said.append(f"**{100 * found.model.simulated_share:.0f} % of the votes are simulated.**")
     if metrics.get("machine_votes"):
         said.append(f"**{metrics['machine_votes']:,} votes are by machine judges.**")
     return said

@@ -113,7 +113,7 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
     if share > 0:
         why = " because there are too few of people's own" if config.get("simulated_by_default") else ""
         said.append(
-            f"{share:.0%} of {votes} are simulated, taken in{why}: this says what the simulation "
+            f"{100 * share:.0f} % of {votes} are simulated, taken in{why}: this says what the simulation "
             "prefers, not what people do."
         )
     if result.get("machine_votes"):
@@ -130,14 +130,14 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
     if result["n_test"] < FEW_TEST:
         low, high = result["accuracy_low"], result["accuracy_high"]
         said.append(
-            f"Only {result['n_test']} decided test pairs: the accuracy may be anywhere from {low:.0%} to {high:.0%}."
+            f"Only {result['n_test']} decided test pairs: the accuracy may be anywhere from {100 * low:.0f} % to {100 * high:.0f} %."
         )
     lengths = {name: result["baselines"][name] for name in ("longer", "shorter")}
     best = max(lengths, key=lambda name: lengths[name]["accuracy"] or 0)
     if lengths[best]["n"] and result["accuracy_low"] <= lengths[best]["accuracy"]:
         said.append(
             f"Its interval reaches down to what “always the {best} response” gets "
-            f"({lengths[best]['accuracy']:.0%}): it may know little more than length. More votes narrow this."
+            f"({100 * lengths[best]['accuracy']:.0f} %): it may know little more than length. More votes narrow this."
         )
     if result["n_dev"] < MIN_CHOOSING and not result.get("card_was_there"):
         way = "to calibrate" if uploaded else "to choose the best state by, or to calibrate"
@@ -145,7 +145,7 @@ def notes(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
     cut = result["cut"]["test" if uploaded else "train"]["response"]
     if cut > 0.05:
         said.append(
-            f"{cut:.0%} of the pairs have a response longer than {result['settings']['max_length']} tokens, of which "
+            f"{100 * cut:.0f} % of the pairs have a response longer than {result['settings']['max_length']} tokens, of which "
             "the end was not read" + ("." if uploaded else ": a longer preset reads more.")
         )
     return said

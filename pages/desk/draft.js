@@ -19,7 +19,8 @@ class Draft {
   // As a vote takes it.
   vote(choice, duration_ms) {
     const { strength, criteria, reason, better } = this.values;
-    const values = { choice, strength: strength ?? null, criteria: criteria ?? {}, reason: (reason ?? "").trim(), duration_ms };
+    const strong = choice === "left" || choice === "right"; // a tie has no "how much better"
+    const values = { choice, strength: (strong && strength) || null, criteria: criteria ?? {}, reason: (reason ?? "").trim(), duration_ms };
     if (better?.trim()) values.better = better.trim();
     return values;
   }

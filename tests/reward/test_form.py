@@ -28,7 +28,7 @@ def test_it_opens_on_a_preset_with_its_cost(voted, open_page, admin, project):
     assert not at.exception and not at.error
     shown = texts(at)
     assert "Reads up to 256 tokens" in shown and "of memory" in shown and "on two processor cores" in shown
-    assert "67% of the layers frozen" in shown
+    assert "67 % of the layers frozen" in shown
 
 
 def test_more_choices_reach_the_run_and_change_the_estimate(voted, db, open_page, admin, project):

@@ -30,7 +30,7 @@ RESULT = {
         "preferred_shorter": {"accuracy": 0.75, "low": 0.66, "high": 0.82, "n": 140},
     },
     "settings": {"max_length": 256, "steps": 88, "batch_size": 16, "epochs": 1, "best_step": 66},
-    "notes": ["40% of the votes are simulated."],
+    "notes": ["40 % of the votes are simulated."],
 }  # fmt: skip
 
 
@@ -110,9 +110,9 @@ def test_models_are_shown_beside_their_baselines_and_activated(db, open_page, ad
     table = at.dataframe[0].value
     assert list(table["Model"]) == ["Reward model 2", "Reward model 1"]
     assert table["Accuracy (95 % interval)"][0] == "64.0 % (58.0 to 70.0, n 250)"
-    assert table["Best baseline"][0] == "56.0 %" and list(table["Votes"]) == ["by people", "40% simulated"]
+    assert table["Best baseline"][0] == "56.0 %" and list(table["Votes"]) == ["by people", "40 % simulated"]
     shown = texts(at)
-    assert "40% of the votes are simulated." in shown  # the active one, with its note
+    assert "40 % of the votes are simulated." in shown  # the active one, with its note
     assert "58.0 to 70.0 % · n 250 · 12 ties left out" in shown
     with db.read() as session:
         first = session.get(Project, project.id).reward_model_id

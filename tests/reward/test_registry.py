@@ -76,7 +76,7 @@ def test_a_card_is_generated_and_edits_are_kept(shop, folders, person):  # noqa:
 
     shop.db.write(judged)
     card = cards.card_of(shop.db, shop.who, key)
-    for said in ("64.0 % (58.0 to 70.0)", "1,400 train", "40% of the votes are simulated", "apache-2.0",
+    for said in ("64.0 % (58.0 to 70.0)", "1,400 train", "40 % of the votes are simulated", "apache-2.0",
                  "It may know little more than length.", "all-MiniLM-L6-v2", "44.0 % (38.0 to 50.0)"):  # fmt: skip
         assert said in card.generated, said
     assert card.edited is None and card.edits == []

@@ -204,7 +204,7 @@ def test_few_test_pairs_and_simulated_votes_are_said(tmp_path, backbone):
     assert result["n_test"] == 9
     assert result["simulated_share"] == pytest.approx(0.5)
     said = " ".join(result["notes"])
-    assert "Only 9 decided test pairs" in said and "50% of the votes are simulated" in said
+    assert "Only 9 decided test pairs" in said and "50 % of the votes are simulated" in said
     assert result["human_test"]["n"] < result["n_test"]
     assert result["temperature"] == 1.0  # nine dev pairs say nothing about it
 

@@ -83,7 +83,7 @@ def test_a_run_at_work_shows_progress_and_can_be_cancelled(open_page, db, admin,
 
     run_folder(run.id).create({"config": {}, "seed": 0, "models_dir": "/"})
     at = opened(open_page, admin, project, run)
-    assert at.get("progress")[0].proto.text == "25% · about 1 min 30 s left"
+    assert at.get("progress")[0].proto.text == "25 % · about 1 min 30 s left"
     assert "step *1*" in [text.value for text in at.text]
     button(at, "Cancel").click().run()
     assert run_folder(run.id).cancel_requested and button(at, "Stopping…").disabled

@@ -236,7 +236,7 @@ def _accuracy(metrics: Mapping[str, Any], simulated_share: float) -> Measured | 
         low, high = wilson(value * n, n)
     text = f"held-out pairs, {n:,}"
     if simulated_share:
-        text += f", trained on {100 * simulated_share:.0f} % simulated votes"
+        text += f", {'judged by' if metrics.get('uploaded') else 'trained on'} {100 * simulated_share:.0f} % simulated votes"
     return Measured(float(value), float(low), float(high), n, text, round(simulated_share * n))
 
 

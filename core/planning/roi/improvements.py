@@ -192,7 +192,7 @@ def verdict(found: list[Improvement]) -> str:
     if times < 0.8:
         return (
             text
-            + f"A point of preference cost {times:.0%} of what it cost in the first: no sign of diminishing returns."
+            + f"A point of preference cost {100 * times:.0f} % of what it cost in the first: no sign of diminishing returns."
         )
     return (
         text + "A point of preference costs about what it cost in the first: no sign of diminishing returns."

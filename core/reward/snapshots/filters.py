@@ -139,7 +139,7 @@ def words(filters: Filters) -> list[tuple[str, str]]:
     if f.least_skill is not None:
         found.append(("Skill", f"at least {f.least_skill:.2f}"))
     if f.least_gold is not None:
-        found.append(("Gold checks", f"at least {f.least_gold:.0%} as expected"))
+        found.append(("Gold checks", f"at least {100 * f.least_gold:.0f} % as expected"))
     if f.since or f.until:
         since = f"from {f.since:%-d %b %Y %H:%M}" if f.since else ""
         until = f"until {f.until:%-d %b %Y %H:%M}" if f.until else ""
