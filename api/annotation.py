@@ -5,7 +5,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.deps import CurrentUser, DatabaseDep
-from core.annotation import marks, probes, qualification, votes
+from core.annotation import marks, probe_answers, qualification, votes
 from core.annotation.asked import VoteSent
 from core.annotation.judgements import Simulated
 from core.annotation.leaderboard import leaderboard as leaderboard_of
@@ -180,7 +180,7 @@ async def cast(pair_id: str, values: VoteCast, db: DatabaseDep, who: CurrentUser
     )
     vote = await votes.cast_async(db, sent)
     answer = public_vote(vote)
-    if vote.source == probes.TRAINING:
+    if vote.source == probe_answers.TRAINING:
         told = qualification.feedback(db, who, vote.id)
         answer.feedback = FeedbackPublic.model_validate(told, from_attributes=True)
     return answer

@@ -47,12 +47,12 @@ def the_curve(run: Run, steps: int | None = None) -> None:
 
 
 def simulated_words(model: RewardModel) -> str:
-    """Whose votes it learnt from; of an uploaded one, whose votes it was judged by."""
+    """Of the votes it learnt from; of an uploaded model, which says not, of those it was judged by."""
     share = model.simulated_share
-    whose = "by people" if share == 0 else "all simulated" if share >= 1 else f"{100 * share:.0f} % simulated"
-    if not model.metrics.get("uploaded"):
-        return whose
-    return f"not known; judged: {whose}" if model.metrics.get("n_test") else "not known"
+    part = "simulated votes" if share >= 1 else f"{100 * share:.0f} % simulated votes"
+    if model.metrics.get("uploaded"):
+        return f"judged by {part if share else 'people'}" if model.metrics.get("n_test") else "not known"
+    return ("all simulated" if share >= 1 else f"{100 * share:.0f} % simulated") if share else "by people"
 
 
 OVER_TIME = "Over time"  # of the active model

@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from core import audit, webhooks
 from core.access import Principal
-from core.annotation import adjudication, probes, room
+from core.annotation import adjudication, probe_answers, probes, room
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
 from core.annotation.desk import desk_in
@@ -105,7 +105,7 @@ def cast_alone(db: Database, sent: VoteSent) -> Vote:
         if before is None:
             slot = claims.close_with_vote(session, pair.id, annotator_id, sent.lease)
         if slot is None:
-            probed = probes.answer(session, project, pair, annotator_id, sent, marks)
+            probed = probe_answers.answer(session, project, pair, annotator_id, sent, marks)
             if probed is not None:
                 return probed
             if before is None or sent.pair_id != pair.id:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from core.access import Principal, require
-from core.annotation import probes
+from core.annotation import probe_answers
 from core.annotation.asked import annotator_id_of
 from core.annotation.desk import desk_in
 from core.annotation.probing import probing_in
@@ -84,7 +84,7 @@ def my_votes_of(
         total, rows = my_votes.page(session, annotator_id, which, limit, offset, hidden)
         for row in rows:
             if row.hidden:
-                probes.as_shown(row.vote)
+                probe_answers.as_shown(row.vote)
         return History(total, rows)
 
 
@@ -139,7 +139,7 @@ def my_newest(db: Database, who: Principal, project_id: str, limit: int = 200) -
     with db.read() as session:
         annotator_id = annotator_id_of(project_id, who)
         found = my_votes.newest(session, project_id, annotator_id, limit)
-        return probes.newest(session, project_id, annotator_id, found, limit)
+        return probe_answers.newest(session, project_id, annotator_id, found, limit)
 
 
 def undoable(db: Database, who: Principal, project_id: str, limit: int = 200) -> list[str]:
@@ -150,9 +150,9 @@ def undoable(db: Database, who: Principal, project_id: str, limit: int = 200) ->
         annotator_id = annotator_id_of(project_id, who)
         votes = my_votes.newest(session, project_id, annotator_id, limit)
         pairs = my_votes.skips(session, project_id, annotator_id, limit)
-        pairs += probes.skipped(session, project_id, annotator_id)
+        pairs += probe_answers.skipped(session, project_id, annotator_id)
         skips = [(SKIPPED + pair_id, at) for pair_id, at in pairs]
-        return probes.newest(session, project_id, annotator_id, votes, limit, skips)
+        return probe_answers.newest(session, project_id, annotator_id, votes, limit, skips)
 
 
 def done_since(db: Database, who: Principal, project_id: str, since: datetime) -> int:
@@ -160,4 +160,4 @@ def done_since(db: Database, who: Principal, project_id: str, since: datetime) -
     with db.read() as session:
         annotator_id = annotator_id_of(project_id, who)
         found = my_votes.count(session, annotator_id, Filter(since=since))
-        return found + probes.done_since(session, project_id, annotator_id, since)
+        return found + probe_answers.done_since(session, project_id, annotator_id, since)

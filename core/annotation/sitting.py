@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from core.access import Principal, require
-from core.annotation import demonstrations, mine, probes, qualification, votes
+from core.annotation import demonstrations, mine, probe_answers, qualification, votes
 from core.annotation.ahead import pairs_ahead
 from core.annotation.desk import desk_of
 from core.annotation.groups import others_wait_for
@@ -74,7 +74,7 @@ def _done(db: Database, who: Principal, deed: Deed) -> Outcome:
             )
             if better:
                 demonstrations.write(db, who, deed.pair_id, better)
-            if vote.source == probes.TRAINING:
+            if vote.source == probe_answers.TRAINING:
                 told = qualification.feedback(db, who, vote.id)
                 html = response_html(told.explanation) if told.explanation else ""
                 return Outcome(deed.key, None, vote.pair_id, feedback={**asdict(told), "explanation": html})
@@ -93,7 +93,7 @@ def _done(db: Database, who: Principal, deed: Deed) -> Outcome:
 
 def _my_vote(db: Database, who: Principal, vote_id: str) -> Vote | None:
     with db.read() as session:
-        return session.get(Vote, vote_id) or probes.as_vote(session, vote_id)
+        return session.get(Vote, vote_id) or probe_answers.as_vote(session, vote_id)
 
 
 def pairs(db: Database, who: Principal, project_id: str, known: Sequence[str] = ()) -> list[dict[str, Any]]:

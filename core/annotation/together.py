@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from core import audit, webhooks
-from core.annotation import probes, room
+from core.annotation import probe_answers, probes, room
 from core.annotation.alone import cast_alone, claims_alone
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
@@ -188,7 +188,7 @@ class _Unit:
 
     def answer_probes(self, sent: Sequence[tuple[int, VoteSent]], results: list[Result]) -> None:
         """Of these, whose leases hold no slot, those that answer a hidden probe."""
-        found = probes.unanswered(self.session, [one for _, one in sent])
+        found = probe_answers.unanswered(self.session, [one for _, one in sent])
         changed = False
         for place, one in sent:
             probe = found.get(one.lease)
@@ -201,7 +201,7 @@ class _Unit:
             except PrefloopError as problem:
                 results[place] = problem
                 continue
-            results[place] = probes.say(self.session, snapshot.project, pair, probe, one, marks)
+            results[place] = probe_answers.say(self.session, snapshot.project, pair, probe, one, marks)
             # A failed check may have paused its annotator, or left their votes out.
             changed |= (
                 probe.kind == "gold" and not probe.passed and self.differs(snapshot, probe.annotator_id)

@@ -17,7 +17,7 @@ from sqlmodel import Session, select
 
 from core import audit
 from core.access import Principal, require
-from core.annotation import probes, room
+from core.annotation import probe_answers, probes, room
 from core.annotation.alone import cast_alone, claims_alone, lost, pair_of, write
 from core.annotation.annotators import check_not_paused
 from core.annotation.asked import Claim, PairsAsked, VoteSent, annotator_id_of
@@ -148,7 +148,7 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
     def work(session: Session) -> str:
         vote = session.get(Vote, vote_id)
         if vote is None:
-            if (pair_id := probes.undo(session, who, vote_id)) is not None:
+            if (pair_id := probe_answers.undo(session, who, vote_id)) is not None:
                 return pair_id
             done = session.exec(select(VoteHistory).where(VoteHistory.vote_id == vote_id)).first()
             if done is not None and done.vote["annotator_id"] == annotator_id_of(done.project_id, who):
@@ -168,7 +168,7 @@ def undo(db: Database, who: Principal, vote_id: str) -> str:
             until = now() + timedelta(minutes=get_settings().lease_minutes)
             claims.lease_again(session, vote, secrets.token_urlsafe(18), now(), until)
             if (pair := session.get(Pair, vote.pair_id)) is not None:
-                probes.make_way(session, pair, annotator_id, vote.slot_id)
+                probe_answers.make_way(session, pair, annotator_id, vote.slot_id)
         audit.record(session, who, "vote.undo", "vote", vote.id, vote.project_id, pair=vote.pair_id)
         return vote.pair_id
 
@@ -195,7 +195,7 @@ def edit(
     def work(session: Session) -> Vote:
         vote = session.get(Vote, vote_id)
         if vote is None:
-            probed = probes.edit(session, who, vote_id, choice, strength, criteria, reason)
+            probed = probe_answers.edit(session, who, vote_id, choice, strength, criteria, reason)
             if probed is None:
                 raise NotFound(f"There is no vote {vote_id}.")
             return probed
@@ -239,7 +239,7 @@ def skip(db: Database, who: Principal, pair_id: str, lease: str, reason: str = "
             return before
         a_left = claims.a_left_of(session, pair.id, annotator_id, lease)
         if not claims.reopen(session, pair.id, annotator_id, lease):
-            probed = probes.skip(session, who, pair, pair_id, annotator_id, lease, reason)
+            probed = probe_answers.skip(session, who, pair, pair_id, annotator_id, lease, reason)
             if probed is None:
                 raise lost()
             return probed
@@ -267,7 +267,7 @@ def unskip(db: Database, who: Principal, pair_id: str) -> str:
         skipped = claims.skip_of(session, pair.id, annotator_id) if pair_id == pair.id else None
         if skipped is None:
             there = pair_id == pair.id and claims.holds(session, pair, annotator_id)
-            if there or probes.unskip(session, who, pair, pair_id, annotator_id):
+            if there or probe_answers.unskip(session, who, pair, pair_id, annotator_id):
                 return pair_id
             raise _not_to_be_had()
         a_left = claims.a_left_before(session, skipped)
@@ -285,7 +285,7 @@ def unskip(db: Database, who: Principal, pair_id: str) -> str:
         )
         if held is None:
             raise _not_to_be_had()
-        probes.make_way(session, pair, annotator_id, held.slot_id)
+        probe_answers.make_way(session, pair, annotator_id, held.slot_id)
         audit.record(session, who, "pair.unskip", "pair", pair.id, project.id)
         return pair_id
 
@@ -311,7 +311,7 @@ def release(db: Database, who: Principal, pair_id: str, lease: str) -> None:
             return
         claims.one_at_a_time(session, annotator_id)
         if not claims.reopen(session, pair.id, annotator_id, lease):
-            probes.release(session, pair, pair_id, annotator_id, lease)
+            probe_answers.release(session, pair, pair_id, annotator_id, lease)
 
     write(db, work)
 
@@ -324,7 +324,7 @@ def forget_skips(db: Database, who: Principal, project_id: str) -> int:
         project = find_project(session, project_id)
         annotator_id = annotator_id_of(project.id, who)
         forgotten = claims.forget_skips(session, project.id, annotator_id)
-        forgotten += probes.forget_skips(session, project.id, annotator_id)
+        forgotten += probe_answers.forget_skips(session, project.id, annotator_id)
         audit.record(session, who, "pair.unskip", "project", project.id, project.id, pairs=forgotten)
         return forgotten
 
@@ -339,7 +339,7 @@ def my_progress(db: Database, who: Principal, project_id: str) -> claims.Progres
         annotator = session.get(Annotator, annotator_id)
         audiences = (annotator and annotator.audiences) or ()
         found = claims.progress(session, project_id, annotator_id, now(), audiences)
-        return probes.counted_in(session, found, project_id, annotator_id)
+        return probe_answers.counted_in(session, found, project_id, annotator_id)
 
 
 def my_last_vote(db: Database, who: Principal, project_id: str) -> Vote | None:

@@ -30,7 +30,6 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from core.llm.attention import quicken
 from core.llm.beginnings import plain
 from core.llm.embedded import EMBEDDED, embedded_language_model
 from core.llm.passes import parameters
@@ -113,7 +112,6 @@ class LocalHost:
                 f"The model “{self.spec.model}” does not fit the memory of {self.device}.",
                 "Choose a smaller model, or set the host's dtype to bfloat16.",
             ) from problem
-        quicken(model)
         return tokenizer, model
 
     def _end_tokens(self) -> Ids:

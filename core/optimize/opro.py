@@ -92,7 +92,8 @@ class Opro(Proposals):
 
     def trajectory(self, evaluator: Evaluator) -> list[tuple[str, int]]:
         """(text, bucketed score), the worst first: the last `SHOWN_AT_MOST` at or above the
-        threshold. Of equal scores the older stands first."""
+        threshold. Of those that show the same, the better by the search's own score stands later (by
+        labels it is another one than what is shown), and of equals the older first."""
         rows = [
             (
                 candidate.text,
@@ -102,7 +103,7 @@ class Opro(Proposals):
             for candidate in self.candidates
         ]
         rows = [row for row in rows if row[1] >= self.threshold]
-        rows.sort(key=lambda row: row[2])  # stable: the order of candidates for equals
+        rows.sort(key=lambda row: row[1:])  # stable: the order of candidates for equals
         return [(text, score) for text, score, _ in rows[-SHOWN_AT_MOST:]]
 
     def bucket(self, percent: float) -> int:

@@ -327,16 +327,18 @@ def test_a_training_pair_stands_as_its_explanation_says(db):
             "choice": "a",
             "use": "training",
         }
-        for i in range(8)
+        for i in range(20)
     ]
-    assert import_gold(db, lead, made.project.id, rows).imported == 8
-    with db.read() as session:  # which is the pair's own first follows from ids, so both ways occur
+    assert import_gold(db, lead, made.project.id, rows).imported == 20
+    with (
+        db.read() as session
+    ):  # which is the pair's own first follows from ids, so both ways occur (all but once in 500,000 times)
         firsts = {
             session.get(Response, pair.response_a).text.split()[0] for pair in session.exec(select(Pair))
         }
     assert firsts == {"first", "second"}
-    probing.set_probing(db, lead, made.project.id, qualify=True, asked=8, pass_mark=1)
-    for _ in range(8):
+    probing.set_probing(db, lead, made.project.id, qualify=True, asked=20, pass_mark=1)
+    for _ in range(20):
         claim = votes.claim(db, who, made.project.id)
         assert (claim.left, claim.right) == (f"first {claim.input}", f"second {claim.input}")
         vote = votes.cast(db, who, claim.pair_id, claim.lease, "left")

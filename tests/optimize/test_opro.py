@@ -171,3 +171,14 @@ def test_its_slots_are_asked_to_be_kept():
     run(opro, rules)
     assert "Keep {{input}} exactly as written." in rules.requests[0]
     assert opro.candidates[1].text == "Look at {{input}} now"
+
+
+def test_the_order_is_that_of_what_is_shown_where_the_search_goes_by_another_score():
+    """By labels: 100 x balanced accuracy + 10 x entropy decides, and the accuracy is shown."""
+    shown = {"Start.": 60.0, "A": 71.0, "B": 70.0, "C": 70.0}
+    scores = {"Start.": 60.0, "A": 76.1, "B": 76.9, "C": 75.0}
+    rules = RuleEvaluator(lambda text: scores[text], lambda key, _: f"<INS>{'ABC'[int(key[-1])]}</INS>")
+    rules.percent = lambda measured: shown[next(text for text in scores if scores[text] == measured["score"])]
+    opro = Opro("Start.", 1, proposals=3, iterations=1)
+    run(opro, rules)
+    assert opro.trajectory(rules) == [("Start.", 60), ("C", 70), ("B", 70), ("A", 71)]

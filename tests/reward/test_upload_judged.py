@@ -165,6 +165,7 @@ def test_a_model_that_goes_out_and_comes_in_again_is_told_the_same_of(shop, back
     shown = next(table.value for table in at.dataframe if "Best baseline" in table.value)
     shown = shown[shown["Model"] == came.name].iloc[0]
     low, high = 100 * told["accuracy_low"], 100 * told["accuracy_high"]
+    assert shown["Votes"] == "judged by people"
     assert f"({low:.1f} to {high:.1f}, n 15)" in shown["Accuracy (95 % interval)"]
     assert shown["Best baseline"] == f"{100 * told['judgement']['best_baseline']['value']:.1f} %"
     assert api(shop.who).get(f"/reward-models/{came.id}/judgement").json() == two
