@@ -5,9 +5,10 @@ import pandas as pd
 import streamlit as st
 
 from core.optimize import champion
+from core.optimize.found import found_by_an_optimiser
 from core.optimize.power import SHARES, power
 from core.optimize.sequential import Rule, Verdict
-from core.optimize.trial import IMPORT, MORE, Trial, is_found, queue_more, trial_of
+from core.optimize.trial import IMPORT, MORE, Trial, queue_more, trial_of
 from core.prompts.versions import label
 from core.services import database
 from pages.shared import ago, may, me, percent, plain, problems
@@ -162,7 +163,9 @@ def promote_button(project: Project, prompt: Prompt) -> None:
     """Promotion of a prompt that is not the champion, as far as it may be promoted."""
     if not may("prompt.promote") or project.champion_prompt_id == prompt.id or prompt.archived_at is not None:
         return
-    trial = trial_of(database(), me(), prompt.id) if is_found(prompt) else None
+    trial = (
+        trial_of(database(), me(), prompt.id) if found_by_an_optimiser(database(), me(), prompt.id) else None
+    )
     if trial is None or trial.passed:
         with st.popover("Promote to champion", icon=":material/star:"):
             st.text(f"{label(prompt)} becomes the champion.")
@@ -177,7 +180,7 @@ def promote_button(project: Project, prompt: Prompt) -> None:
     with st.container(horizontal=True):
         st.button(
             "Promote to champion", icon=":material/star:", disabled=True, key=f"prompt_promote_off_{prompt.id}",
-            help="An optimiser found it: it must pass the blind comparison with the champion first.",
+            help="An optimiser found it, or what it was edited from: it must pass the blind comparison with the champion first.",
         )  # fmt: skip
         if may("prompt.override"):
             with st.popover("Override", icon=":material/gavel:"):

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.annotation.leaderboard import leaderboard
 from core.llm.soft_names import names_in
-from core.optimize.trial import is_found
+from core.optimize.found import found_by_an_optimiser
 from core.prompts import versions
 from core.prompts.diff import word_diff
 from core.prompts.frameworks import FRAMEWORKS
@@ -183,7 +183,7 @@ def show_version(project: Project, prompt: Prompt, known: dict[str, Prompt]) -> 
         parent = known.get(prompt.parent_id or "")
         if parent is not None and parent.user.strip() and not soft:
             _diff(parent, prompt)
-        if is_found(prompt):
+        if found_by_an_optimiser(database(), me(), prompt.id):
             show_trial(prompt)
         _actions(project, prompt)
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from storage.counting import not_by_machine
 from storage.judgements import Which
 from storage.scan import scanned
-from storage.tables import AuditEntry, LedgerEntry, Pair, Response, Run, Vote
+from storage.tables import AuditEntry, LedgerEntry, Pair, Project, Response, Run, Vote
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,20 @@ def promotions(session: Session, project_id: str, newest: int) -> list[Promotion
         Promotion(at, prompt, (said or {}).get("before"), by, said or {}) for at, prompt, said, by in rows
     ]
     return found[::-1]
+
+
+def was_champion(session: Session, project_id: str, prompt_id: str) -> bool:
+    """Whether it is, or has been promoted before."""
+    project = session.get(Project, project_id)
+    if project is not None and project.champion_prompt_id == prompt_id:
+        return True
+    entry = AuditEntry
+    query = select(col(entry.id)).where(
+        col(entry.project_id) == project_id,
+        col(entry.action) == "prompt.promote",
+        col(entry.entity_id) == prompt_id,
+    )
+    return session.execute(query.limit(1)).first() is not None
 
 
 def _period(when: Any, ends: list[datetime]) -> ColumnElement[int]:

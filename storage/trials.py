@@ -136,12 +136,17 @@ def close_unbegun(session: Session, project_id: str, prompt_id: str, other_id: s
 
 
 def in_question(session: Session) -> list[tuple[str, str, str]]:
-    """(project, prompt that an optimiser found, champion) of every comparison there could be."""
+    """(project, prompt that an optimiser found or that was edited from another, champion) of every
+    comparison there could be."""
     query = (
         select(col(Prompt.project_id), col(Prompt.id), col(Project.champion_prompt_id))
         .join(Project, col(Project.id) == col(Prompt.project_id))
         .where(
-            or_(col(Prompt.run_id).is_not(None), col(Prompt.operation).contains(":")),
+            or_(
+                col(Prompt.run_id).is_not(None),
+                col(Prompt.operation).contains(":"),
+                col(Prompt.parent_id).is_not(None),
+            ),
             col(Prompt.archived_at).is_(None),
             col(Project.archived_at).is_(None),
             col(Project.champion_prompt_id).is_not(None),

@@ -1,8 +1,8 @@
 """Which prompt is in use: who made it the champion, on what grounds, and the way back.
 
 A prompt that a person wrote is promoted freely, as is a project's first. One that an optimiser
-found must have passed the blind comparison with the champion (`core.optimize.trial`), unless a
-lead or an admin overrides that and says why. The way back to an earlier champion is always open.
+found (`core.optimize.found`) must have passed the blind comparison with the champion
+(`core.optimize.trial`), unless a lead or an admin overrides that and says why. The way back to an earlier champion is always open.
 Every promotion is an entry of the audit log; the history is read from there.
 """
 
@@ -15,7 +15,8 @@ from sqlmodel import Session
 from core import audit
 from core.access import Principal, allowed, require
 from core.errors import Conflict, Forbidden, Invalid
-from core.optimize.trial import Trial, is_found, trial_in
+from core.optimize.found import is_found
+from core.optimize.trial import Trial, trial_in
 from core.projects import find_project
 from core.prompts.versions import find_prompt, label
 from storage.database import Database
@@ -60,7 +61,7 @@ def promote(db: Database, who: Principal, prompt_id: str, reason: str = "") -> P
         if project.champion_prompt_id == prompt.id:
             return project
         how, trial = "free", None
-        if is_found(prompt) and project.champion_prompt_id is not None:
+        if project.champion_prompt_id is not None and is_found(session, prompt):
             trial = trial_in(session, project, prompt)
             how = _grounds(who, prompt, trial, said)
         return _crown(session, who, project, prompt, how, said, trial)

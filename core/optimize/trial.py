@@ -20,6 +20,7 @@ from sqlmodel import Session
 
 from core.access import Principal, require
 from core.errors import Conflict
+from core.optimize.found import is_found
 from core.optimize.power import SHARES, Power, power
 from core.optimize.sequential import Rule, Verdict, judge
 from core.projects import find_project
@@ -91,11 +92,6 @@ class Trial:
             "lost": found.lost,
         }
         return {**figures, "low": round(found.low, 4), "high": round(found.high, 4), "alpha": self.rule.alpha}
-
-
-def is_found(prompt: Prompt) -> bool:
-    """Whether an optimiser found it, here or in the installation that it was imported from."""
-    return prompt.run_id is not None or ":" in prompt.operation
 
 
 def trial_of(db: Database, who: Principal, prompt_id: str) -> Trial | None:
@@ -214,7 +210,10 @@ class TrialKeeper:
 
     def _look(self, project_id: str, prompt_id: str, champion_id: str) -> None:
         with self.db.read() as session:
-            trial = trial_in(session, find_project(session, project_id), find_prompt(session, prompt_id))
+            prompt = find_prompt(session, prompt_id)
+            trial = trial_in(session, find_project(session, project_id), prompt)
+            if trial is not None and trial.decided and trial.waiting and not is_found(session, prompt):
+                return  # a person wrote it: nothing depends on the test, and all votes are of use
         if trial is None or trial.champion_id != champion_id or not (trial.decided and trial.waiting):
             return
         closed = self.db.write(

@@ -314,6 +314,6 @@ def _same(prompt: Prompt, row: dict[str, Any]) -> bool:
 
 def _operation(said: str) -> str:
     """What an optimiser found elsewhere stays known as found: it is promoted by a blind
-    comparison here, too (`core.optimize.trial.is_found`)."""
+    comparison here, too (`core.optimize.found`)."""
     found = said.removeprefix("imported ")
     return f"imported {' '.join(found.split())[:100]}" if ":" in found else "imported"

@@ -8,6 +8,7 @@ from sqlmodel import select
 from core.errors import Conflict, Forbidden, Invalid
 from core.optimize import champion
 from core.optimize.trial import TrialKeeper, queue_more, trial_of
+from core.prompts.versions import create_prompt
 from storage.ids import now
 from storage.pairs import NewPair, add_pairs, annotators_named, pair_id_of
 from storage.tables import AuditEntry, Example, Project, Prompt, Response, Slot, Vote
@@ -134,6 +135,27 @@ def test_what_a_person_wrote_is_chosen_freely(db, person, project, met):
         fresh = Project(name="P")
         db.write(lambda session: session.add(fresh))
         champion.roll_back(db, engineer, fresh.id)
+
+
+def test_an_edit_or_a_copy_of_a_found_prompt_is_no_way_around_the_comparison(db, person, project, met):
+    engineer = person("engineer")
+
+    def made(name, system, parent=None):
+        return create_prompt(db, engineer, project.id, name, system, "{{input}}", parent_id=parent).id
+
+    edited = made("new", "Say it very well.")  # a version of its name: edited from the found one
+    again = made("third", "Say it ever so well.", edited)
+    copied = made("mine", "Say it well.")
+    for prompt in (edited, again, copied):
+        with pytest.raises(Conflict, match="not passed"):
+            champion.promote(db, engineer, prompt)
+    assert trial_of(db, engineer, edited).people.n == 0  # it has a comparison of its own
+    # What people have accepted is common ground: an edit of it is a person's own again.
+    met.vote("+" * 20)
+    champion.promote(db, engineer, met.new.id)
+    after = made("fourth", "Say it well, and briefly.", met.new.id)
+    assert champion.promote(db, engineer, after).champion_prompt_id == after
+    assert champion.promote(db, engineer, again).champion_prompt_id == again
 
 
 def test_pairs_leave_the_queue_once_the_verdict_is_in(any_db, person_on):

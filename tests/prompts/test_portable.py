@@ -15,7 +15,7 @@ from sqlmodel import select
 
 from core.errors import Conflict, Forbidden, Invalid
 from core.llm.soft_names import Card, mark
-from core.optimize.trial import is_found
+from core.optimize.found import was_found
 from core.prompts import portable, versions
 from core.prompts.soft import soft_card, soft_folder
 from storage.tables import Project, Prompt
@@ -112,7 +112,7 @@ def test_there_and_back(db, admin, project, other, written):
     ]
     labels = {p.id: versions.label(p) for p in theirs}
     assert [labels.get(p.parent_id) for p in theirs] == ["plain v2", None, "plain v1", "plain v2"]
-    assert [is_found(p) for p in theirs] == [False, False, False, True]  # it needs its comparison here, too
+    assert [was_found(p) for p in theirs] == [False, False, False, True]  # it needs its comparison here, too
     there = soft_folder(other.id) / f"{NAME}.safetensors"
     assert np.array_equal(load_file(there)["vectors"], VECTORS) and soft_card(theirs[-1]) == card()
 
