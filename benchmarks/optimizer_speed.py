@@ -5,8 +5,9 @@
 
 Peers, all with the same model, requests and threads, in this process:
 
-plain loop          one forward pass (labels) or one `model.generate` (responses) per prompt and
-                    example, nothing shared: what most released optimisers do
+plain loop          one forward pass (labels), or one `model.generate` and one pass of the reward
+                    model (responses), per prompt and example, nothing shared: what most released
+                    optimisers do
 GrIPS's loop        as its released code calls the model: batches of four examples of one
                     candidate; a token is generated, then all is read again for its
                     probabilities, and prompts whose answer was not a label are read once more
@@ -21,8 +22,8 @@ median over the rounds with the least and the most. Asking for the same grid aga
 what was answered is never asked twice. Also said: how often a peer and ours choose the same
 label or write the same response (rounding in another batch shape can turn a near tie).
 
-The embedded SmolLM2-135M-Instruct, SST-2 sentences from ../shared/data. No reward model is part of
-it: it would add the same to all. With `--keep` what was measured replaces that part of
+The embedded SmolLM2-135M-Instruct, SST-2 sentences from ../shared/data. The reward is a model of
+MiniLM's size, as the page trains it; its head is random, which takes the same time. With `--keep` what was measured replaces that part of
 benchmarks/results/optimizer_speed.json.
 """
 
@@ -36,8 +37,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,17 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from core.llm.embedded import embedded_encoder  # noqa: E402
 from core.llm.ledger import Ledger  # noqa: E402
 from core.llm.local import LocalHost  # noqa: E402
-from core.llm.protocol import HostSpec, Sampling  # noqa: E402
+from core.llm.protocol import HostSpec, Messages, Sampling  # noqa: E402
 from core.optimize.answers import Answers, Payer  # noqa: E402
 from core.optimize.evaluate import HostEvaluator  # noqa: E402
 from core.optimize.instruction import Instruction  # noqa: E402
 from core.optimize.objectives import LabelScore, Objective, Outcome  # noqa: E402
 from core.optimize.work import BATCH  # noqa: E402
 from core.prompts.templates import messages  # noqa: E402
+from core.reward.score import RewardScorer  # noqa: E402
 from core.settings import get_settings  # noqa: E402
 
 WORDS = {"0": "negative", "1": "positive"}
@@ -71,17 +73,33 @@ TARGET = ROOT / "benchmarks" / "results" / "optimizer_speed.json"
 Pair = tuple[str, dict[str, Any]]
 
 
-class Lengths:
-    """Stands for a reward: the host's own work is what is timed."""
+class Rewarded:
+    """A response, and its reward by a model, on both sides of the comparison."""
 
     name, unit, needs = "reward_model", 1.0, "text"
 
-    def __init__(self) -> None:
-        self.price = {"target": 1}
+    def __init__(self, scorer: RewardScorer) -> None:
+        self.price, self.scorer = {"target": 1}, scorer
 
-    def answer(self, host, requests, rows):
+    def answer(self, host: LocalHost, requests: Sequence[Messages], rows: list[Any]) -> list[Outcome]:
         answers = host.generate(requests, Sampling(NEW_TOKENS, 0.0))
-        return [Outcome(float(len(a.text)), a.text, a.tokens_in, a.tokens_out) for a in answers]
+        scores = self.scorer.score([row["input"] for row in rows], [answer.text for answer in answers])
+        return [
+            Outcome(float(score), answer.text, answer.tokens_in, answer.tokens_out)
+            for score, answer in zip(scores, answers, strict=True)
+        ]
+
+
+def reward_model(folder: Path) -> RewardScorer:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(0)
+    backbone = embedded_encoder()
+    AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(backbone).save_pretrained(folder)
+    card = {"format": 1, "max_length": 256, "mean": 0.0, "std": 1.0, "temperature": 1.0}
+    (folder / "reward.json").write_text(json.dumps(card))
+    return RewardScorer(folder)
 
 
 def instructions(count: int) -> list[str]:
@@ -134,15 +152,6 @@ def ours(
 # --- the peers' loops ------------------------------------------------------------------------
 
 
-@contextmanager
-def as_loaded(host: LocalHost) -> Iterator[None]:
-    """The model attends as transformers loads it, without what a host of ours makes faster."""
-    ours = host.model.config._attn_implementation
-    host.model.set_attn_implementation("sdpa")
-    yield
-    host.model.set_attn_implementation(ours)
-
-
 def rendered(host: LocalHost, pair: Pair) -> str:
     text, row = pair
     return host.rendered(messages(text, "{{input}}", row["fields"]))
@@ -155,7 +164,7 @@ def heads(host: LocalHost, prompt: str) -> list[int]:
 
 
 @torch.inference_mode()
-def plain_labels(host: LocalHost, pairs: list[Pair]) -> list[str]:
+def plain_labels(host: LocalHost, objective: Objective, pairs: list[Pair]) -> list[str]:
     chosen = []
     for pair in pairs:
         prompt = rendered(host, pair)
@@ -165,7 +174,7 @@ def plain_labels(host: LocalHost, pairs: list[Pair]) -> list[str]:
 
 
 @torch.inference_mode()
-def plain_generate(host: LocalHost, pairs: list[Pair]) -> list[str]:
+def plain_generate(host: LocalHost, objective: Objective, pairs: list[Pair]) -> list[str]:
     made = []
     for pair in pairs:
         ids = torch.tensor([host.tokens(rendered(host, pair))])
@@ -174,11 +183,12 @@ def plain_generate(host: LocalHost, pairs: list[Pair]) -> list[str]:
             eos_token_id=host.eos, pad_token_id=host.pad,
         )  # fmt: skip
         made.append(host.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
+        objective.scorer.score([pair[1]["input"]], made[-1:])  # type: ignore[attr-defined]
     return made
 
 
 @torch.inference_mode()
-def grips_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
+def grips_loop(host: LocalHost, objective: Objective, pairs: list[Pair]) -> list[str]:
     chosen = []
     for start in range(0, len(pairs), 4):
         prompts = [rendered(host, pair) for pair in pairs[start : start + 4]]
@@ -211,7 +221,7 @@ def grips_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
 
 
 @torch.inference_mode()
-def rlprompt_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
+def rlprompt_loop(host: LocalHost, objective: Objective, pairs: list[Pair]) -> list[str]:
     chosen = []
     for start in range(0, len(pairs), 16):
         prompts = [rendered(host, pair) for pair in pairs[start : start + 16]]
@@ -224,7 +234,7 @@ def rlprompt_loop(host: LocalHost, pairs: list[Pair]) -> list[str]:
 
 # --- all of it -------------------------------------------------------------------------------
 
-PEERS: dict[str, dict[str, Callable[[LocalHost, list[Pair]], list[str]]]] = {
+PEERS: dict[str, dict[str, Callable[[LocalHost, Objective, list[Pair]], list[str]]]] = {
     "labels": {"plain loop": plain_labels, "GrIPS's loop": grips_loop, "RLPrompt's loop": rlprompt_loop},
     "responses": {"plain loop": plain_generate},
 }
@@ -256,10 +266,9 @@ def measured(
         together = [(i % len(texts), j) for i, j in together]
         for name, loop in PEERS[kind].items():
             pairs = scattered if name == "plain loop" else together
-            with as_loaded(host):
-                began = time.perf_counter()
-                said = loop(host, [(texts[i], rows[j]) for i, j in pairs])
-                peers_s[name].append(len(pairs) / (time.perf_counter() - began))
+            began = time.perf_counter()
+            said = loop(host, objective, [(texts[i], rows[j]) for i, j in pairs])
+            peers_s[name].append(len(pairs) / (time.perf_counter() - began))
             same[name] += sum(outputs[i][j] == answer for (i, j), answer in zip(pairs, said, strict=True))
             asked[name] += len(pairs)
     found: dict[str, Any] = {
@@ -292,7 +301,9 @@ def main() -> None:
     asked = parser.parse_args()
     host = LocalHost(HostSpec(), get_settings().models_dir)
     texts, rows = instructions(asked.candidates), examples(asked.data, asked.examples)
-    objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": Lengths()}  # type: ignore[dict-item]
+    with tempfile.TemporaryDirectory() as folder:
+        rewarded = Rewarded(reward_model(Path(folder)))
+    objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": rewarded}  # type: ignore[dict-item]
     result: dict[str, Any] = json.loads(TARGET.read_text()) if TARGET.exists() else {}
     for kind in asked.only:
         result[kind] = {
