@@ -19,6 +19,8 @@ What differs from the paper, and why:
 - A model in process has its answer begun with the tag (`request_form`), and so without
   the steps before it: small ones never come to the tag by themselves.
 - A child that was there before is dropped and counted, and not scored again.
+- With `frameworks` above 0 that share of the children is one parent put into the sections of a
+  framework (core/optimize/recast.py) instead.
 """
 
 import random
@@ -30,7 +32,10 @@ from core.optimize.proposals import Proposals
 from core.optimize.protocol import Evaluator, Event, Iterated
 from core.optimize.random_search import rewrite_request
 from core.optimize.reading import slots_note, whole
+from core.optimize.recast import drawn_framework, operation_of, recast_request
 
+# A child: what to ask, the numbers of its parents, and whose place it wants (-1: nobody's).
+Plan = tuple[Messages, list[int], int]
 LEAST = 4  # DE takes p_i, two others, and the best
 
 
@@ -49,9 +54,10 @@ class EvoPrompt(Proposals):
         generations: int = 10,
         temperature: float = 0.5,
         request_form: str = "automatic",
+        frameworks: float = 0.0,
     ) -> None:
         super().__init__(start, seed)
-        self.form = request_form
+        self.form, self.frameworks = request_form, frameworks
         self.size, self.generations, self.temperature = population, generations, temperature
         self.alive: list[int] = []
         self.places: list[int] = []  # whose place each text in the queue wants (DE)
@@ -73,25 +79,40 @@ class EvoPrompt(Proposals):
             if not self.queue and len(self.alive) >= LEAST:
                 self.filling = False  # nothing new comes: go on with what there is
             return events
-        plans = self.children(evaluator)
+        plans = [self._mutated(*plan, child) for child, plan in enumerate(self.children(evaluator))]
         texts = self.ask_tagged(
             evaluator,
-            [request for request, _, _ in plans],
+            [request for request, *_ in plans],
             "prompt",
             self.operation,
             events,
             temperature=self.temperature,
             max_new_tokens=256 + 4 * max(len(self.candidates[n].text.split()) for n in self.alive),
+            paragraphs=self.frameworks > 0,
         )
-        for text, (_, parents, place) in zip(texts, plans, strict=False):
-            how = f"{self.operation} with {' and '.join(map(str, parents[1:]))}"
+        for text, (_, parents, place, how) in zip(texts, plans, strict=False):
             if text is not None and self.offer(text, parents[0], how, events, others=parents[1:]):
                 self.places.append(place)
         return events
 
-    def children(self, evaluator: Evaluator) -> list[tuple[Messages, list[int], int]]:
-        """One generation: (request, parents, whose place the child wants)."""
+    def children(self, evaluator: Evaluator) -> list[Plan]:
+        """One generation."""
         raise NotImplementedError
+
+    def _mutated(
+        self, request: Messages, parents: list[int], place: int, child: int
+    ) -> tuple[Messages, list[int], int, str]:
+        """A plan and how its child is made, where the draw says so by a framework."""
+        rng = self.rng(f"framework {child}") if self.frameworks else None
+        if rng is None or rng.random() >= self.frameworks:
+            return request, parents, place, f"{self.operation} with {' and '.join(map(str, parents[1:]))}"
+        framework, text = drawn_framework(rng), self.candidates[parents[0]].text
+        return (
+            recast_request(text, framework, slots_note(self.start)),
+            parents[:1],
+            place,
+            operation_of(framework),
+        )
 
     def settle(self, numbers: Sequence[int]) -> list[Event]:
         places, self.places = self.places, []
@@ -124,7 +145,7 @@ class EvoPromptGA(EvoPrompt):
     name = "evoprompt_ga"
     operation = "crossover and mutation"
 
-    def children(self, evaluator: Evaluator) -> list[tuple[Messages, list[int], int]]:
+    def children(self, evaluator: Evaluator) -> list[Plan]:
         weights = [evaluator.percent(self.candidates[n].scores["train"]) for n in self.alive]
         plans = []
         for child in range(self.size):
@@ -145,7 +166,7 @@ class EvoPromptDE(EvoPrompt):
     name = "evoprompt_de"
     operation = "differential evolution"
 
-    def children(self, evaluator: Evaluator) -> list[tuple[Messages, list[int], int]]:
+    def children(self, evaluator: Evaluator) -> list[Plan]:
         best = max(self.alive, key=lambda number: (self.train(number), -number))
         plans = []
         for place, number in enumerate(self.alive):

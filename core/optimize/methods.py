@@ -33,7 +33,9 @@ _EVOLUTION = (
     _whole("generations", "Generations at most", 10, 1, 1_000, "10 in the paper"),
     _temperature(0.5),
     _FORM,
-)
+    Option("frameworks", "Share by frameworks", 0.0,
+           "Of the children: one parent put into role, RISEN, WISER or chain of thought", 0.0, 1.0),
+)  # fmt: skip
 
 
 def _writer(beta: float, beta_help: str, epochs: int) -> tuple[Option, ...]:
@@ -331,8 +333,9 @@ METHODS: dict[str, Method] = {
         "core.optimize.random_search:RandomSearch",
         (
             Option("source", "Proposals", "rewrites",
-                   "Rewrites by the language model, or random edits of phrases, which cost no calls",
-                   choices=("rewrites", "edits")),
+                   "Rewrites by the language model; random edits of phrases, which cost no calls; or frameworks "
+                   "(role, RISEN, …) that the language model puts the start into",
+                   choices=("rewrites", "edits", "frameworks")),
             _whole("batch", "Proposals a step", 8, 1, 100),
             _whole("candidates", "Candidates at most", 200, 1, 100_000),
             _temperature(1.0),

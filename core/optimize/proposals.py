@@ -168,9 +168,10 @@ class Proposals:
         temperature: float,
         max_new_tokens: int,
         top_p: float = 1.0,
+        paragraphs: bool = False,
     ) -> list[str | None]:
         """Ask for texts between `<tag>` and `</tag>`, as `ask` does; None for an answer that
-        holds none (counted). A model that seldom writes tags gets its answer begun: the
+        holds none (counted). `paragraphs`: the text may have several. A model that seldom writes tags gets its answer begun: the
         opening tag is written for it, and it goes on."""
         begin = self.form == "begun" or (self.form == "automatic" and evaluator.begins)
         if begin:
@@ -178,8 +179,11 @@ class Proposals:
         answers = self.ask(
             evaluator, requests, temperature=temperature, max_new_tokens=max_new_tokens, top_p=top_p
         )
-        reader = begun if begin else tagged
-        return [self.read(answer, lambda said: reader(tag, said), operation, events) for answer in answers]
+
+        def reader(said: str) -> str:
+            return begun(tag, said, paragraphs) if begin else tagged(tag, said)
+
+        return [self.read(answer, reader, operation, events) for answer in answers]
 
     def offer(
         self,

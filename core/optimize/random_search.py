@@ -6,6 +6,8 @@ Random search: independent proposals, each scored on all train examples; the bes
     rewrites   the optimiser's language model rewrites the start, from the same request
                each time, with a seed of its own
     edits      one to three random edits of the start's phrases (delete, swap), no calls
+    frameworks the optimiser's language model puts the start into the sections of a framework
+               drawn at random (core/optimize/recast.py)
 
 Best-of-n: n draws from that language model and the best of them (Stiennon et al. 2020;
 Gao, Schulman and Hilton 2022, arXiv 2210.10760). It is a policy whose distance from the
@@ -22,6 +24,7 @@ from core.optimize import phrases
 from core.optimize.proposals import Proposals
 from core.optimize.protocol import Evaluator, Event, Figure, Iterated
 from core.optimize.reading import slots_note, whole
+from core.optimize.recast import TAG, drawn_framework, operation_of, recast_request, tokens_for
 
 MAX_EDITS = 3
 DRAWS_PER_CANDIDATE = 6
@@ -67,9 +70,24 @@ class RandomSearch(Proposals):
             if not self.queue:
                 self.finished = "exhausted"
             return events
+        if self.source == "frameworks":
+            self._recast(evaluator, wanted, events)
+            return events
         for text in self._rewrites(evaluator, wanted, events):
             self.offer(text, 0, "rewrite", events)
         return events
+
+    def _recast(self, evaluator: Evaluator, count: int, events: list[Event]) -> None:
+        drawn = [drawn_framework(self.rng(f"framework {draw}")) for draw in range(count)]
+        texts = self.ask_tagged(
+            evaluator,
+            [recast_request(self.start, one, slots_note(self.start)) for one in drawn],
+            TAG, "framework", events, temperature=self.temperature, max_new_tokens=tokens_for(self.start),
+            paragraphs=True,
+        )  # fmt: skip
+        for text, framework in zip(texts, drawn, strict=False):
+            if text is not None:
+                self.offer(text, 0, operation_of(framework), events)
 
     def _rewrites(self, evaluator: Evaluator, count: int, events: list[Event]) -> list[str]:
         answers = self.ask(

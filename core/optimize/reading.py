@@ -29,13 +29,15 @@ def tagged(tag: str, answer: str) -> str:
     return unquoted(found[-1].strip())
 
 
-def begun(tag: str, answer: str) -> str:
+def begun(tag: str, answer: str, paragraphs: bool = False) -> str:
     """The rest of an answer that was begun for the model with `<tag>`: up to the closing tag,
-    or, since small models seldom write it, the first paragraph. A server that did not go on
-    but began anew may repeat the opening tag. Raises Unusable."""
+    or, since small models seldom write it, the first paragraph; with `paragraphs` all that is no
+    other tag. A server that did not go on but began anew may repeat the opening tag. Raises
+    Unusable."""
     text = re.sub(rf"^\s*<{tag}>", "", answer, flags=re.I)
     closed = re.search(rf"</\s*{tag}\b", text, re.I)
-    return whole(text[: closed.start()] if closed else re.split(r"\n\s*\n|</|<\|", text.strip())[0])
+    ends = r"</|<\|" if paragraphs else r"\n\s*\n|</|<\|"
+    return whole(text[: closed.start()] if closed else re.split(ends, text.strip())[0])
 
 
 def whole(answer: str) -> str:

@@ -75,3 +75,29 @@ def test_a_model_that_says_nothing_of_use_is_not_asked_for_ever():
     search = RandomSearch(START, 5)
     run(search, evaluator)
     assert (search.finished, search.dropped) == ("unproductive", {"unparseable": 24})
+
+
+def test_frameworks_are_drawn_at_random_and_keep_their_sections():
+    said = "You are a cook.\n\nInstructions:\nTell how."
+
+    def answer(key, request):
+        return f"<prompt>{said}\n\nSteps:\n{key}</prompt>"
+
+    rules = RuleEvaluator(chance, answer)
+    search = RandomSearch("Tell how.", 6, source="frameworks", candidates=24)
+    run(search, rules)
+    made = search.candidates[1:]
+    assert len(made) == 24 and len({c.operation for c in made}) == 4
+    for candidate, request in zip(made, rules.requests, strict=True):
+        title = candidate.operation.removeprefix("framework ")
+        assert f"in the structure “{title}”" in request and request.endswith("Prompt: Tell how.")
+        assert candidate.text.startswith(said) and "Steps:" in candidate.text
+
+
+def test_a_small_model_s_framework_keeps_its_paragraphs():
+    """Its answer is begun with the tag, which it seldom closes."""
+    rules = RuleEvaluator(chance, lambda key, _: f"You are a cook.\n\nSteps:\n{key}")
+    rules.begins = True
+    search = RandomSearch("Tell how.", 6, source="frameworks", candidates=2)
+    run(search, rules)
+    assert all("\n\nSteps:\n" in candidate.text for candidate in search.candidates[1:])

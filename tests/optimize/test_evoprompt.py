@@ -20,6 +20,30 @@ def rules(rule=chance, **options):
 
 
 @pytest.mark.parametrize("kind", [EvoPromptGA, EvoPromptDE])
+def test_a_share_of_the_children_puts_one_parent_into_a_framework(kind):
+    evaluator = rules()
+    search = kind("Say {{topic}}.", 1, generations=4, frameworks=0.5)
+    evaluator.answer = lambda key, request: answer(key, request).replace("key", "").replace(
+        "Child", "Child {{topic}}").replace("Rewrite", "Rewrite {{topic}}")  # fmt: skip
+    run(search, evaluator)
+    children = search.candidates[10:]
+    asked = evaluator.requests[9:]
+    assert len(children) == len(asked) == 40
+    recast = [c.operation.startswith("framework ") for c in children]
+    assert recast == [request.startswith("Rewrite the prompt below in the structure") for request in asked]
+    assert 10 <= sum(recast) <= 30 and len({c.operation for c in children if "framework" in c.operation}) == 4
+    for child, request, framed in zip(children, asked, recast, strict=True):
+        if framed:
+            assert not child.others and request.endswith(f"Prompt: {search.candidates[child.parent].text}")
+            assert "Keep {{topic}} exactly" in request
+    if kind is EvoPromptDE:  # it takes the place of the parent that it was made of
+        assert all(c.parent in range(len(search.candidates)) for c in children)
+    plain = kind("Start.", 1, generations=4)
+    run(plain, rules())
+    assert not [c for c in plain.candidates if "framework" in c.operation]
+
+
+@pytest.mark.parametrize("kind", [EvoPromptGA, EvoPromptDE])
 def test_ten_texts_ten_generations(kind):
     evaluator = rules()
     search = kind("Start.", 1)
