@@ -30,7 +30,9 @@ def came_of_it(run: Run) -> str:
     if not result.get("improved"):
         return "nothing better found"
     gain = result.get("gain")
-    return f"gained {gain['score']:+.3g} on test" if gain else "better on train only"
+    if gain:
+        return f"gained {gain['score']:+.3g} on test"
+    return "better on dev, not tested" if result["best"]["dev"] else "better on train only"
 
 
 def picker_label(run: Run) -> str:

@@ -180,7 +180,9 @@ def _headline(result: dict[str, Any]) -> str:
         when = "so far" if result.get("partial") else "was found"
         return f"Nothing better than the start {when}"
     if gain is None:
-        return f"Candidate {result['best']['number']} is the best so far, on train only"
+        where = "dev, and was not read on test" if result["best"]["dev"] else "train only"
+        so_far = " so far," if result.get("partial") else ""
+        return f"Candidate {result['best']['number']} is the best{so_far} on {where}"
     if gain["low"] > 0:
         return f"Candidate {result['best']['number']} is better than the start"
     if gain["score"] <= 0:
@@ -194,6 +196,8 @@ def _counted(result: dict[str, Any]) -> str:
         f"{result['candidates'] - 1:,} candidates, {result['accepted'] - 1:,} of them accepted, "
         f"{result['calls']:,} of {result['budget']:,} calls."
     )
+    if result["improved"] and not result["best"]["dev"] and not result.get("partial"):
+        said += " It was chosen on train, which flatters it: nothing was left to score it on dev."
     if dropped:
         each = ", ".join(f"{count} {reason}" for reason, count in result["dropped"].items())
         said += f" {dropped:,} proposals were dropped ({each})."

@@ -94,11 +94,11 @@ class Answers:
         return max(self._paid[key, example] for example in examples)
 
     def expected(self) -> tuple[float, float]:
-        """Tokens and cost of scoring one text on one example, as it was so far: the means of
-        those known, and of those that were paid for."""
-        outcomes = self._outcomes.values()
-        tokens = [outcome.tokens_in + outcome.tokens_out for outcome in outcomes]
-        costs = [outcome.cost for outcome in outcomes if outcome.cost]
+        """Tokens and cost of scoring one text on one example, everybody who is paid for it together,
+        as it was so far: the means of those known, and of those that were paid for."""
+        spent = [_spent_on(outcome) for outcome in self._outcomes.values()]
+        tokens = [sum(tokens_in + tokens_out for tokens_in, tokens_out, _ in each) for each in spent]
+        costs = [cost for each in spent if (cost := sum(of[2] for of in each))]
         return sum(tokens) / max(1, len(tokens)), sum(costs) / max(1, len(costs))
 
     def said(self, key: str) -> str | None:
@@ -220,6 +220,12 @@ class Answers:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _spent_on(outcome: Outcome) -> list[tuple[int, int, float]]:
+    """(tokens in, tokens out, cost) of each who was paid."""
+    judges = outcome.detail.get("spent", {}).values()
+    return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *judges]
 
 
 def _purpose(payer: str) -> str:

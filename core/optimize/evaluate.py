@@ -47,6 +47,8 @@ class HostEvaluator:
         self.answers, self.ledger = answers, answers.ledger
         self.reserve, self.batch, self.between = reserve, batch, between
         self.limits = limits or Limits()
+        train = max(1, len(rows.get("train", ())))
+        self.margin = min(batch, max(1, batch // train) * train)  # examples of one batch
         self.watch: Watch | None = None
         self.failed = 0  # requests a host gave up on; each counted as an empty response
 
@@ -107,11 +109,12 @@ class HostEvaluator:
 
     def limit_reached(self) -> str | None:
         """Which limit is reached by what was spent and by what is set aside for the end, at the
-        tokens and the cost that an answer has taken so far."""
+        tokens and the cost that an example has taken so far. While a search is under way, the batch
+        that it may be over by is set aside, too: else that would come out of the end."""
         total = self.ledger.total
         tokens, cost = self.answers.expected()
-        spent = total.tokens_in + total.tokens_out
-        return self.limits.reached(spent + self.reserve * tokens, total.cost + self.reserve * cost)
+        spent, examples = total.tokens_in + total.tokens_out, self.reserve / self.price + self.margin
+        return self.limits.reached(spent + examples * tokens, total.cost + examples * cost)
 
     def _begin(self) -> None:
         """Before a batch."""

@@ -151,6 +151,7 @@ class Search:
 
     def _choose(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
         self.evaluator.reserve = 2 * self.evaluator.price * len(self.evaluator.rows["test"])
+        self.evaluator.margin = 0
         for candidate in [start, *chosen]:
             self._may_go_on()
             self._score(candidate, "dev")
@@ -158,7 +159,10 @@ class Search:
 
     def _best_on_dev(self, start: Candidate, chosen: list[Candidate]) -> Candidate:
         """Of those that keep every constraint on dev; without one, the start. A tie goes to
-        the better one on train: every finalist beat the start there."""
+        the better one on train: every finalist beat the start there. Where dev was scored for none
+        of them, because it was not paid for, the best on train."""
+        if chosen and not any("dev" in candidate.scores for candidate in chosen):
+            return chosen[0]
         known = [c for c in [start, *chosen] if "dev" in c.scores and feasible(c.scores["dev"])]
         kept = [c for c in known if feasible(c.scores["train"])]
         return max(kept, key=lambda c: (c.scores["dev"]["score"], _train(c)), default=start)
