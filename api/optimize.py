@@ -29,7 +29,8 @@ class OptionPublic(BaseModel):
 
 
 class MethodPublic(BaseModel):
-    """`unavailable`: why the host that was asked about cannot serve it, or null."""
+    """`unavailable`: why the hosts that were asked about cannot serve it, or null. `trains`: what
+    it needs of the optimiser's host."""
 
     name: str
     title: str
@@ -38,15 +39,18 @@ class MethodPublic(BaseModel):
     baseline: bool
     asks: bool
     needs: list[str]
+    trains: list[str]
     options: list[OptionPublic]
     unavailable: str | None
 
 
 @router.get("/optimizers")
-def optimizers(db: DatabaseDep, who: CurrentUser, host: str | None = None) -> list[MethodPublic]:
+def optimizers(
+    db: DatabaseDep, who: CurrentUser, host: str | None = None, optimizer_host: str | None = None
+) -> list[MethodPublic]:
     """The methods with their options, and whether a host (default: the embedded one) can
-    serve them."""
-    reasons = offered(db, who, host)
+    serve them, with another one for the optimiser's own language model (default: the same)."""
+    reasons = offered(db, who, host, optimizer_host)
     return [
         MethodPublic(
             name=name,
@@ -56,6 +60,7 @@ def optimizers(db: DatabaseDep, who: CurrentUser, host: str | None = None) -> li
             baseline=method.baseline,
             asks=method.asks,
             needs=sorted(method.needs),
+            trains=sorted(method.trains),
             options=[
                 OptionPublic(
                     name=option.name,

@@ -80,7 +80,8 @@ def _hosts() -> list[str]:
 
 
 def _method(host: str) -> str:
-    reasons = offered(database(), me(), host)
+    proposer = st.session_state.get("optimize_proposer", SAME)  # it is chosen further down
+    reasons = offered(database(), me(), host, None if proposer == SAME else proposer)
 
     def title(name: str) -> str:
         return METHODS[name].title + (" (not on this host)" if reasons[name] else "")

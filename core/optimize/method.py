@@ -17,6 +17,7 @@ ACCESS_WORDS = {
     "label_logprobs": "log-probabilities of labels",
     "gradients": "gradients",
 }
+TRAINER = "Choose an in-process host for the optimiser; the prompt's own host may stay where it is."
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,19 @@ def lacking(spec: HostSpec, needs: Mapping[str, str]) -> tuple[str, str] | None:
     return next(((who, ACCESS_WORDS[need]) for need, who in needs.items() if need not in there), None)
 
 
-def why_not(method: Method, spec: HostSpec) -> str | None:
-    """Why a method cannot work on this host; None when it can."""
-    missing = lacking(spec, dict.fromkeys(sorted(method.needs), method.title))
+def why_not(method: Method, spec: HostSpec, proposer: HostSpec | None = None) -> str | None:
+    """Why a method cannot work on a prompt of this host; None when it can. `proposer`: the
+    optimiser's host, by default the same."""
+    here = refusal(spec, dict.fromkeys(sorted(method.needs), method.title))
+    if here is not None:
+        return here
+    there = refusal(proposer or spec, dict.fromkeys(sorted(method.trains), method.title))
+    return f"{there} {TRAINER}" if there is not None else None
+
+
+def refusal(spec: HostSpec, needs: Mapping[str, str]) -> str | None:
+    """What a host cannot give, in a sentence, or None. `needs`: as for `lacking`."""
+    missing = lacking(spec, needs)
     if missing is None:
         return None
     gives = " and ".join(ACCESS_WORDS[item] for item in sorted(ACCESS.get(spec.kind, {"text"})))

@@ -20,13 +20,7 @@ from core.llm.registry import host_spec
 from core.optimize.gold import watched
 from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sample, usable_examples
 from core.optimize.known import known_answers
-from core.optimize.method import (
-    ACCESS,
-    ACCESS_WORDS,
-    Method,
-    checked_whole,
-    lacking,
-)
+from core.optimize.method import TRAINER, Method, checked_whole, refusal
 from core.optimize.methods import key_of, method_named
 from core.optimize.plan import SPLITS, plan, trained_candidates
 from core.optimize.rewards.freezing import freeze
@@ -238,14 +232,10 @@ def refuse_money(composed: dict[str, Any], spec: HostSpec) -> None:
 
 def refuse_host(spec: HostSpec, method: Method, reward: str, reward_needs: str) -> None:
     """Raises Invalid when the host cannot give what the method or the reward needs."""
-    needs = {reward_needs: f"The reward “{reward}”"} | dict.fromkeys(method.needs, method.title)
-    missing = lacking(spec, needs)
-    if missing:
-        there = " and ".join(ACCESS_WORDS[item] for item in sorted(ACCESS.get(spec.kind, {"text"})))
-        raise Invalid(
-            f"host: {missing[0]} needs {missing[1]}, and “{spec.name}” gives only {there}.",
-            "Choose an in-process host, or optimise against the reward model.",
-        )
+    needs = {reward_needs: f"The reward “{reward}”"} | dict.fromkeys(sorted(method.needs), method.title)
+    refused = refusal(spec, needs)
+    if refused:
+        raise Invalid(f"host: {refused}", "Choose an in-process host, or optimise against the reward model.")
 
 
 def proposer_spec(session: Session, config: dict[str, Any], target: HostSpec, method: Method) -> HostSpec:
@@ -257,12 +247,9 @@ def proposer_spec(session: Session, config: dict[str, Any], target: HostSpec, me
         spec = host_spec(session, config["optimizer_host"]) if config.get("optimizer_host") else target
     except Invalid as problem:
         raise Invalid(f"optimizer_{problem.message}", problem.hint) from problem
-    missing = lacking(spec, dict.fromkeys(method.trains, method.title))
-    if missing:
-        raise Invalid(
-            f"optimizer_host: {missing[0]} needs {missing[1]}, and “{spec.name}” gives only text.",
-            "Choose an in-process host for the optimiser; the prompt's own host may stay where it is.",
-        )
+    refused = refusal(spec, dict.fromkeys(sorted(method.trains), method.title))
+    if refused:
+        raise Invalid(f"optimizer_host: {refused}", TRAINER)
     return spec
 
 

@@ -164,12 +164,16 @@ def _editable_prompts(session: Session, project: Project) -> list[Prompt]:
     return sorted(found, key=lambda prompt: prompt.id != project.champion_prompt_id)
 
 
-def offered(db: Database, who: Principal, host: str | None = None) -> dict[str, str | None]:
-    """Every method, with the reason why this host cannot serve it, or None."""
+def offered(
+    db: Database, who: Principal, host: str | None = None, optimizer_host: str | None = None
+) -> dict[str, str | None]:
+    """Every method, with the reason why this host cannot serve it, or None. `optimizer_host`: by
+    default the same."""
     require(who, "run.view")
     with db.read() as session:
         spec = host_spec(session, host)
-    return {name: why_not(method, spec) for name, method in METHODS.items()}
+        proposer = host_spec(session, optimizer_host) if optimizer_host else spec
+    return {name: why_not(method, spec, proposer) for name, method in METHODS.items()}
 
 
 def preview(db: Database, who: Principal, project_id: str, config: dict[str, Any]) -> Preview:

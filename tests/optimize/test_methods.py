@@ -8,9 +8,10 @@ from core.errors import Invalid
 from core.llm.protocol import HostSpec
 from core.llm.registry import create_host
 from core.optimize import methods, work
-from core.optimize.method import Method, why_not
+from core.optimize.method import TRAINER, Method, why_not
 from core.optimize.methods import METHODS
 from core.optimize.protocol import FINISH_WORDS
+from core.optimize.view import preview
 from core.runs.service import start_run
 from tests.optimize.conftest import add  # noqa: F401
 from tests.optimize.fakes import START, FakeHost, Killed, chance, make_folder, proposed
@@ -193,6 +194,36 @@ def test_a_method_that_a_host_cannot_serve_is_refused_with_the_reason(
     assert answer.status_code == 422 and "Steep: by gradients needs gradients" in str(answer.json())
 
 
+@every_method
+@pytest.mark.parametrize(
+    "hosts", [("embedded", None), ("far", None), ("far", "embedded"), ("embedded", "far")]
+)
+def test_what_a_method_is_said_to_need_is_what_a_search_refuses(
+    db, admin, project, examples, champion, reward_model, api, name, hosts
+):
+    """One answer, in the list of methods and when a search is laid out."""
+    examples(train=30)
+    create_host(db, admin, name="far", kind="openai", model="m", base_url="http://127.0.0.1:9/v1")
+    target, writer = hosts
+    method, asked = METHODS[name], {"host": target, **({"optimizer_host": writer} if writer else {})}
+    said = {row["name"]: row for row in api(admin).get("/optimizers", params=asked).json()}[name]
+    reward = "labels" if method.by_labels else "reward_model"
+    config = {"method": name, "reward": reward, **(asked if method.asks else {"host": target})}
+    try:
+        preview(db, admin, project.id, config)
+        refused = None
+    except Invalid as problem:
+        refused = f"{problem.message} {problem.hint}"
+    assert (said["unavailable"] is None) == (refused is None), (said["unavailable"], refused)
+    trained = writer if writer and method.asks else target
+    assert (refused is None) == (
+        "far" not in ({target} if method.needs else set()) | ({trained} if method.trains else set())
+    )
+    if refused and not method.by_labels:
+        sentence = said["unavailable"].removesuffix(TRAINER).strip()
+        assert sentence in refused and "“far” gives only generated text" in sentence
+
+
 def test_the_table_as_the_api_tells_it(admin, api):
     rows = {row["name"]: row for row in api(admin).get("/optimizers").json()}
     assert list(rows) == list(METHODS) and all(row["unavailable"] is None for row in rows.values())
@@ -219,3 +250,26 @@ def test_options_are_checked(db, admin, project, examples, config, message):
 
 def test_no_method_imports_torch_to_be_shown():
     assert "torch" not in vars(methods)
+
+
+def test_the_form_says_which_methods_these_hosts_can_serve(
+    db, admin, project, examples, champion, reward_model, open_page
+):
+    examples(train=30)
+    create_host(db, admin, name="far", kind="openai", model="m", base_url="http://127.0.0.1:9/v1")
+    at = open_page(admin, "optimize.py", project)
+
+    def refused():
+        return {
+            option.split(" (")[0]
+            for option in at.selectbox(key="optimize_method").options
+            if "(not on" in option
+        }
+
+    assert refused() == set()
+    at.selectbox(key="optimize_host").set_value("far").run()
+    trained = {METHODS[name].title.split(" (")[0] for name in METHODS if METHODS[name].trains}
+    bound = {METHODS[name].title.split(" (")[0] for name in METHODS if METHODS[name].needs}
+    assert refused() == trained | bound and trained and bound
+    at.selectbox(key="optimize_proposer").set_value("embedded").run()
+    assert not at.exception and refused() == bound

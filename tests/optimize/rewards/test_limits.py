@@ -66,7 +66,10 @@ def test_a_judge_s_cost_is_set_aside_for_the_end(tmp_path, limited, limit):
 def test_an_example_is_expected_to_take_what_everybody_is_paid_for_it(tmp_path, limited):
     _, folder = limited(tmp_path / "r", JUDGED, cost=1.3)
     books = Answers(
-        folder.state / "answers.jsonl", Ledger(), Payer("fake", False), others={"judge/far": Payer("far", True)}
+        folder.state / "answers.jsonl",
+        Ledger(),
+        Payer("fake", False),
+        others={"judge/far": Payer("far", True)},
     )
     assert books.expected() == (pytest.approx(HOST_TOKENS + JUDGE_TOKENS), pytest.approx(JUDGE_COST))
     books.close()

@@ -201,7 +201,9 @@ def test_the_writer_needs_a_model_in_process_and_the_target_need_not_be_one(name
     from core.llm.protocol import HostSpec
 
     assert METHODS[name].trains == {"gradients"} and not METHODS[name].needs
-    assert why_not(METHODS[name], HostSpec(name="far", kind="openai")) is None
+    far = HostSpec(name="far", kind="openai")
+    assert why_not(METHODS[name], far, HostSpec()) is None
+    assert "needs gradients, and “far” gives only" in why_not(METHODS[name], far)
 
 
 def test_a_writer_behind_a_url_is_refused_with_the_reason(db, admin, project, examples):
