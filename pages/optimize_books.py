@@ -44,7 +44,7 @@ def books(run: Run) -> None:
     with st.expander("By host", icon=":material/receipt_long:"):
         _lines(run)
         if spent.cached:
-            st.caption(f"{spent.cached:,} answers were known from earlier searches, and free.")
+            st.caption(f"{spent.cached:,} answers were known from earlier runs, and not asked for again.")
         if run.finished_at and spent.calls:
             st.caption(f"{number(spent.seconds / spent.calls)} s a call.")
 

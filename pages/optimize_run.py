@@ -206,7 +206,7 @@ def _counted(result: dict[str, Any]) -> str:
     if result.get("failed_calls"):
         said += f" {result['failed_calls']:,} calls failed and counted as empty answers."
     if result.get("free_answers"):
-        said += f" {result['free_answers']:,} answers were known from earlier searches, and free."
+        said += f" {result['free_answers']:,} answers were known from earlier runs, and not asked for again."
     if result.get("lost_calls"):
         said += f" {result['lost_calls']:,} calls were lost when the worker was stopped."
     return said

@@ -1,8 +1,8 @@
 """What was paid for, in one file that is only appended to: state/answers.jsonl.
 
 A line is written before calls are made (`charged`) and after they were answered
-(`answers` or `said`) or done (`worked`), and when an earlier search's answers were used
-(`free`). It is the books and the cache in one: a search that goes on after a kill counts
+(`answers` or `said`) or done (`worked`), and when an earlier run's answers were used: as they
+were (`free`), or scored anew, for which a judge may have been paid (`again`). It is the books and the cache in one: a search that goes on after a kill counts
 what it had spent, and pays for no (text, example), no question and no step of training
 twice. Calls that were charged and never answered were lost with the process; they are
 known, too.
@@ -10,12 +10,13 @@ known, too.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from core.llm.ledger import BudgetSpent, Ledger
+from core.llm.protocol import Completion
 from core.optimize.objectives import TARGET, Outcome
 from storage.ids import content_hash
 
@@ -47,13 +48,15 @@ class Answers:
         optimizer: Payer | None = None,
         earlier: Mapping[tuple[str, str], Outcome] | None = None,
         others: Mapping[str, Payer] | None = None,
+        responses: Mapping[tuple[str, str], Completion] | None = None,
     ) -> None:
         """Read what is there into the cache and the ledger. `target`: the host whose
         prompt is worked on; `optimizer`: the host that proposes, if it is another;
-        `earlier`: what other searches paid for, by (hash of the text, example); `others`:
-        who else is paid when an example is scored, such as `judge/<host>`."""
+        `earlier`: what other runs paid for, by (hash of the text, example); `others`:
+        who else is paid when an example is scored, such as `judge/<host>`; `responses`: what
+        the target said in other runs, which this run's reward has not scored."""
         self.ledger = ledger
-        self.earlier = earlier or {}
+        self.earlier, self.responses = earlier or {}, responses or {}
         self.payers = {"target": target, "optimizer": optimizer or target, **(others or {})}
         self.lost = 0
         self._outcomes: dict[tuple[str, str], Outcome] = {}
@@ -68,6 +71,10 @@ class Answers:
         key = _hash(text), example
         return self._outcomes.get(key) or self.earlier.get(key)
 
+    def response(self, text: str, example: str) -> Completion | None:
+        """What the target said to it in an earlier run, to be scored anew."""
+        return self.responses.get((_hash(text), example))
+
     def outputs(self, examples: Set[str]) -> list[tuple[str, float, str]]:
         """(example, score, output) of every text on these examples so far."""
         return [
@@ -77,10 +84,10 @@ class Answers:
         ]
 
     def use(self, asked: Sequence[tuple[str, str]]) -> None:
-        """Take over what an earlier search paid for: counted as cached, and no call."""
+        """Take over what an earlier run paid for: counted as cached, and no call."""
         keys = [(_hash(text), example) for text, example in asked]
         free = [
-            [*key, asdict(self.earlier[key])]
+            [*key, asdict(_paid_then(self.earlier[key]))]
             for key in keys
             if key in self.earlier and key not in self._outcomes
         ]
@@ -120,6 +127,25 @@ class Answers:
         ]
         self._write({"purpose": "target", "answers": answers})
         self._keep(answers, sum(price.values()))
+        return outcomes
+
+    def pay_for_scoring(
+        self,
+        asked: Sequence[tuple[str, str]],
+        make: Callable[[], Iterable[Outcome]],
+        price: Mapping[str, int],
+    ) -> list[Outcome]:
+        """As `pay_for_outcomes`, where the target's response is known: it is counted as cached, and
+        `price` says who is paid all the same, if anybody is."""
+        if price:
+            self._charge({payer: calls * len(asked) for payer, calls in price.items()})
+        outcomes = list(make())  # each with what the response would cost today: `expected` looks at it
+        scored = [
+            [_hash(text), example, asdict(outcome)]
+            for (text, example), outcome in zip(asked, outcomes, strict=True)
+        ]
+        self._write({"purpose": "target", "again" if price else "free": scored})
+        self._keep_again(scored, sum(price.values()))
         return outcomes
 
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
@@ -177,6 +203,15 @@ class Answers:
             self._paid[text, example] = self.ledger.calls
         self.ledger.record(self.payers["target"].host, "target", cached=len(free))
 
+    def _keep_again(self, answers: list[Any], each: int) -> None:
+        """`each`: calls that scoring one of them anew took."""
+        self._keep_free(answers)
+        before = self.ledger.calls - each * len(answers)
+        for place, (text, example, values) in enumerate(answers, 1):
+            self._paid[text, example] = before + each * place
+            for payer, of in values["detail"].get("spent", {}).items():
+                self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
+
     def _keep_said(self, said: list[Any]) -> None:
         for key, text, spent in said:
             self._said[key] = text
@@ -205,6 +240,8 @@ class Answers:
                 self._keep_said(line["said"])
             elif "free" in line:
                 self._keep_free(line["free"])
+            elif "again" in line:
+                self._keep_again(line["again"], each // max(1, len(line["again"])))
             elif "worked" in line:
                 self._worked.add(line["worked"])
             else:
@@ -226,6 +263,12 @@ def _spent_on(outcome: Outcome) -> list[tuple[int, int, float]]:
     """(tokens in, tokens out, cost) of each who was paid."""
     judges = outcome.detail.get("spent", {}).values()
     return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *judges]
+
+
+def _paid_then(outcome: Outcome) -> Outcome:
+    """Without what it cost."""
+    detail = {name: of for name, of in outcome.detail.items() if name != "spent"}
+    return replace(outcome, cost=0.0, detail=detail)
 
 
 def _purpose(payer: str) -> str:

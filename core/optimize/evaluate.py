@@ -75,9 +75,13 @@ class HostEvaluator:
     def cost(self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None) -> int:
         """Calls that scoring these texts would take: what is known already is free."""
         rows = self._chosen(split, examples)
-        return self.price * sum(
-            self.answers.outcome(text, row["id"]) is None for text in dict.fromkeys(texts) for row in rows
-        )
+        return sum(self._takes(text, row) for text in dict.fromkeys(texts) for row in rows)
+
+    def _takes(self, text: str, row: Row) -> int:
+        if self.answers.outcome(text, row["id"]) is not None:
+            return 0
+        known = self.answers.response(text, row["id"]) is not None
+        return sum(self.objective.again.values()) if known else self.price
 
     @property
     def price(self) -> int:
@@ -145,9 +149,31 @@ class HostEvaluator:
                 part = pairs[start : start + self.batch]
                 self.answers.use([(text, row["id"]) for text, row in part])
                 missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
-                if missing:
+                again = [(t, row) for t, row in missing if self.answers.response(t, row["id"]) is not None]
+                fresh = [(t, row) for t, row in missing if self.answers.response(t, row["id"]) is None]
+                if again:
+                    self._score_again(again)
+                if fresh:
                     self._begin()
-                    self._pay(missing)
+                    self._pay(fresh)
+
+    def _score_again(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
+        """What the host said in an earlier run, by this run's reward."""
+        price = self.objective.again
+        if price:
+            self._begin()
+        else:
+            self.between()
+        requests, rows = [self.request(text, row) for text, row in asked], [row for _, row in asked]
+        keys = [(text, row["id"]) for text, row in asked]
+        said = [response for key in keys if (response := self.answers.response(*key)) is not None]
+
+        def make() -> list[Outcome]:
+            outcomes = self.objective.answer_again(self.host, requests, rows, said)
+            self.failed += sum(bool(outcome.error) for outcome in outcomes)
+            return outcomes
+
+        self.answers.pay_for_scoring(keys, make, price)
 
     def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
         requests = [self.request(text, row) for text, row in asked]

@@ -1,29 +1,51 @@
-"""What earlier searches of a project paid for, for a new one to use: a (host, prompt,
-example, parameters) that was answered once is free for ever after.
+"""What earlier runs of a project were answered, for a new search to use: a (host, prompt, example,
+parameters) that was answered once is free for ever after.
 
-Gathered when a run is frozen, into inputs/known.parquet, and not looked up while it works:
-so a run that goes on after a kill, or is repeated from its folder, knows just what it knew.
-Only answers that would be the same are taken: the same host with the same parameters, the
-same reward, the same template around the instruction, the same example word for word.
+Gathered when a run is frozen, into inputs/known.parquet, and not looked up while it works: so a
+run that goes on after a kill, or is repeated from its folder, knows just what it knew. Looked
+through are the newest searches and transfers. What decides an answer has to be the same: the host
+(not its name, price or patience), the template around the instruction, the example's fields and
+messages, the sampling. Then
+
+    the reward is the same, too      the answer is taken with its score
+    the reward is another            the response is taken, and scored anew (a judge's call is paid)
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
+from core.llm.protocol import HostSpec
+from core.optimize.answers import answers_file
 from core.optimize.instruction import Instruction
 from core.optimize.rewards.kinds import KEPT
 from core.runs.folder import RunFolder
 from core.runs.service import run_folder
+from storage.ids import content_hash
 from storage.tables import Project, Run
 
-RUNS = 20  # the newest searches looked at
-ANSWERS = 200_000  # at most so many are taken along
-_EXAMPLE = ("input", "fields", "messages", "reference")
+RUNS = 500  # the newest searches and transfers looked at
+BYTES = 64 * 2**20  # of what they wrote down, read at most
+ANSWERS = 100_000  # at most so many are taken along
+_ANSWERED = ("fields", "messages")  # of an example: what the host is shown
+_SCORED = (*_ANSWERED, "input", "reference")  # and what a reward may look at
+_SPEED = ("max_retries", "batch_size")  # params of a host that change no answer
+
+
+@dataclass(frozen=True)
+class Book:
+    """A file of answers: those of one host, with one template around the instruction."""
+
+    folder: RunFolder
+    path: Path
+    host: HostSpec
+    frame: tuple[str, str]
+    reward: dict[str, Any]
 
 
 def known_answers(
@@ -33,80 +55,167 @@ def known_answers(
     start: Mapping[str, Any],
     examples: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Rows of text (its hash), example, score, output, tokens_in, tokens_out, error and detail
-    (JSON): answers that hold for a run with these documents, start and examples."""
-    wanted = {row["id"]: [row[name] for name in _EXAMPLE] for row in examples}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    query = select(Run).where(Run.project_id == project.id, Run.kind == "optimize")
-    for run in session.exec(query.order_by(col(Run.id).desc()).limit(RUNS)):
-        folder = run_folder(run.id)
-        if len(found) >= ANSWERS or not _alike(folder, run.config, documents, start):
+    """Rows of text (its hash), example, score, output, tokens_in, tokens_out, error, detail (JSON)
+    and scored: whether the score holds for a run with these documents, start and examples, or only
+    the output does."""
+    host, reward, frame = HostSpec(**documents["host"]), documents["reward"], frame_of(Instruction(**start))
+    scored: dict[tuple[str, str], dict[str, Any]] = {}
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    left = BYTES
+    for book in _books(session, project.id, frame):
+        if left <= 0 or len(scored) + len(said) >= ANSWERS:
+            break
+        if book.frame != frame or host_key(book.host) != host_key(host):
             continue
-        same = _same_examples(folder, wanted)
-        for text, example, outcome in answers_in(folder.state / "answers.jsonl"):
-            if example in same and not outcome["error"] and len(found) < ANSWERS:
-                row = {"text": text, "example": example, **outcome}
-                row.pop("cost")  # it was paid then
-                detail = {name: of for name, of in row.get("detail", {}).items() if name != "spent"}
-                row["detail"] = json.dumps(detail)
-                found.setdefault((text, example), row)
-    return list(found.values())
+        whole = _decides(book.reward, book.host) == _decides(reward, host)
+        if not whole and not _same_responses(book.reward, reward):
+            continue
+        same = _same_examples(book.folder, examples, _SCORED if whole else _ANSWERED)
+        found = scored if whole else said
+        for text, example, outcome in answers_in(book.path, left):
+            if outcome["error"]:
+                continue
+            for mine in same.get(example, ()):
+                if len(scored) + len(said) < ANSWERS and (text, mine) not in found:
+                    found[text, mine] = _row(text, mine, outcome, whole)
+        left -= book.path.stat().st_size if book.path.exists() else 0
+    return [*scored.values(), *(row for key, row in said.items() if key not in scored)]
 
 
-def _alike(
-    folder: RunFolder, config: Mapping[str, Any], documents: Mapping[str, Any], start: Mapping[str, Any]
-) -> bool:
-    try:
-        host = json.loads((folder.inputs / "host.json").read_text(encoding="utf-8"))
-        reward = json.loads((folder.inputs / "reward.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # it was cleared away
-    frame = Instruction(**config["start"]).with_text("")
-    return bool(
-        host == documents["host"]
-        and _parameters(reward) == _parameters(documents["reward"])
-        and frame == Instruction(**start).with_text("")
-        and config["start"]["place"] == start["place"]
+def host_key(spec: HostSpec) -> str:
+    """What makes two hosts answer alike: not their name, price or patience."""
+    params = {name: value for name, value in spec.params.items() if name not in _SPEED}
+    return content_hash([spec.kind, spec.model, spec.base_url, params])[:16]
+
+
+def frame_of(start: Instruction) -> tuple[str, str]:
+    """The template around the instruction, with a mark where that stands."""
+    return start.with_text("\0")
+
+
+def _row(text: str, example: str, outcome: Mapping[str, Any], whole: bool) -> dict[str, Any]:
+    """What was paid for it was paid then. Of a response that is scored anew only that it was cut is
+    kept."""
+    detail = {
+        name: of
+        for name, of in outcome.get("detail", {}).items()
+        if (name != "spent" if whole else name == "cut")
+    }
+    return {
+        "text": text,
+        "example": example,
+        "score": float(outcome["score"]) if whole else 0.0,
+        **{name: outcome[name] for name in ("output", "tokens_in", "tokens_out", "error")},
+        "detail": json.dumps(detail),
+        "scored": whole,
+    }
+
+
+# --- where answers lie ---------------------------------------------------------------------------
+
+
+def _books(session: Session, project_id: str, frame: tuple[str, str]) -> Iterator[Book]:
+    """Newest first. A search's start is in the database: another template's folder is not opened."""
+    query = select(Run.id, Run.kind, Run.config).where(
+        Run.project_id == project_id, col(Run.kind).in_(("optimize", "transfer"))
     )
+    for run_id, kind, config in session.exec(query.order_by(col(Run.id).desc()).limit(RUNS)):
+        try:
+            if kind == "transfer":
+                yield from _of_transfer(run_folder(run_id))
+            elif frame_of(Instruction(**config["start"])) == frame:
+                folder = run_folder(run_id)
+                host = HostSpec(**_read(folder, "host"))
+                yield Book(folder, folder.state / "answers.jsonl", host, frame, _read(folder, "reward"))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it was cleared away, or was frozen by another version
 
 
-def _parameters(reward: Mapping[str, Any]) -> Any:
-    """A reward without what cannot change an answer: greedy answers have no seed, and weights
-    and thresholds are applied to what was answered."""
-    found = dict(reward)
-    sampling = reward.get("sampling")
-    if sampling and sampling["temperature"] == 0:
-        found["sampling"] = {**sampling, "seed": 0}
-    if reward["kind"] == "composed":
-        found["reward"] = {
-            part: [
-                {
-                    k: v
-                    for k, v in item.items()
-                    if k not in ("weight", "threshold") and (k, v) != ("length", KEPT)
-                }
-                for item in items
-            ]
-            for part, items in reward["reward"].items()
-        }
-    return found
+def _of_transfer(folder: RunFolder) -> Iterator[Book]:
+    reward, hosts, texts = (_read(folder, name) for name in ("reward", "hosts", "texts"))
+    for host in hosts:
+        key = host.pop("key")
+        for text in texts:
+            path = folder.state / answers_file(key, text["key"])
+            if path.exists():
+                yield Book(
+                    folder, path, HostSpec(**host), frame_of(Instruction(**text["instruction"])), reward
+                )
 
 
-def _same_examples(folder: RunFolder, wanted: Mapping[str, list[Any]]) -> set[str]:
-    try:
-        rows = pq.read_table(folder.inputs / "examples.parquet").to_pylist()
-    except (OSError, ValueError):
-        return set()
-    return {row["id"] for row in rows if wanted.get(row["id"]) == [row.get(name) for name in _EXAMPLE]}
+def _read(folder: RunFolder, name: str) -> Any:
+    return json.loads((folder.inputs / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def answers_in(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """As core/optimize/answers.py writes them; half a line of a killed writer is no answer."""
+def answers_in(path: Path, most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """As core/optimize/answers.py writes them, from the first `most` bytes or so; half a line of a
+    killed writer is no answer."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    read = 0
+    with path.open("rb") as file:
         for raw in file:
-            if not raw.endswith("\n"):
+            if not raw.endswith(b"\n") or (most is not None and read > most):
                 return
-            line = json.loads(raw)
-            yield from (tuple(answer) for answer in line.get("answers", line.get("free", [])))
+            read += len(raw)
+            if b'"answers"' in raw or b'"free"' in raw or b'"again"' in raw:
+                line = json.loads(raw)
+                for name in ("answers", "free", "again"):
+                    yield from (tuple(answer) for answer in line.get(name, []))
+
+
+# --- what has to be the same ---------------------------------------------------------------------
+
+
+def _decides(reward: Mapping[str, Any], host: HostSpec) -> Any:
+    """What of a reward decides an outcome. Weights and thresholds are applied to what was answered,
+    and a model's name and the name, price and patience of a judge's host change nothing."""
+    if reward["kind"] == "labels":
+        return ["labels", reward["words"]]
+    if reward["kind"] == "reward_model":
+        return ["reward_model", reward.get("id") or reward["folder"], _sampling(reward)]
+    parts = {
+        part: [_item(item, reward["hosts"]) for item in items] for part, items in reward["reward"].items()
+    }
+    costs = any(item["kind"] == "cost" and item["of"] == "money" for item in reward["reward"]["components"])
+    prices = [host.price_in, host.price_out] if costs else None
+    return ["composed", parts, _sampling(reward), reward.get("words"), reward.get("reference"), prices]
+
+
+def _item(item: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, value in item.items()
+        if name not in ("weight", "threshold") and (name, value) != ("length", KEPT)
+    }
+    if item["kind"] == "judge":
+        kept["host"] = host_key(HostSpec(**hosts[item["host"]]))
+    return kept
+
+
+def _sampling(reward: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Greedy answers have no seed, and nothing is drawn from."""
+    sampling = reward.get("sampling")
+    if sampling and sampling["temperature"] == 0:
+        return {"max_new_tokens": sampling["max_new_tokens"], "temperature": 0}
+    return dict(sampling) if sampling else None
+
+
+def _same_responses(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both read what is generated, and generate it alike."""
+    return _sampling(one) is not None and _sampling(one) == _sampling(other)
+
+
+def _same_examples(
+    folder: RunFolder, examples: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, list[str]]:
+    """That run's examples -> this run's, where these columns are the same, word for word."""
+    mine: dict[tuple[Any, ...], list[str]] = {}
+    for row in examples:
+        mine.setdefault(tuple(row.get(name) for name in names), []).append(row["id"])
+    try:
+        theirs = pq.read_table(folder.inputs / "examples.parquet").to_pylist()
+    except (OSError, ValueError):
+        return {}
+    pairs = ((row["id"], mine.get(tuple(row.get(name) for name in names))) for row in theirs)
+    return {example: found for example, found in pairs if found}

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr, softmax
 from scipy.stats import t as student
 
-from core.llm.protocol import CountsTokens, Host, Messages, Sampling
+from core.llm.protocol import Completion, CountsTokens, Host, Messages, Sampling
 from core.optimize.protocol import Evaluation, Scores
 from core.stats import wilson
 
@@ -50,16 +50,28 @@ def worth(evaluation: Evaluation) -> np.ndarray:
 
 
 class Objective(Protocol):
-    """`price`: calls that one text on one example takes, by who is paid."""
+    """`price`: calls that one text on one example takes, by who is paid; `again`: those it takes
+    where the host's response is known already."""
 
     name: str
     price: Mapping[str, int]
+    again: Mapping[str, int]
     unit: float
     needs: str  # what the host must give: an item of Host.access
 
     def answer(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
     ) -> list[Outcome]: ...
+
+    def answer_again(
+        self,
+        host: Host,
+        requests: Sequence[Messages],
+        rows: Sequence[Mapping[str, Any]],
+        said: Sequence[Completion],
+    ) -> list[Outcome]:
+        """As `answer`, where `said` is what the host responded."""
+        ...
 
     def measure(
         self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
@@ -112,6 +124,7 @@ class LabelScore:
     unit = 100.0
     needs = "label_logprobs"
     price: Mapping[str, int] = TARGET
+    again: Mapping[str, int] = TARGET
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
@@ -133,6 +146,16 @@ class LabelScore:
             )
             for one, chosen, place, tokens in zip(p, p.argmax(axis=1), right, read, strict=True)
         ]
+
+    def answer_again(
+        self,
+        host: Host,
+        requests: Sequence[Messages],
+        rows: Sequence[Mapping[str, Any]],
+        said: Sequence[Completion],
+    ) -> list[Outcome]:
+        """Nothing is generated: what a host responded says nothing of labels."""
+        return self.answer(host, requests, rows)
 
     def measure(
         self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
@@ -236,6 +259,7 @@ class RewardScore:
     unit = 1.0
     needs = "text"
     price: Mapping[str, int] = TARGET
+    again: Mapping[str, int] = {}  # a reward model is no call
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
         self.scorer, self.sampling = scorer, sampling
@@ -244,10 +268,18 @@ class RewardScore:
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
     ) -> list[Outcome]:
         """A request that failed for good counts as an empty response."""
-        answers = host.generate(requests, self.sampling)
-        inputs, texts = [row["input"] for row in rows], [answer.text for answer in answers]
+        return self.answer_again(host, requests, rows, host.generate(requests, self.sampling))
+
+    def answer_again(
+        self,
+        host: Host,
+        requests: Sequence[Messages],
+        rows: Sequence[Mapping[str, Any]],
+        said: Sequence[Completion],
+    ) -> list[Outcome]:
+        inputs, texts = [row["input"] for row in rows], [answer.text for answer in said]
         details: list[dict[str, Any]] = [
-            {"cut": True} if answer.finish_reason == "length" else {} for answer in answers
+            {"cut": True} if answer.finish_reason == "length" else {} for answer in said
         ]
         if isinstance(self.scorer, HasMembers):
             members = np.asarray(self.scorer.score_members(inputs, texts), dtype=float)  # (n, k)
@@ -259,7 +291,7 @@ class RewardScore:
             rewards = self.scorer.score(inputs, texts)
         return [
             Outcome(float(reward), a.text, a.tokens_in, a.tokens_out, a.cost, a.error, detail)
-            for reward, a, detail in zip(rewards, answers, details, strict=True)
+            for reward, a, detail in zip(rewards, said, details, strict=True)
         ]
 
     def measure(

@@ -77,7 +77,7 @@ _FROZEN = {"start", "plan", "options", "stop", "reward_model", "reward_models", 
 
 
 def prepare(session: Session, project: Project, config: dict[str, Any], seed: int) -> Prepared:
-    """Check the config and gather what is frozen, with what earlier searches paid for.
+    """Check the config and gather what is frozen, with what earlier runs were answered.
     Raises Invalid naming the field that is wrong, or what is missing in the project."""
     prepared = lay_out(session, project, config, seed)
     if prepared.config["reuse"]:

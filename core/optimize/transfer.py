@@ -28,7 +28,7 @@ from core.llm.registry import host_spec
 from core.llm.soft_names import names_in
 from core.optimize.answers import answers_file
 from core.optimize.instruction import Instruction
-from core.optimize.known import answers_in
+from core.optimize.known import answers_in, host_key
 from core.optimize.method import ACCESS_WORDS, lacking
 from core.prompts.templates import slots
 from core.prompts.versions import label, prompts_of
@@ -105,11 +105,6 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             :200
         ],
     )
-
-
-def host_key(spec: HostSpec) -> str:
-    """What makes two hosts answer alike: not their name, price or patience."""
-    return content_hash([spec.kind, spec.model, spec.base_url, spec.params])[:16]
 
 
 # --- what is asked for ---------------------------------------------------------------------------

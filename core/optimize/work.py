@@ -6,7 +6,7 @@ inputs/optimizer_host.json  a HostSpec: the model that proposes; often the same
 inputs/reward.json        {"kind": "labels", "words": {reference: word}},
                           {"kind": "reward_model", "folder": …, "sampling": {…}}, or a composed
                           one (core/optimize/rewards/freezing.py)
-inputs/known.parquet      what earlier searches paid for (core/optimize/known.py), if anything
+inputs/known.parquet      what earlier runs were answered (core/optimize/known.py), if anything
 state/search.json         the optimiser, after its last step
 state/answers.jsonl       every answer paid for
 artifacts/soft/           the vectors of candidates that are soft prompts (core/llm/soft.py)
@@ -27,9 +27,9 @@ from core.llm.soft_names import SOFT
 from core.optimize.answers import Answers, Payer
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
+from core.optimize.known_work import read_known
 from core.optimize.methods import method_named
 from core.optimize.objectives import LabelScore, Objective, RewardScore
-from core.optimize.objectives import Outcome as Answered
 from core.optimize.protocol import (
     FINISH_WORDS,
     AnyOf,
@@ -106,13 +106,15 @@ def run(context: RunContext) -> dict[str, Any]:
             "Choose an in-process host, or optimise against the reward model.",
         )
     ledger = Ledger(config["budget"]["calls"])
+    known = read_known(context.inputs / "known.parquet", objective, spec)
     answers = Answers(
         context.state / "answers.jsonl",
         ledger,
         payer(spec),
         payer(proposer.spec),
-        read_known(context.inputs / "known.parquet", objective),
+        known.outcomes,
         judges_of(reward),
+        known.responses,
     )
     plan = config["plan"]
     evaluator = HostEvaluator(
@@ -335,18 +337,6 @@ def read_rows(path: Path) -> Rows:
         earlier = json.loads(row["messages"]) if row.get("messages") else None
         rows[row["split"]].append({**row, "fields": json.loads(row["fields"]), "messages": earlier})
     return rows
-
-
-def read_known(path: Path, objective: Objective) -> dict[tuple[str, str], Answered]:
-    """A composed reward is added up anew: its weights may be others."""
-    if not path.exists():
-        return {}
-    found = {}
-    for row in pq.read_table(path).to_pylist():
-        key, detail = (row.pop("text"), row.pop("example")), json.loads(row.pop("detail", None) or "{}")
-        answered = Answered(**row, detail=detail)
-        found[key] = objective.again(answered) if isinstance(objective, Composed) else answered
-    return found
 
 
 def summary(

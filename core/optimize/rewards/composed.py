@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 class Composed:
     """`words`: reference -> the word the model is asked to prefer, where labels are scored.
-    `price`: calls an example takes, by who is paid."""
+    `price`: calls an example takes, by who is paid; `again`: where its response is known."""
 
     name = "composed"
 
@@ -45,6 +45,9 @@ class Composed:
         self.parts, self.constraints = list(parts), list(constraints)
         self.price: Mapping[str, int] = dict(price)
         self.sampling = sampling  # None: nothing has to be generated
+        own = self.price.get("target", 0) - int(sampling is not None)
+        paid = {**self.price, "target": own}
+        self.again: Mapping[str, int] = {payer: calls for payer, calls in paid.items() if calls}
         self.words = dict(words or {})
         self.labels = list(self.words)
         self.needs = "label_logprobs" if self.words else "text"
@@ -65,6 +68,11 @@ class Composed:
     def answer(self, host: Host, requests: Sequence[Messages], rows: Sequence[Row]) -> list[Outcome]:
         """A request that failed for good counts as an empty response."""
         said = host.generate(requests, self.sampling) if self.sampling else [Completion("")] * len(rows)
+        return self.answer_again(host, requests, rows, said)
+
+    def answer_again(
+        self, host: Host, requests: Sequence[Messages], rows: Sequence[Row], said: Sequence[Completion]
+    ) -> list[Outcome]:
         labels: list[str] = []
         if self.words:
             chosen = host.label_logprobs(requests, list(self.words.values())).argmax(axis=1)
@@ -117,8 +125,8 @@ class Composed:
             detail,
         )
 
-    def again(self, outcome: Outcome) -> Outcome:
-        """What an earlier search was told, with the weights of this one."""
+    def reweighed(self, outcome: Outcome) -> Outcome:
+        """What an earlier run was told, with the weights of this one."""
         return replace(outcome, score=total(outcome.detail["parts"], self.weights))
 
     # --- one text ----------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def test_other_weights_find_the_same_answers_and_other_settings_do_not(
             db, admin, project.id, "optimize", {"reward": reward, "seed": 5, "budget": {"calls": 300}}
         )
         path = run_folder(run.id).inputs / "known.parquet"
-        return pq.read_table(path).to_pylist() if path.exists() else []
+        return [row for row in (pq.read_table(path).to_pylist() if path.exists() else []) if row["scored"]]
 
     assert len(known(REWARD)) > 50
     heavier = {**REWARD, "components": [{"kind": "reward_model", "weight": 3.0}, {**LENGTH, "weight": 0.5}]}
