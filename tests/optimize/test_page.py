@@ -25,7 +25,9 @@ def test_start_from_the_page(db, admin, project, open_page, examples, champion, 
     examples()
     at = open_page(admin, "optimize.py", project)
     assert not at.exception
-    assert "70.0 % (60.0 to 80.0, n 80)" in texts(at) and "50 % of its votes are simulated" in texts(at)
+    assert "70.0 % (60.0 to 80.0, n 80)" in texts(
+        at
+    ) and "50 % of the votes it learnt from are simulated" in texts(at)
     at.button(key="optimize_start").click().run()
     assert not at.exception
     (run,) = list_runs(db, admin, project.id, kind="optimize")
