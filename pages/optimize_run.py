@@ -2,21 +2,20 @@
 
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from core.llm.soft_names import names_in
 from core.optimize.promote import queue_candidates
 from core.optimize.rewards.kinds import kind_of_reward
-from core.optimize.rewards.scores import feasible
 from core.optimize.view import candidates_of, soft_card_of
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
 from core.services import database
 from pages.optimize_books import books
+from pages.optimize_curve import curve
 from pages.optimize_lineage import coloured, lineage
-from pages.optimize_rewards import UNITS, by_component, reward_columns
+from pages.optimize_rewards import by_component, reward_columns
 from pages.optimize_send import send
 from pages.optimize_transfer import transfer
 from pages.optimize_watch import watch
@@ -53,7 +52,7 @@ def _show(project: Project, run_id: str, active: bool) -> None:
         _result(project, run, candidates)
     if candidates:
         st.subheader("Best so far" if active else "How it went", anchor=False)
-        _curve(run, candidates)
+        curve(run, candidates)
         by_component(run, candidates)
         watch(project.id, run, candidates)
         st.subheader("Candidates", anchor=False)
@@ -212,55 +211,7 @@ def _counted(result: dict[str, Any]) -> str:
     return said
 
 
-# --- the curve and the candidates --------------------------------------------------------------
-
-
-def _curve(run: Run, candidates: list[Candidate]) -> None:
-    """Best training score against calls, with its interval; every candidate as a dot."""
-    rows, best = [], None
-    for candidate in candidates:
-        train = candidate.scores.get("train")
-        if not train:
-            continue
-        whole = train["n"] >= candidates[0].scores["train"]["n"]
-        if best is None or (whole and feasible(train) and train["score"] > best["score"]):
-            best = train
-        rows.append(
-            {
-                "calls": candidate.calls, "candidate": candidate.number, "edit": candidate.operation,
-                "score": train["score"], "low": train["low"], "high": train["high"],
-                "best": best["score"], "best_low": best["low"], "best_high": best["high"],
-                "n": train["n"],
-                "kind": "start" if not candidate.number else "accepted" if candidate.accepted
-                else "infeasible" if not feasible(train) else "not accepted" if whole else "scored in part",
-            }
-        )  # fmt: skip
-    data = pd.DataFrame(rows)
-    x = alt.X(
-        "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12)
-    )
-    y = alt.Y("best:Q", title=UNITS[kind_of_reward(run.config["reward"])], scale=alt.Scale(zero=False))
-    base = alt.Chart(data)
-    band = base.mark_area(opacity=0.18, interpolate="step-after").encode(
-        x, alt.Y("best_low:Q"), alt.Y2("best_high:Q")
-    )
-    line = base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(x, y)
-    start = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], color="gray").encode(y=alt.Y("score:Q"))
-    dots = base.mark_point(filled=True, size=60, opacity=0.9).encode(
-        x,
-        alt.Y("score:Q"),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["start", "accepted", "not accepted", "scored in part",
-                                                            *(["infeasible"] if "infeasible" in set(data["kind"]) else [])]),
-                        legend=alt.Legend(orient="top")),
-        tooltip=["candidate:Q", "edit:N", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
-                 alt.Tooltip("high:Q", format=".3f"), "n:Q", "calls:Q"],
-    )  # fmt: skip
-    st.altair_chart((band + line + start + dots).properties(height=280), width="stretch")
-    n = candidates[0].scores.get("train", {}).get("n", 0)
-    st.caption(
-        f"Line: the best score so far on the {n} train examples, with its 95 % interval. Dashed: the start. "
-        "The best of many is flattered by chance; only the test score at the end is not."
-    )
+# --- the candidates ----------------------------------------------------------------------------
 
 
 def _candidates(run: Run, candidates: list[Candidate]) -> None:

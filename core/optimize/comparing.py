@@ -9,9 +9,9 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from core.access import Principal, require
+from core.optimize.curve import best_so_far
 from core.optimize.methods import METHODS
 from core.optimize.protocol import Scores
-from core.optimize.rewards.scores import feasible
 from core.optimize.view import optimize_run
 from storage.database import Database
 from storage.tables import Candidate, Run
@@ -48,17 +48,8 @@ def curves(db: Database, who: Principal, run_ids: Sequence[str]) -> list[Curve]:
 
 def _curve(session: Session, run: Run) -> Curve:
     query = select(Candidate).where(Candidate.run_id == run.id)
-    found = sorted(session.exec(query.order_by(col(Candidate.number))), key=lambda c: (c.calls, c.number))
-    start = next((c for c in found if c.number == 0), None)
-    points: list[tuple[int, Scores]] = []
-    for candidate in found:
-        train = candidate.scores.get("train")
-        if not train or start is None or train["n"] != start.scores["train"]["n"]:
-            continue  # scored in part: not on the same examples as the others
-        if candidate.number and not feasible(train):
-            continue
-        if not points or train["score"] > points[-1][1]["score"]:
-            points.append((candidate.calls, train))
+    found = list(session.exec(query.order_by(col(Candidate.number))))
+    points = [(point.candidate.calls, point.scores) for point in best_so_far(found) if point.better]
     method = METHODS.get(run.config["method"])
     name = method.short if method else run.config["method"]
     return Curve(run, f"{name}, seed {run.seed}", points, max((c.calls for c in found), default=0))

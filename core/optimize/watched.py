@@ -5,33 +5,20 @@ its constraints). Gold has fallen at a check when it is lower than at its highes
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 
+from core.optimize.curve import Seen, in_time, when
 from core.optimize.protocol import Scores, Standing
 from core.optimize.rewards.scores import feasible, mean_of
 
 WARN_AFTER = 3  # checks in a row: then it is said
 
 
-class Seen(Protocol):
-    """A candidate, of a search or of the database."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def calls(self) -> int: ...
-
-    @property
-    def scores(self) -> dict[str, Any]: ...
-
-
 def checks(candidates: Sequence[Seen]) -> list[Seen]:
-    """The start, and each text that was better by the proxy than all before it."""
+    """The start, and each text that was better by the proxy than all that were scored before it."""
     found: list[Seen] = []
-    for candidate in candidates:
+    for candidate in in_time(candidates):
         train = candidate.scores.get("train", {})
         if "gold" not in train.get("watch", {}):
             continue
@@ -65,9 +52,10 @@ def fall(candidates: Sequence[Seen]) -> Scores | None:
 
 
 def before_the_fall(candidates: Sequence[Seen]) -> Callable[[Seen], bool]:
-    """Which candidates a search that was stopped for it may choose: those up to gold's highest."""
+    """Which candidates a search that was stopped for it may choose: those scored up to gold's
+    highest."""
     _, peak = falling(candidates)
-    return lambda candidate: peak is None or candidate.number <= peak.number
+    return lambda candidate: peak is None or when(candidate) <= when(peak)
 
 
 def _gold(candidate: Seen) -> float:
