@@ -206,7 +206,16 @@ class Iterated:
     note: str
 
 
-Event = Scored | Dropped | Iterated
+@dataclass(frozen=True)
+class Learned:
+    """A policy took a step. `figures`: what it says of it, each with its n, by name
+    (core/optimize/policy_figures.py)."""
+
+    step: int
+    figures: Mapping[str, Scores]
+
+
+Event = Scored | Dropped | Iterated | Learned
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import ClassVar
 from core.llm.protocol import Messages
 from core.optimize import phrases
 from core.optimize.proposals import Proposals
-from core.optimize.protocol import Evaluator, Event, Figure, Iterated
+from core.optimize.protocol import Evaluator, Event, Figure, Iterated, Learned, Scores
 from core.optimize.reading import slots_note, whole
 from core.optimize.recast import TAG, drawn_framework, operation_of, recast_request, tokens_for
 
@@ -158,13 +158,18 @@ class BestOfN(RandomSearch):
         self.iteration += 1
         if self.draws >= self.n:
             self.finished = "iterations"
-        return [Iterated(self.iteration - 1, None, f"{self.draws} of {self.n} drawn")]
+        said = Iterated(self.iteration - 1, None, f"{self.draws} of {self.n} drawn")
+        return [Learned(self.iteration, {"kl": self._moved()}), said]
 
     def fraction(self) -> float:
         return min(1.0, self.draws / self.n)
 
-    def kl(self) -> float | None:
-        return best_of_n_kl(self.draws) if self.draws else None
+    def kl(self) -> Scores | None:
+        return self._moved() if self.draws else None
+
+    def _moved(self) -> Scores:
+        """By the formula, of as many draws as `n` says: exact, so without an interval."""
+        return {"score": best_of_n_kl(self.draws), "n": self.draws}
 
     def figures(self) -> list[Figure]:
         if not self.draws:

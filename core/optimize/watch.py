@@ -104,9 +104,10 @@ def length_correlation(outputs: Sequence[tuple[str, float, str]]) -> Scores | No
 
 
 class Watch:
-    """`kl()`: how far the policy has moved from its reference, in nats; None where there is none."""
+    """`kl()`: how far the policy has moved from its reference, in nats, with its n; None where there
+    is none."""
 
-    def __init__(self, gold: Gold | None, kl: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(self, gold: Gold | None, kl: Callable[[], Scores | None] = lambda: None) -> None:
         self.gold, self.kl = gold, kl
 
     def look(
@@ -136,7 +137,7 @@ class Watch:
         }
         moved = self.kl()
         if moved is not None:
-            found["kl"] = float(moved)
+            found["kl"] = dict(moved)
         return found
 
 

@@ -25,6 +25,7 @@ from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec, Sampling
 from core.llm.soft_names import SOFT
 from core.optimize.answers import Answers, Payer
+from core.optimize.curve import in_time
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
 from core.optimize.known_work import read_known
@@ -35,26 +36,23 @@ from core.optimize.protocol import (
     AnyOf,
     Cancel,
     Candidate,
-    Dropped,
-    Event,
-    Iterated,
     Limits,
     NoImprovement,
     Optimizer,
     Pause,
     Rows,
-    Scored,
     StopCondition,
     Target,
     Time,
 )
+from core.optimize.report import Report
 from core.optimize.rewards.composed import Composed
 from core.optimize.rewards.kinds import kind_of_reward
 from core.optimize.rewards.lengths import explained
-from core.optimize.rewards.scores import feasible, what_breaks
+from core.optimize.rewards.scores import what_breaks
 from core.optimize.search import PARTIAL, Outcome, Search
-from core.optimize.watch import Watch, agreement, length_correlation
-from core.optimize.watched import WARN_AFTER, GoldFalls, falling
+from core.optimize.watch import Watch, agreement
+from core.optimize.watched import GoldFalls
 from core.runs.context import RunContext, WorkError
 from core.runs.folder import write_json
 
@@ -146,8 +144,9 @@ def run(context: RunContext) -> dict[str, Any]:
     if state_file.exists():
         search.load(_read(state_file))
         context.log(f"Going on after {len(optimizer.candidates)} candidates and {ledger.calls} calls.")
-        for candidate in optimizer.candidates:  # a line may have been lost with the process
+        for candidate in in_time(optimizer.candidates):  # a line may have been lost with the process
             report.candidate(candidate)
+        report.learned(getattr(optimizer, "learned", lambda: None)())
     else:
         context.progress(0.0, f"Scoring the start on {len(rows['train'])} train examples")
     try:
@@ -163,77 +162,6 @@ def run(context: RunContext) -> dict[str, Any]:
     result = summary(outcome, optimizer, evaluator, Instruction(**config["start"]))
     return {**result, "agreement": people, "lengths": lengths, "method": config["method"], "reward": kind_of_reward(config["reward"]),
             "seconds": search.before + time.monotonic() - began}  # fmt: skip
-
-
-class Report:
-    """Turns the search's events into the run's."""
-
-    def __init__(
-        self,
-        context: RunContext,
-        ledger: Ledger,
-        optimizer: Optimizer,
-        plan: dict[str, Any],
-        evaluator: HostEvaluator,
-    ) -> None:
-        self.context, self.ledger, self.optimizer, self.plan = context, ledger, optimizer, plan
-        self.evaluator, self.warned, self.looked = evaluator, False, 0
-        self.best = float("-inf")
-        self.last_part = False
-        self.seconds: Callable[[], float] = lambda: 0.0  # at work, in all processes together
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Scored):
-            self.candidate(event.candidate)
-        elif isinstance(event, Dropped):
-            self.context.log(
-                f"Dropped a proposal ({event.operation}): {event.reason}. {event.detail}".strip()
-            )
-        elif isinstance(event, Iterated):
-            taken = f"candidate {event.accepted} is accepted: " if event.accepted is not None else ""
-            self.context.log(f"Iteration {event.iteration + 1}: {taken}{event.note}.")
-        self.ledger.emit(self.context)
-        self.watch()
-        self.progress()
-
-    def watch(self) -> None:
-        """What is watched of the run as a whole, once for each new candidate; and, once, that
-        gold has fallen."""
-        scored = len(self.optimizer.candidates)
-        if self.evaluator.watch is None or scored == self.looked:
-            return
-        self.looked = scored
-        found = length_correlation(self.evaluator.outputs())
-        if found is not None:
-            self.context.emit("watch", length_correlation=found)
-        if not self.warned and falling(self.optimizer.candidates)[0] >= WARN_AFTER:
-            self.warned = True
-            self.context.log("Gold has fallen while the reward rose: the search may exploit its reward.")
-
-    def candidate(self, candidate: Candidate) -> None:
-        self.context.emit("candidate", **candidate.as_dict())
-        score, full = candidate.scores["train"]["score"], candidate.scores["train"]["n"] >= self.plan["train"]
-        if full and not self.last_part:
-            if feasible(candidate.scores["train"]) or not candidate.number:
-                self.best = max(self.best, score)
-            self.context.metric(candidate.number, calls=candidate.calls, score=score, best=self.best)
-
-    def progress(self) -> None:
-        budget, reserve = self.plan["budget"], self.plan["reserve"]
-        if self.last_part:
-            done = 1 - max(0.0, (budget - self.ledger.calls)) / budget
-            self.context.progress(
-                max(0.9, done), "Choosing on dev, reporting on test", at_work_s=self.seconds()
-            )
-            return
-        spent = self.ledger.calls / max(1, budget - reserve)
-        share = 0.9 * max(min(1.0, spent), self.optimizer.fraction())
-        scored = len(self.optimizer.candidates)
-        self.context.progress(
-            share,
-            f"{scored} candidates tried, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
-            at_work_s=self.seconds(),
-        )
 
 
 def make_optimizer(config: dict[str, Any], seed: int) -> Optimizer:

@@ -96,7 +96,8 @@ def test_best_of_n_tells_its_kl():
     optimizer = BestOfN("x", 1)
     assert optimizer.kl() is None
     optimizer.draws = 16
-    assert optimizer.kl() == pytest.approx(np.log(16) - 15 / 16)
+    assert optimizer.kl() == {"score": pytest.approx(np.log(16) - 15 / 16), "n": 16}
+    assert optimizer.settle([1])[0].figures == {"kl": optimizer.kl()}
     assert Watch(None, optimizer.kl).look(["a b"], [{}], [{"input": "x"}])["kl"] == optimizer.kl()
 
 

@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 
+from core.optimize.protocol import Scores
+from core.optimize.rewards.scores import mean_of
 from core.optimize.writer.policy import Policy, Read, trained_weights
 from core.optimize.writer.writing import Grader, Writer
 
@@ -58,7 +60,7 @@ class Ppo(Writer):
         self.weights = {**trained_weights(self.policy.model), **head}
         self.adam = torch.optim.Adam(self.weights.values(), lr=self.learning_rate, eps=1e-5)
 
-    def learn(self, grader: Grader, seed: int) -> dict[str, float]:
+    def learn(self, grader: Grader, seed: int) -> dict[str, Scores]:
         policy = self.policy
         written = policy.write(self.batch, seed)
         grades = grader.reward(
@@ -82,11 +84,13 @@ class Ppo(Writer):
             torch.nn.utils.clip_grad_norm_(self.weights.values(), MAX_NORM)
             self.adam.step()
             clipped.append(share)
+        moved = ((old.logp - reference.logp) * old.mask).sum(1)  # (B,)
+        tokens = int(old.mask.sum())
         return {
-            "kl": float(((old.logp - reference.logp) * old.mask).sum(1).mean()),
-            "entropy": float(mean(old.entropy, old.mask)),
-            "clip_fraction": sum(clipped) / len(clipped),
-            "explained_variance": explained_variance(values, returns, old.mask),
+            "kl": mean_of(moved.double().cpu().numpy()),
+            "entropy": {"score": float(mean(old.entropy, old.mask)), "n": tokens},
+            "clip_fraction": {"score": sum(clipped) / len(clipped), "n": tokens * len(clipped)},
+            "explained_variance": {"score": explained_variance(values, returns, old.mask), "n": tokens},
         }
 
     def values(self, read: Read) -> torch.Tensor:

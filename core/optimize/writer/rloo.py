@@ -16,6 +16,7 @@ from core.optimize.writer.trl_writer import TrlWriter
 class Rloo(TrlWriter):
     name = "rloo"
     trainer_class, config_class = RLOOTrainer, RLOOConfig
+    ratio = "prompt"
 
     @property
     def passes(self) -> int:

@@ -29,6 +29,7 @@ from transformers import (
 )
 
 from core.llm.protocol import Messages
+from core.optimize.protocol import Scores
 from core.optimize.writer.policy import lora, trained_weights, twin
 from core.optimize.writer.writing import Grader, Writer
 from core.runs.context import WorkError
@@ -39,6 +40,7 @@ class TrlWriter(Writer):
 
     trainer_class: Any  # GRPOTrainer or RLOOTrainer
     config_class: Any
+    ratio = "token"  # or "prompt": what has a ratio of its own, which may be clipped
 
     def settings(self) -> dict[str, Any]:
         """Of the trainer's configuration, what only this method has."""
@@ -97,19 +99,25 @@ class TrlWriter(Writer):
     def _reward(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
         return self.grader.reward(prompts, completions, **columns)
 
-    def learn(self, grader: Grader, seed: int) -> dict[str, float]:
+    def learn(self, grader: Grader, seed: int) -> dict[str, Scores]:
         self.grader, self.step_seed = grader, seed
         self.said: list[dict[str, float]] = []  # what the trainer logs, one for each pass
         self.main = greenlet.getcurrent()
         if self._loop is None:
             self._loop = greenlet.greenlet(self.trainer.train)
         self._loop.switch()
-        first = self.said[0]
+        first, passes = self.said[0], len(self.said)
+        tokens = round(first["completions/mean_length"] * self.batch)
+        clipped = sum(one["clip_ratio/region_mean"] for one in self.said) / passes
         return {
             # Logged a token: the mean over all tokens, so times their mean number it is a prompt's.
-            "kl": first["kl"] * first["completions/mean_length"],
-            "entropy": first["entropy"],
-            "clip_fraction": sum(one["clip_ratio/region_mean"] for one in self.said) / len(self.said),
+            # The trainer does not tell it by prompt, so it has no interval.
+            "kl": {"score": first["kl"] * first["completions/mean_length"], "n": self.batch},
+            "entropy": {"score": first["entropy"], "n": tokens},
+            "clip_fraction": {
+                "score": clipped,
+                "n": passes * (tokens if self.ratio == "token" else self.batch),
+            },
         }
 
 

@@ -26,46 +26,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from core.llm.protocol import Messages
+from core.optimize.policy_figures import FIGURES
 from core.optimize.proposals import FRUITLESS, LONGEST, Proposals, in_context
-from core.optimize.protocol import Evaluator, Event, Figure, Iterated, OutOfBudget, Shown
+from core.optimize.protocol import (
+    Evaluator,
+    Event,
+    Figure,
+    Iterated,
+    Learned,
+    OutOfBudget,
+    Scores,
+    Shown,
+)
 from core.optimize.random_search import rewrite_request
 from core.optimize.reading import Unusable, same_text, whole
+from core.optimize.rewards.scores import mean_of
 from core.optimize.writer.policy import kept, restore
 from core.runs.context import WorkError
 
 POOL = 200  # written prompts that wait for a full score
-
-FIGURES = {
-    "reward": (
-        "Reward of the last step",
-        "How much better than the start, on average, the prompts of the last step did on their mini-batch "
-        "(what could not be tried counts with its penalty).",
-    ),
-    "kl": (
-        "KL to the reference (nats a prompt)",
-        "How far the policy has moved away from the model it started as, over the prompts of the last step.",
-    ),
-    "entropy": (
-        "Entropy (nats a token)",
-        "How undecided the policy is when it writes. Near 0 it writes the same prompt every time.",
-    ),
-    "clip_fraction": (
-        "Clip fraction",
-        "The share of the last step's updates that the clipped ratio held back. Always 0 with one pass over "
-        "a batch: the ratio is 1 then.",
-    ),
-    "explained_variance": (
-        "Explained variance",
-        "How much of the spread of returns the value head foresees: 1 is all of it; 0 or less, nothing.",
-    ),
-    "degenerate": (
-        "Degenerate prompts",
-        "The share of the last step's prompts that could not be tried: without an end, empty, or damaged.",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -165,7 +148,7 @@ class Writer(Proposals):
         self.tokens, self.temperature = tokens, temperature
         self.trained = 0
         self.pool: list[dict[str, Any]] = []  # text, total and n of its rewards: not scored in full yet
-        self.last: dict[str, float] = {}  # of FIGURES
+        self.last: dict[str, Scores] = {}  # of FIGURES, of the last step
         self.closing = ""  # why there is no further step of the policy
         self.closed = False  # the last round was offered
         self.hopeless = 0  # steps in a row of which no prompt could be tried
@@ -183,9 +166,10 @@ class Writer(Proposals):
         """Put an adapter on the host's model; make `weights` and `adam`."""
         raise NotImplementedError
 
-    def learn(self, grader: Grader, seed: int) -> dict[str, float]:
+    def learn(self, grader: Grader, seed: int) -> dict[str, Scores]:
         """Let the policy write `batch` prompts, grade them, and take one step; answers what
-        the method has in FIGURES: at least `kl`, `entropy` and `clip_fraction`."""
+        the method has in FIGURES, each with its n (prompts, or tokens) and where it is a mean over
+        prompts its interval: at least `kl`, `entropy` and `clip_fraction`."""
         raise NotImplementedError
 
     # --- a step ----------------------------------------------------------------------------
@@ -230,26 +214,27 @@ class Writer(Proposals):
         self.iteration = self.trained
         return self._settle_step(grader.graded, figures)
 
-    def _settle_step(self, graded: list[Graded], figures: dict[str, float]) -> list[Event]:
+    def _settle_step(self, graded: list[Graded], figures: dict[str, Scores]) -> list[Event]:
         events: list[Event] = []
         for one in graded:
             if one.text is None:
                 self.drop(events, self._operation, one.problem, one.said)
             else:
                 self._remember(one.text, one.reward)
-        degenerate = sum(one.text is None for one in graded) / len(graded)
-        reward = sum(one.reward for one in graded) / len(graded)
+        reward = mean_of(np.array([one.reward for one in graded]))
+        degenerate = mean_of(np.array([float(one.text is None) for one in graded]), binary=True)
         self.last = {"reward": reward, **figures, "degenerate": degenerate}
         self.offered += 1  # a step of the policy is progress, new texts or not …
-        self.hopeless = self.hopeless + 1 if degenerate == 1 else 0  # … unless none can be tried
+        self.hopeless = self.hopeless + 1 if degenerate["score"] == 1 else 0  # … unless none can be tried
         if self.hopeless >= FRUITLESS:
             self.closing = "unproductive"
         elif self.trained >= self.steps:
             self.closing = "iterations"
         elif self.trained % self.every == 0:
             self._offer_best(events)
-        note = f"reward {reward:+.3f}, KL {self.last['kl']:.2f} nats, entropy {self.last['entropy']:.2f}"
-        return [*events, Iterated(self.trained - 1, None, note)]
+        kl, entropy = figures["kl"]["score"], figures["entropy"]["score"]
+        note = f"reward {reward['score']:+.3f}, KL {kl:.2f} nats, entropy {entropy:.2f}"
+        return [*events, Learned(self.trained, self.last), Iterated(self.trained - 1, None, note)]
 
     def _last_round(self) -> list[Event]:
         """Score the best of what is waiting; at a budget's end, as many as still fit."""
@@ -297,14 +282,24 @@ class Writer(Proposals):
 
     # --- what it says of itself ----------------------------------------------------------------
 
-    def kl(self) -> float | None:
+    def kl(self) -> Scores | None:
         """Nats a written prompt, over the last step; None before the first."""
         return self.last.get("kl")
 
+    def learned(self) -> Learned | None:
+        return Learned(self.trained, self.last) if self.last else None
+
     def figures(self) -> list[Figure]:
         return [
-            Figure(label, self.last[key], help) for key, (label, help) in FIGURES.items() if key in self.last
+            Figure(label, self.last[key]["score"], help)
+            for key, (label, help) in FIGURES.items()
+            if key in self.last
         ]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        # A search that was saved by an older version had bare numbers: the next step says them anew.
+        self.last = {name: of for name, of in self.last.items() if isinstance(of, dict)}
 
     def fraction(self) -> float:
         return min(1.0, self.trained / self.steps)

@@ -45,6 +45,28 @@ def opened(tiny, monkeypatch):
     return use
 
 
+def figures(folder):
+    """What a policy said of its steps: step -> (calls, figures); what was told first counts."""
+    events, _ = folder.read_events()
+    told = [event["data"] for event in events if event["type"] == "policy"]
+    return {one["step"]: (one["calls"], one["figures"]) for one in reversed(told)}
+
+
+def test_a_step_whose_line_was_lost_with_the_process_is_told_again(tmp_path, opened):
+    folder = make_folder(tmp_path / "r", method="ppo", calls=600, finalists=1, host=opened(5), **OPTIONS)
+    with pytest.raises(Killed):
+        run(folder)
+    before = figures(folder)
+    lines = folder.events.read_text().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if '"policy"' in line)
+    folder.events.write_text("".join(lines[:last]))
+    opened()
+    run(folder)
+    after = figures(folder)
+    assert sorted(before) == [1, 2] and sorted(after) == [1, 2, 3]
+    assert after[1] == before[1] and after[2][1] == before[2][1]
+
+
 @pytest.mark.parametrize("name", ["ppo", "grpo", "rloo"])
 def test_killed_in_a_step_it_ends_with_the_same_candidates_books_and_weights(tmp_path, opened, name):
     def folder(place):
@@ -65,6 +87,8 @@ def test_killed_in_a_step_it_ends_with_the_same_candidates_books_and_weights(tmp
     opened()
     assert stable(run(killed)) == stable(end)
     assert candidates(killed) == candidates(whole)
+    assert figures(killed) == figures(whole) and sorted(figures(whole)) == [1, 2, 3]
+    assert [of["kl"]["n"] for _, of in figures(whole).values()] == [3, 3, 3]
     kept = [load_file(next(one.state.glob("*.safetensors"))) for one in (whole, killed)]
     assert kept[0].keys() == kept[1].keys()
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])

@@ -8,7 +8,8 @@ import torch
 
 from core.optimize.method import why_not
 from core.optimize.methods import METHODS
-from core.optimize.protocol import FINISH_WORDS, Iterated
+from core.optimize.policy_figures import FIGURES
+from core.optimize.protocol import FINISH_WORDS, Iterated, Learned
 from core.optimize.writer.writing import Grader
 from tests.optimize.rules import Refused, run
 
@@ -38,11 +39,45 @@ def test_a_search_from_start_to_end(name, made, evaluator):
     assert all(c.operation.split()[2].isdigit() and c.parent == 0 for c in optimizer.candidates[1:])
     assert 1 < len(optimizer.candidates) <= 1 + 3 * 2
     assert sum(isinstance(event, Iterated) for event in events) == 5
+    learned = [event for event in events if isinstance(event, Learned)]
+    assert [event.step for event in learned] == [1, 2, 3, 4, 5]
+    # Every figure of a step is kept by itself: the next step does not change it.
+    assert len({event.figures["kl"]["score"] for event in learned}) == 5
+    assert learned[-1].figures == optimizer.last and set(optimizer.last) <= set(FIGURES)
     # Six examples for each candidate, three for each further text, and the policy's own passes.
     assert books.calls == len(books.known) + 5 * 4 * optimizer.passes
     assert len(books.worked) == 5
-    assert optimizer.kl() != 0 and {"kl", "reward", "entropy", "clip_fraction"} <= set(optimizer.last)
+    assert optimizer.kl()["score"] != 0 and {"kl", "reward", "entropy", "clip_fraction"} <= set(
+        optimizer.last
+    )
     assert all(torch.equal(weight, base[key]) for key, weight in books.host.model.state_dict().items())
+
+
+@every_writer
+def test_every_figure_has_its_n(name, made, evaluator):
+    """Prompts, or their tokens: of the clip fraction what has a ratio, once for each pass."""
+    optimizer, books = made(name, epochs=2), evaluator()
+    run(optimizer, books, steps=2)
+    last = optimizer.last
+    prompts, tokens = 4, last["entropy"]["n"]
+    assert prompts < tokens <= prompts * 12
+    ns = {"reward": prompts, "kl": prompts, "degenerate": prompts, "entropy": tokens,
+          "clip_fraction": 2 * (prompts if name == "rloo" else tokens)}  # fmt: skip
+    if name == "ppo":
+        ns["explained_variance"] = tokens
+    assert {key: of["n"] for key, of in last.items()} == ns
+    for key in ("reward", "degenerate", *(["kl"] if name == "ppo" else [])):
+        assert last[key]["low"] <= last[key]["score"] <= last[key]["high"]
+
+
+def test_a_search_that_an_older_version_saved_goes_on(made, evaluator):
+    """Its figures were bare numbers."""
+    optimizer, books = made("ppo"), evaluator()
+    run(optimizer, books, steps=2)
+    state = optimizer.state_dict() | {"last": {"kl": 0.5, "entropy": 2.0}}
+    again = made("ppo")
+    again.load_state_dict(state)
+    assert again.kl() is None and again.figures() == [] and again.learned() is None
 
 
 @every_writer
@@ -190,7 +225,7 @@ def test_a_policy_of_which_nothing_can_be_tried_is_given_up(name, made, evaluato
     finally:
         books.optimizer_host.eos = ends
     assert optimizer.finished == "unproductive" in FINISH_WORDS and optimizer.trained == 3
-    assert sum(optimizer.dropped.values()) == 9 and optimizer.last["degenerate"] == 1
+    assert sum(optimizer.dropped.values()) == 9 and optimizer.last["degenerate"]["score"] == 1
 
 
 # --- where it runs -------------------------------------------------------------------------------
@@ -243,7 +278,7 @@ def test_ppo_puts_its_formulas_together(made, evaluator, monkeypatch):
     ((into, values, _), advantages) = seen["gae"][0]
     assert beta == optimizer.beta and into is rewards and values.abs().max() > 0
     assert not torch.equal(old, reference)
-    assert len(grades) == 4 and float(grades.mean()) == pytest.approx(optimizer.last["reward"])
+    assert len(grades) == 4 and float(grades.mean()) == pytest.approx(optimizer.last["reward"]["score"])
     assert seen["whitened"][0][0][0] is advantages
     for i, (given, _) in enumerate(seen["policy_loss"]):
         assert given[1] is old and given[2] is seen["whitened"][0][1]
