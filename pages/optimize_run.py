@@ -8,16 +8,18 @@ import streamlit as st
 from core.llm.soft_names import names_in
 from core.optimize.promote import queue_candidates
 from core.optimize.rewards.kinds import kind_of_reward
-from core.optimize.view import candidates_of, soft_card_of
+from core.optimize.view import candidates_of, policy_steps, soft_card_of
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
 from core.services import database
 from pages.optimize_books import books
 from pages.optimize_curve import curve
 from pages.optimize_lineage import coloured, lineage
+from pages.optimize_log import log
 from pages.optimize_rewards import by_component, reward_columns
 from pages.optimize_send import send
 from pages.optimize_transfer import transfer
+from pages.optimize_trends import policy
 from pages.optimize_watch import watch
 from pages.shared import ago, duration, may, me, percent, problems, say_problem
 from pages.soft_prompt import show_soft
@@ -54,7 +56,9 @@ def _show(project: Project, run_id: str, active: bool) -> None:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         curve(run, candidates)
         by_component(run, candidates)
-        watch(project.id, run, candidates)
+        steps = policy_steps(database(), me(), run_id)
+        watched = watch(project.id, run, candidates, steps)
+        policy(run, steps, without=["kl"] if watched else [])
         st.subheader("Candidates", anchor=False)
         table, origins = st.tabs(["As a table", "Where they came from"])
         with table:
@@ -70,6 +74,7 @@ def _show(project: Project, run_id: str, active: bool) -> None:
         else:
             transfer(project, run, candidates)
     books(run)
+    log(run)
 
 
 def _state(run: Run) -> None:

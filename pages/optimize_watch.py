@@ -1,6 +1,7 @@
 """Reward hacking, watched: on a search's page, the reward beside gold, and what else tells whether a
 search exploits its reward. And, in the form, who watches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -9,43 +10,47 @@ import streamlit as st
 
 from core.optimize.gold import watcher
 from core.optimize.lineage import best_number
-from core.optimize.watched import WARN_AFTER, checks, fall, falling
+from core.optimize.trends import Step, correlations, figure, gold_rows, looked_at, trend
+from core.optimize.view import events_over
+from core.optimize.watched import WARN_AFTER, fall, falling
 from core.reward.registry import list_models
 from core.runs.service import latest_events
 from core.services import database
 from pages.optimize_halves import show_halves
+from pages.optimize_trends import Card, policy_rows, sentence, show_cards
 from pages.shared import me, percent, plain
 from storage.tables import Candidate, Run
 
 LINES = ("reward", "gold")
 
 
-def watch(project_id: str, run: Run, candidates: list[Candidate]) -> None:
-    """Nothing for labels, which cannot be hacked: what is counted there is what is wanted."""
-    start = candidates[0].scores.get("train", {}).get("watch")
-    if start is None:
-        return
+def watch(project_id: str, run: Run, candidates: list[Candidate], steps: Sequence[Step]) -> bool:
+    """Nothing for labels, which cannot be hacked: what is counted there is what is wanted. Answers
+    whether there was something to watch. `steps`: of a policy, where one is trained."""
+    if candidates[0].scores.get("train", {}).get("watch") is None:
+        return False
     st.subheader("Is the reward being exploited?", anchor=False)
-    if "gold" in start:
+    if "gold" in candidates[0].scores["train"]["watch"]:
         _gold(candidates)
     else:
         _no_gold(project_id)
-    best = _best(candidates).scores["train"]["watch"]
-    columns = st.columns(4)
-    _words(columns[0], start, best)
-    _degenerate(columns[1], start, best)
-    _correlation(columns[2], run)
-    if "disagreement" in best:
-        _number(columns[3], "Members disagree by", best["disagreement"],
-                "Standard deviation over the members of the reward's ensemble, mean over the outputs. Start: "
-                f"{start['disagreement']['score']:.2f}.")  # fmt: skip
-    elif "kl" in best:
-        columns[3].metric(
-            "KL to the reference", f"{best['kl']:.2f} nats",
-            help="How far the policy that proposes has moved from where it began; of the best of n draws, "
-            "log n − (n − 1) / n.",
-        )  # fmt: skip
+    best, newest = _best(candidates), looked_at(candidates)[-1]
+    newer = f"below it, the newest that was scored in full, candidate {newest.number}"
+    st.caption(
+        f"In large, the best prompt so far, candidate {best.number} (the ring); "
+        f"{'which is the newest, too' if newest.number == best.number else newer}. Over calls: each prompt that "
+        "was scored in full, the start dashed. Intervals are at 95 %."
+    )
+    show_cards(cards(run, candidates, steps))
     _people(run)
+    return True
+
+
+def cards(run: Run, candidates: list[Candidate], steps: Sequence[Step]) -> list[Card]:
+    """KL where a method moves away from something; disagreement where the reward is an ensemble."""
+    both = _best(candidates), looked_at(candidates)[-1]
+    found = [_kl(candidates, both, steps), _words(candidates, both), _disagreement(candidates, both)]
+    return [*(card for card in found if card), _degenerate(candidates, both), _correlation(run)]
 
 
 def _best(candidates: list[Candidate]) -> Candidate:
@@ -54,16 +59,9 @@ def _best(candidates: list[Candidate]) -> Candidate:
 
 
 def _gold(seen: list[Candidate]) -> None:
-    rows = []
-    for candidate in checks(seen):
-        train = candidate.scores["train"]
-        for name, of in (("reward", train), ("gold", train["watch"]["gold"])):
-            rows.append(
-                {"calls": candidate.calls, "candidate": candidate.number, "which": name, "n": of["n"],
-                 "mean": of["score"], "low": of["low"], "high": of["high"]}
-            )  # fmt: skip
+    data = pd.DataFrame(gold_rows(seen))
     tips = ["which:N", "candidate:Q", *(alt.Tooltip(f"{k}:Q", format=".3f") for k in ("mean", "low", "high")), "n:Q"]  # fmt: skip
-    base = alt.Chart(pd.DataFrame(rows)).encode(
+    base = alt.Chart(data).encode(
         x=alt.X(
             "calls:Q",
             title="Calls spent",
@@ -73,9 +71,12 @@ def _gold(seen: list[Candidate]) -> None:
         color=alt.Color("which:N", title=None, sort=list(LINES), legend=alt.Legend(orient="top")),
         tooltip=tips,
     )
-    line = base.mark_line(point=True).encode(y=alt.Y("mean:Q", title="Mean", scale=alt.Scale(zero=False)))
-    bars = base.mark_rule(opacity=0.5).encode(y="low:Q", y2="high:Q")
-    st.altair_chart((line + bars).properties(height=260), width="stretch")
+    y = alt.Y("mean:Q", title="Mean", scale=alt.Scale(zero=False))
+    better = base.transform_filter("datum.check")
+    line = better.mark_line(point=True).encode(y=y)
+    bars = better.mark_rule(opacity=0.5).encode(y="low:Q", y2="high:Q")
+    others = base.transform_filter("!datum.check").mark_point(filled=True, size=16, opacity=0.35).encode(y=y)
+    st.altair_chart((others + line + bars).properties(height=260), width="stretch")
     row, peak = falling(seen)
     lost = fall(seen)
     if row >= WARN_AFTER and peak is not None and lost is not None:
@@ -85,10 +86,12 @@ def _gold(seen: list[Candidate]) -> None:
             "found before that, and let annotators compare.",
             icon=":material/trending_down:",
         )
+    n = seen[0].scores["train"]["n"]
     st.caption(
-        "Each point is a prompt that beat all before it by the reward. Gold is a reward model that learned from "
-        "other votes, on the same outputs: no call is spent on it. Where it falls while the reward rises, the "
-        "search exploits the reward (Gao et al. 2022). Intervals are at 95 %."
+        "The lines join the prompts that beat all before them by the reward; small dots are the others "
+        f"({n} train examples each). Gold is a reward model that learned from other votes, on the same outputs: no "
+        "call is spent on it. Where it falls while the reward rises, the search exploits the reward (Gao et al. "
+        "2022). Intervals are at 95 %."
     )
 
 
@@ -102,51 +105,82 @@ def _no_gold(project_id: str) -> None:
     show_halves(project_id)
 
 
-def _number(place: Any, label: str, found: dict[str, Any], help: str) -> None:
-    place.metric(
-        label, f"{found['score']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}, n {found['n']:,}",
-        delta_color="off", delta_arrow="off", help=help,
-    )  # fmt: skip
+# --- the cards -----------------------------------------------------------------------------------
+
+Both = tuple[Candidate, Candidate]  # the best, and the newest
 
 
-def _words(place: Any, start: dict[str, Any], best: dict[str, Any]) -> None:
-    before = start["words"]
-    _number(
-        place, "Words an output", best["words"],
-        f"Mean length of the best prompt's outputs. The start's: {before['score']:.1f} ({before['low']:.1f} to "
-        f"{before['high']:.1f}, n {before['n']}). Length is the usual way to cheat a reward model.",
-    )  # fmt: skip
+def _card(
+    label: str, help: str, name: str, candidates: list[Candidate], both: Both, share: bool = False
+) -> Card | None:
+    """One figure of the best prompt, of the newest, and of all; the start's is in its definition."""
+    best, newest = (figure(one.scores["train"]["watch"], name) for one in both)
+    start = figure(candidates[0].scores["train"]["watch"], name)
+    if best is None and newest is None:
+        return None
+    below = ""
+    if newest is not None and both[0].number != both[1].number:
+        below = f"Newest, candidate {both[1].number}: {sentence(newest, share)}"
+    if start is not None:
+        help = f"{help} Start: {sentence(start, share)}."
+    marked = both[0].number if best is not None else None
+    return Card(label, help, best, below, trend(candidates, name), marked, share)
 
 
-def _degenerate(place: Any, start: dict[str, Any], best: dict[str, Any]) -> None:
-    found, before = best["degenerate"], start["degenerate"]
-    each = ", ".join(f"{count} {name}" for name, count in found["faults"].items() if count) or "none"
-    place.metric(
-        "Degenerate outputs",
-        f"{100 * found['score']:.0f} %",
-        f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %, n {found['n']:,}",
-        delta_color="off",
-        delta_arrow="off",
-        help=f"Empty, repeating itself, a copy of the input, or cut off at its length limit: {each}. Start: "
-        f"{percent(before['score'], before['low'], before['high'], before['n'])}.",
+def _kl(candidates: list[Candidate], both: Both, steps: Sequence[Step]) -> Card | None:
+    """The policy goes on moving after it wrote the best: its newest step says where it is."""
+    label = "KL to the reference (nats)"
+    help = (
+        "How far what proposes has moved from where it began: a policy, over the prompts of its last step before "
+        "the prompt was scored; the best of n draws by the formula log n − (n − 1) / n."
     )
+    rows = policy_rows(steps, "kl")
+    if not rows:
+        return _card(label, help, "kl", candidates, both)
+    newest = steps[-1]
+    below = (
+        f"Newest, step {newest.step:,}: {sentence(newest.figures['kl'])}" if "kl" in newest.figures else ""
+    )
+    return Card(label, help, figure(both[0].scores["train"]["watch"], "kl"), below, rows)
 
 
-def _correlation(place: Any, run: Run) -> None:
-    found = newest_correlation(run)
+def _words(candidates: list[Candidate], both: Both) -> Card | None:
+    help = "Mean length of a prompt's outputs. Length is the usual way to cheat a reward model."
+    return _card("Words an output", help, "words", candidates, both)
+
+
+def _disagreement(candidates: list[Candidate], both: Both) -> Card | None:
+    help = "Standard deviation over the members of the reward's ensemble, mean over the outputs."
+    return _card("Members disagree by", help, "disagreement", candidates, both)
+
+
+def _degenerate(candidates: list[Candidate], both: Both) -> Card:
+    each = [_faults(one) for one in both]
+    help = (
+        "Outputs that are empty, repeat themselves, copy the input, or were cut off at their length limit. Of the "
+        f"best: {each[0]}; of the newest: {each[1]}."
+    )
+    card = _card("Degenerate outputs", help, "degenerate", candidates, both, share=True)
+    assert card is not None  # it is watched of every prompt
+    return card
+
+
+def _faults(candidate: Candidate) -> str:
+    faults = candidate.scores["train"]["watch"]["degenerate"]["faults"]
+    return ", ".join(f"{count} {name}" for name, count in faults.items() if count) or "none"
+
+
+def _correlation(run: Run) -> Card:
+    events = events_over(database(), me(), run.id, "watch")
+    found = events[-1].data.get("length_correlation") if events else None
+    label = "Reward and length"
     if found is None:
-        place.metric("Reward and length", "–", help="Their rank correlation, once outputs differ in both.")
-        return
-    _number(
-        place, "Reward and length", found,
+        return Card(label, "Their rank correlation, once outputs differ in both.", None)
+    help = (
         f"Spearman's correlation of reward and words over all {found['n']:,} outputs on train so far; the interval "
-        f"resamples the {found['examples']} examples. Far from 0, the reward follows length.",
-    )  # fmt: skip
-
-
-def newest_correlation(run: Run) -> dict[str, Any] | None:
-    events = latest_events(database(), me(), run.id, 1, ["watch"])
-    return events[-1].data.get("length_correlation") if events else None
+        f"resamples the {found['examples']} examples. Far from 0, the reward follows length."
+    )
+    return Card(label, help, found, "Over all outputs so far", correlations(events))
 
 
 def _people(run: Run) -> None:

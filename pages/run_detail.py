@@ -46,7 +46,7 @@ HOMES = {  # where the result of a kind lives
     "transfer": ("optimize.py", "See the search and its table", ":material/auto_fix_high:"),
 }
 EVENTS_SHOWN = 200
-EVENT_TYPES = ["state", "progress", "metric", "candidate", "ledger", "artifact", "log"]
+EVENT_TYPES = ["state", "progress", "metric", "candidate", "ledger", "artifact", "policy", "log"]
 
 
 def show_run(run_id: str) -> None:

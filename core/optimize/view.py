@@ -17,9 +17,10 @@ from core.optimize.methods import METHODS
 from core.optimize.rewards.kinds import has, read_reward
 from core.optimize.runs import lay_out
 from core.optimize.starts import starting_point
+from core.optimize.trends import Step, steps_of
 from core.projects import find_project
 from core.reward.registry import active_model
-from core.runs.service import find_run, latest_events, run_folder
+from core.runs.service import find_run, latest_events, run_folder, sampled_events
 from storage.database import Database
 from storage.tables import (
     Candidate,
@@ -118,6 +119,22 @@ def so_far(db: Database, who: Principal, run: Run) -> SoFar:
         sum(line.cost for line in lines),
         float(seconds),
     )
+
+
+def events_over(db: Database, who: Principal, run_id: str, type: str, at_most: int = 300) -> list[RunEvent]:
+    """Events of one type from the whole run, thinned out evenly; the newest is always there."""
+    found, _ = sampled_events(db, who, run_id, type, at_most)
+    newest = [
+        one
+        for one in latest_events(db, who, run_id, 1, [type])
+        if one.number not in {e.number for e in found}
+    ]
+    return [*found, *newest]
+
+
+def policy_steps(db: Database, who: Principal, run_id: str) -> list[Step]:
+    """What the policy that a search trains said of its steps; none where it trains none."""
+    return steps_of(events_over(db, who, run_id, "policy"))
 
 
 def prompts_made(db: Database, who: Principal, candidates: list[Candidate]) -> dict[str, Prompt]:

@@ -114,8 +114,61 @@ def test_2_a_host_that_gives_text_only_is_refused_with_the_reason(page: Page, se
     expect(page.get_by_role("button", name="Start the search")).to_be_disabled()
 
 
-def test_3_all_are_compared_at_equal_calls(page: Page, server: Prefloop, project: str):
+def test_3_all_are_compared_at_equal_calls(page: Page, server: Prefloop, api: httpx.Client, project: str):
+    """What the table says is what the candidates of each search say."""
+    runs = [run for run in api.get(f"/projects/{project}/runs").json() if run["kind"] == "optimize"]
+    found = {run["id"]: api.get(f"/runs/{run['id']}/candidates").json() for run in runs}
+    equal = min(max(one["calls"] for one in of) for of in found.values())
     go(page, server, f"optimize?project={project}")
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_test_id("stVegaLiteChart").filter(visible=True).first).to_be_visible(timeout=20_000)
+    chart = page.get_by_test_id("stVegaLiteChart").filter(visible=True).first
+    expect(chart).to_be_visible(timeout=20_000)
+    table = page.get_by_test_id("stDataFrame").filter(visible=True).first
+    expect(table.locator("th", has_text=f"Train, at {equal} calls")).to_be_attached(timeout=20_000)
+    labels = chart.evaluate(
+        "e => [...e.querySelectorAll('[aria-label]')].map(x => x.getAttribute('aria-label'))"
+    )
+    drawn_at = [re.search(r"best: ([\d.]+); search: (.+?); calls: (\d+)", label) for label in labels]
+    names = {"opro": "OPRO", "grips": "GrIPS", "autoprompt": "AutoPrompt"}
+    for run in runs:
+        name = f"{names[run['config']['method']]}, seed {run['seed']}"
+        row = table.locator("tbody tr", has_text=name)
+        expect(row).to_have_count(1)
+        expect(row.locator("td").nth(1)).to_have_text(best_at(found[run["id"]], equal))
+        line = {(int(point[3]), float(point[1])) for point in drawn_at if point and point[2] == name}
+        last = max(one["calls"] for one in found[run["id"]])
+        assert max(line)[0] == last and max(best for _, best in line) == pytest.approx(
+            best_of(found[run["id"]], last)["score"]
+        )
+    assert f"calls: {equal}" in labels  # the dashed line
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def best_of(candidates: list[dict], calls: int) -> dict:
+    """The best of those on all train examples that was known by then."""
+    n = candidates[0]["scores"]["train"]["n"]
+    known = [one["scores"]["train"] for one in candidates if one["calls"] <= calls]
+    return max((of for of in known if of["n"] == n), key=lambda of: of["score"])
+
+
+def best_at(candidates: list[dict], calls: int) -> str:
+    """As the table says it."""
+    best = best_of(candidates, calls)
+    return f"{best['score']:.3g} ({best['low']:.3g} to {best['high']:.3g}, n {best['n']})"
+
+
+def test_4_its_log_is_on_the_page_and_leads_to_the_whole(page: Page, server: Prefloop, api: httpx.Client, project: str):  # fmt: skip
+    run = next(run for run in api.get(f"/projects/{project}/runs").json() if run["kind"] == "optimize")
+    go(page, server, f"optimize?project={project}&run={run['id']}")
+    said = (
+        page.get_by_test_id("stExpander")
+        .get_by_test_id("stCode")
+        .filter(has_text=run["result"]["finish_words"])
+    )
+    expect(said).to_have_count(0)
+    page.get_by_text("Log", exact=True).click()
+    expect(said).to_be_visible(timeout=20_000)
+    page.get_by_role("link", name="The whole log, on Runs").click()
+    expect(page.get_by_role("heading", name="Runs", level=1)).to_be_visible(timeout=20_000)
+    assert f"run={run['id']}" in page.url
     expect(page.get_by_test_id("stException")).to_have_count(0)
