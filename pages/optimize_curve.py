@@ -32,7 +32,7 @@ def curve(run: Run, candidates: list[Candidate]) -> None:
         x,
         alt.Y("score:Q"),
         color=alt.Color(
-            "kind:N", title=None, scale=alt.Scale(domain=kinds), legend=alt.Legend(orient="top")
+            "kind:N", title=None, scale=alt.Scale(domain=kinds), legend=alt.Legend(orient="top", columns=3)
         ),
         tooltip=["candidate:Q", "edit:N", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
                  alt.Tooltip("high:Q", format=".3f"), "n:Q", "calls:Q"],

@@ -24,7 +24,7 @@ def log(run: Run) -> None:
         if events:
             # Not Markdown: a language model's own words are in it.
             st.code(lines(events), language=None, wrap_lines=True, height=320)
-            st.caption(f"The newest {len(events):,} lines, the last one below; times are UTC.")
+            st.caption(f"The newest {len(events):,} lines, the last one on top; times are UTC.")
         else:
             st.caption("The search has said nothing yet.")
         printed = run_log(database(), me(), run.id, PRINTED)
@@ -40,8 +40,8 @@ def log(run: Run) -> None:
 
 
 def lines(events: Sequence[RunEvent]) -> str:
-    """One line an event: a text with line breaks could pass for several."""
-    return "\n".join(f"{event.at:%H:%M:%S}  {_text(event)}" for event in events)
+    """The newest first. One line an event: a text with line breaks could pass for several."""
+    return "\n".join(f"{event.at:%H:%M:%S}  {_text(event)}" for event in reversed(events))
 
 
 def _text(event: RunEvent) -> str:

@@ -14,6 +14,7 @@ from core.optimize.trends import Row, Step
 from storage.tables import Run
 
 ACROSS = 3
+MANY = 60  # points, whose intervals would hide each other
 SHARES = ("clip_fraction", "degenerate")
 
 
@@ -70,35 +71,30 @@ def sentence(of: Scores, share: bool = False) -> str:
 
 
 def small_chart(rows: list[Row], marked: int | None = None, share: bool = False) -> alt.LayerChart:
-    """A line with intervals. Dashed: the first; a ring: the one with the number in large."""
+    """A line with intervals: bars, or where there are many a band. Dashed: the first; a ring: the one
+    with the number in large. The axis of calls has no title: the caption over the cards says it."""
     data = pd.DataFrame(rows)
-    x = alt.X(
-        "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=4), scale=alt.Scale(nice=False, padding=8)
-    )
-    y = alt.Y(
-        "mean:Q",
-        title=None,
-        scale=alt.Scale(zero=share),
-        axis=alt.Axis(tickCount=4, **({"format": ".0%"} if share else {})),
-    )
+    x = alt.X("calls:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(nice=False, padding=8))
+    form = {"format": ".0%"} if share else {}
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=share), axis=alt.Axis(tickCount=4, **form))
     which = [f"{name}:Q" for name in ("candidate", "step") if name in data]
     numbers = [alt.Tooltip(f"{name}:Q", format=".1%" if share else ".3f") for name in ("mean", "low", "high")]
     base = alt.Chart(data).encode(x=x, tooltip=[*which, *numbers, "n:Q", "calls:Q"])
     first = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], color="gray", opacity=0.7).encode(y="mean:Q")
+    many = len(data) > MANY
+    spread = base.mark_area(opacity=0.18) if many else base.mark_rule(opacity=0.3)
     layers: list[Any] = [
         first,
-        base.mark_rule(opacity=0.3).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_line(strokeWidth=1.5).encode(y=y),
-        base.mark_point(filled=True, size=25, opacity=1).encode(y=y),
+        spread.encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=1.5, point=False).encode(y=y),
+        base.mark_point(filled=True, size=20, opacity=0 if many else 1).encode(y=y),
     ]
     if marked is not None:
-        ring = data[data["candidate"] == marked]
+        ring = alt.Chart(data[data["candidate"] == marked])
         layers.append(
-            alt.Chart(ring)
-            .mark_point(filled=False, size=150, strokeWidth=2, opacity=1)
-            .encode(x="calls:Q", y="mean:Q")
+            ring.mark_point(filled=False, size=150, strokeWidth=2, opacity=1).encode(x="calls:Q", y="mean:Q")
         )
-    return alt.layer(*layers).properties(height=130)
+    return alt.layer(*layers).properties(height=150)
 
 
 def policy(run: Run, steps: Sequence[Step], without: Sequence[str] = ()) -> None:

@@ -68,7 +68,9 @@ def _gold(seen: list[Candidate]) -> None:
             axis=alt.Axis(tickCount=8),
             scale=alt.Scale(nice=False, padding=12),
         ),
-        color=alt.Color("which:N", title=None, sort=list(LINES), legend=alt.Legend(orient="top")),
+        color=alt.Color(
+            "which:N", title=None, sort=list(LINES), legend=alt.Legend(orient="top", symbolOpacity=1)
+        ),
         tooltip=tips,
     )
     y = alt.Y("mean:Q", title="Mean", scale=alt.Scale(zero=False))

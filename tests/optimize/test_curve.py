@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.optimize import work
 from core.optimize.comparing import curves
 from core.optimize.curve import best_so_far, in_time
 from core.optimize.search import Search
 from core.optimize.watched import GoldFalls, before_the_fall, checks, fall
+from core.runs.context import RunContext
 from pages.optimize_curve import curve_data
 from storage.tables import Candidate, Run
 from tests.optimize.conftest import add
+from tests.optimize.fakes import FakeHost, make_folder
 
 
 def told(number, calls, score, n=20, accepted=False, **more):
@@ -110,3 +113,20 @@ def test_a_search_that_was_stopped_for_it_chooses_among_what_was_known_before():
     search = Search(optimizer, Evaluator(), lambda now: None, None, lambda event: None)
     assert search.finish("gold_falls", 3).best.number == 3
     assert "t2" not in asked and "t7" not in asked
+
+
+def test_a_search_that_goes_on_tells_its_candidates_in_that_order_again(tmp_path, monkeypatch):
+    """So that the best so far, which is told with each, is what was known by then."""
+    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: FakeHost())
+    folder = make_folder(tmp_path / "r", method="ape", calls=900)
+    counts = []
+    for _ in range(2):
+        context = RunContext(folder)
+        work.run(context)
+        context.close()
+        counts.append(len(folder.read_events()[0]))
+    again = [one["data"] for one in folder.read_events()[0][counts[0] :] if one["type"] == "metric"]
+    full = [one for one in again if one["step"]]
+    assert [one["calls"] for one in again] == sorted(one["calls"] for one in again)
+    assert [one["step"] for one in full] != sorted(one["step"] for one in full)
+    assert all(one["best"] >= one["score"] for one in again)

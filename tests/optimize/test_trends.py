@@ -77,7 +77,7 @@ def test_steps_that_were_told_again_count_as_they_were_told_first():
 
 def test_a_line_of_the_log_is_one_line_and_a_text_cannot_pass_for_several():
     said = lines([event(1, "log", text="Dropped: **bold**\n12:00:00  all is well"), event(2, "log", text="x" * 2_000)])  # fmt: skip
-    first, second = said.split("\n")
+    second, first = said.split("\n")  # the newest on top
     assert first[8:] == "  Dropped: **bold** 12:00:00 all is well" and len(second) == 10 + LONGEST
 
 
@@ -236,11 +236,11 @@ def test_the_log_on_the_page(db, admin, project, open_page, examples, champion, 
     (opened,) = [one for one in at.expander if one.label == "Log"]
     shown = opened.code[0]
     assert shown.language in ("", "plaintext", None) and "Dropped a proposal" in shown.value
-    assert shown.value.endswith("**bold** <b>b</b> :red[x]")
+    assert shown.value.split("\n")[0].endswith("  **bold** <b>b</b> :red[x]")
     # What is said later is there when the page draws itself anew.
     add(db, RunEvent(run_id=run.id, number=10_001, at=now(), type="log", data={"text": "Later."}))
     at.run()
     (opened,) = [one for one in at.expander if one.label == "Log"]
-    assert opened.code[0].value.endswith("  Later.")
+    assert opened.code[0].value.split("\n")[0].endswith("  Later.")
     (link,) = opened.get("page_link")
     assert "run=" + run.id in str(link.proto)
