@@ -144,8 +144,8 @@ def _show_plan(laid: Preview) -> None:
     a.metric(
         "Candidates",
         f"up to {plan['candidates']:,}",
-        help="Each scored on all train examples. A method that scores on mini-batches, as APE and GEPA do, "
-        "tries more; calls of the model that proposes come out of the same budget.",
+        help="So many the method can try with this budget, the calls of the model that proposes counted in. One "
+        "that scores on mini-batches, as APE and GEPA do, scores only the best on all train examples.",
     )
     b.metric(
         "Calls set aside", f"{plan['reserve']:,}",

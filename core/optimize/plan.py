@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.errors import Invalid
+from core.optimize.pacing import Pacing
 
 SPLITS = ("train", "dev", "test")
 DEFAULT_SIZES = {
@@ -24,8 +25,9 @@ COMFORT = 3  # iterations of candidates a plan tries to leave room for
 @dataclass(frozen=True)
 class Plan:
     """`price`: calls that one text on one example takes. `reserve`: calls set aside for dev
-    and test. `candidates`: how many the rest of the budget scores, the start not counted
-    (fewer where paraphrases take calls too)."""
+    and test. `candidates`: how many the rest of the budget scores in full, the start not counted
+    (fewer where proposals take calls too). `first`: calls of the method's first step after the
+    start; 0: those that score one candidate in full."""
 
     budget: int
     train: int
@@ -33,6 +35,7 @@ class Plan:
     test: int
     finalists: int
     price: int = 1
+    first: int = 0
 
     @property
     def reserve(self) -> int:
@@ -44,8 +47,14 @@ class Plan:
 
     @property
     def minimum(self) -> int:
-        """The least budget with these sizes: the start and one candidate, and the end."""
-        return self.reserve + 2 * self.price * self.train
+        """The least budget with these sizes: the start and the method's first step, and the end."""
+        one = self.price * self.train
+        return self.reserve + one + max(self.first, one)
+
+    @property
+    def searching(self) -> int:
+        """Calls of the search, the start not counted."""
+        return self.budget - self.reserve - self.price * self.train
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "reserve": self.reserve, "candidates": self.candidates}
@@ -59,10 +68,11 @@ def plan(
     finalists: int | None = None,
     per_iteration: int = 5,
     price: int = 1,
+    pacing: Pacing | None = None,
 ) -> Plan:
     """Lay a budget out. Sizes a person chose are kept; the others shrink until some
-    iterations fit. Raises Invalid when a split is too small, or the budget is, saying
-    the least that works."""
+    iterations fit, and the method's first step by `pacing`. Raises Invalid when a split is too
+    small, or the budget is, saying the least that works."""
     wanted = dict(wanted or {})
     for split in SPLITS:
         if available[split] < 2:
@@ -77,16 +87,15 @@ def plan(
             )
     laid: Plan | None = None
     for percent in range(100, 0, -5):
-        laid = _sized(budget, available, reward, wanted, finalists or FINALISTS, percent, price)
-        if laid.candidates >= COMFORT * per_iteration:
+        laid = _sized(budget, available, reward, wanted, finalists or FINALISTS, percent, price, pacing)
+        if laid.candidates >= COMFORT * per_iteration and budget >= laid.minimum:
             return laid
     # Not comfortable at any size: the smallest, with one finalist if nobody chose more.
-    laid = _sized(budget, available, reward, wanted, finalists or 1, 0, price)
+    laid = _sized(budget, available, reward, wanted, finalists or 1, 0, price, pacing)
     if budget < laid.minimum:
         raise Invalid(
             f"budget: {budget:,} calls are too few; the least is {laid.minimum:,}.",
-            f"That scores the start and one candidate on {laid.train} train examples, chooses on "
-            f"{laid.dev} dev and reports on {laid.test} test examples.",
+            _least_words(laid),
         )
     return laid
 
@@ -99,19 +108,24 @@ def _sized(
     finalists: int,
     percent: int,
     price: int,
+    pacing: Pacing | None,
 ) -> Plan:
     sizes = {
         split: wanted.get(split)
         or min(available[split], max(SMALLEST[split], DEFAULT_SIZES[reward][split] * percent // 100))
         for split in SPLITS
     }
-    return Plan(budget, **sizes, finalists=finalists, price=price)
+    first = pacing.first(sizes["train"]) if pacing else 0
+    return Plan(budget, **sizes, finalists=finalists, price=price, first=first)
 
 
-def trained_candidates(laid: Mapping[str, Any], options: Mapping[str, Any]) -> int:
-    """How many candidates a plan carries when each takes steps of training (an example read
-    forwards and backwards is three calls) before it is scored."""
-    scored = int(laid["train"]) * int(laid.get("price", 1))
-    each = 3 * int(options["batch"]) * int(options["every"]) + scored
-    left = int(laid["budget"]) - int(laid["reserve"]) - scored
-    return max(0, min(left // each, -(-int(options["steps"]) // int(options["every"]))))
+def _least_words(laid: Plan) -> str:
+    """What the least budget does, and how it could be smaller."""
+    end = f"chooses on {laid.dev} dev and reports on {laid.test} test examples."
+    if laid.first <= laid.price * laid.train + 1:  # a text that was asked for, or none
+        return f"That scores the start and one candidate on {laid.train} train examples, {end}"
+    return (
+        f"That scores the start on {laid.train} train examples, takes the method's first step ({laid.first:,} "
+        f"calls, a full score of what it finds among them), {end} A smaller step, by the method's settings, "
+        "or fewer train examples need fewer."
+    )

@@ -22,7 +22,8 @@ from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sam
 from core.optimize.known import known_answers
 from core.optimize.method import TRAINER, Method, checked_whole, refusal
 from core.optimize.methods import key_of, method_named
-from core.optimize.plan import SPLITS, plan, trained_candidates
+from core.optimize.pacing import Pacing
+from core.optimize.plan import SPLITS, plan
 from core.optimize.rewards.freezing import freeze
 from core.optimize.rewards.kinds import generates, has, needs_reference, price_of, read_reward, title_of
 from core.optimize.starts import starting_point
@@ -155,6 +156,8 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
     rows = chosen_rows(examples, start, pace)
     if method.vectors:
         rows = rows_for_vectors(start, rows)
+    price = sum(price_of(composed).values()) if composed else 1
+    pacing = Pacing(key_of(config.get("method")), options, price)
     laid = plan(
         calls_of(config, kind),
         {split: len(rows[split]) for split in SPLITS},
@@ -162,11 +165,10 @@ def lay_out(session: Session, project: Project, config: dict[str, Any], seed: in
         wanted=sizes_of(config),
         finalists=whole(config, "finalists", None, 1, 20),
         per_iteration=int(options[method.group]),
-        price=sum(price_of(composed).values()) if composed else 1,
+        price=price,
+        pacing=pacing,
     )
-    planned = laid.as_dict()
-    if method.vectors:
-        planned["candidates"] = trained_candidates(planned, options)
+    planned = laid.as_dict() | {"candidates": pacing.tries(laid.searching, laid.train)}
     tables = {"examples": pick(rows, laid.as_dict(), seed)}
     if pace == "reward_model":  # something is generated, which can be watched
         proxies = list(frozen.get("reward_models") or [])

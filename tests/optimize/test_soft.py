@@ -423,7 +423,8 @@ def test_the_form_says_what_it_is_going_to_do(db, admin, project, open_page, exa
     (run,) = list_runs(db, admin, project.id, kind="optimize")
     plan, options = run.config["plan"], run.config["options"]
     each = 3 * options["batch"] * options["every"] + plan["train"]
-    assert plan["candidates"] == (plan["budget"] - plan["reserve"] - plan["train"]) // each
+    whole, rest = divmod(plan["budget"] - plan["reserve"] - plan["train"], each)
+    assert plan["candidates"] == whole + (rest >= 3 * options["batch"] + plan["train"])
 
 
 def test_another_installation_answers_with_what_was_imported(

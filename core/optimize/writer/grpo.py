@@ -23,11 +23,5 @@ class Grpo(TrlWriter):
     name = "grpo"
     trainer_class, config_class = GRPOTrainer, GRPOConfig
 
-    @property
-    def passes(self) -> int:
-        """Write and read by the reference; read by the old policy where there is more than one
-        pass over a batch; forwards and backwards a pass."""
-        return 2 + (self.epochs > 1) + 3 * self.epochs
-
     def settings(self) -> dict[str, Any]:
         return {"loss_type": "grpo", "scale_rewards": "group", "epsilon": 0.2}

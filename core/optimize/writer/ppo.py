@@ -38,11 +38,6 @@ MAX_NORM = 1.0
 class Ppo(Writer):
     name = "ppo"
 
-    @property
-    def passes(self) -> int:
-        """Write, read by the policy, read by the reference; forwards and backwards an epoch."""
-        return 3 + 3 * self.epochs
-
     def open(self, host: Any) -> None:
         self.policy = Policy(
             host,

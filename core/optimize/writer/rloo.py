@@ -17,8 +17,3 @@ class Rloo(TrlWriter):
     name = "rloo"
     trainer_class, config_class = RLOOTrainer, RLOOConfig
     ratio = "prompt"
-
-    @property
-    def passes(self) -> int:
-        """Write, read by the policy, read by the reference; forwards and backwards a pass."""
-        return 3 + 3 * self.epochs

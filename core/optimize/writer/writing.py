@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from core.llm.protocol import Messages
+from core.optimize.pacing import PASSES
 from core.optimize.policy_figures import FIGURES
 from core.optimize.proposals import FRUITLESS, LONGEST, Proposals, in_context
 from core.optimize.protocol import (
@@ -114,7 +115,7 @@ class Grader:
 
 
 class Writer(Proposals):
-    """A method writes `passes`, `open` and `learn`. `trained`: steps the policy has taken."""
+    """A method writes `open` and `learn`. `trained`: steps the policy has taken."""
 
     STATE: ClassVar = ("trained", "pool", "last", "closing", "closed", "hopeless")
     request: Messages
@@ -160,7 +161,7 @@ class Writer(Proposals):
     @property
     def passes(self) -> int:
         """Calls a step takes for each written prompt, besides scoring it."""
-        raise NotImplementedError
+        return PASSES[self.name](self.epochs)
 
     def open(self, host: Any) -> None:
         """Put an adapter on the host's model; make `weights` and `adam`."""
@@ -183,7 +184,9 @@ class Writer(Proposals):
             try:
                 # Paid before it begins: scoring, which is paid for too, comes in the midst of it.
                 evaluator.work(key, calls, lambda: None, then=then, purpose="optimizer")
-            except OutOfBudget:
+            except OutOfBudget as end:
+                if end.reason != "budget":
+                    raise
                 self.closing = "budget"
         return self._last_round() if self.closing else self._take_step(evaluator, places)
 
@@ -245,6 +248,17 @@ class Writer(Proposals):
         if not self.queue:
             self.finished = self.closing
         return events
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        waiting = self.finals if self.pool else len(self.queue)
+        return evaluator.price * waiting * len(evaluator.rows["train"])
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        """Score a last round of the best, or the round that was begun."""
+        events: list[Event] = []
+        if not self.queue:
+            self._offer_best(events)
+        return [*events, *(self._score_queue(evaluator) if self.queue else [])]
 
     def settle(self, numbers: Sequence[int]) -> list[Event]:
         """Nothing to decide: the policy learns from every reward, not from who is the best."""
