@@ -232,7 +232,8 @@ def _more(reward: str, ready: Readiness) -> dict[str, Any]:
         None,
         key="optimize_still",
         placeholder="no limit",
-        help="Stop after so many in a row that were no better than the best so far.",
+        help="Stop after so many in a row, scored on all train examples, that were no better than the best so "
+        "far.",
     )
     if still is not None:
         config["no_improvement"] = int(still)

@@ -22,7 +22,8 @@ from storage.ids import content_hash
 
 _hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
 T = TypeVar("T")
-Said = tuple[str, dict[str, Any]]  # a text, and tokens_in, tokens_out and cost
+# A text; tokens_in, tokens_out and cost; whether the host gave up on it
+Said = tuple[str, dict[str, Any], bool]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Answers:
         self.earlier, self.responses = earlier or {}, responses or {}
         self.payers = {"target": target, "optimizer": optimizer or target, **(others or {})}
         self.lost = 0
+        self.failed = 0  # requests a host gave up on
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
@@ -151,9 +153,11 @@ class Answers:
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
         """Charge one call of the optimiser's own per key, make them, keep what was said."""
         self._charge({"optimizer": len(keys)})
-        said = [[key, text, spent] for key, (text, spent) in zip(keys, make(), strict=True)]
-        self._write({"purpose": "optimizer", "said": said})
-        self._keep_said(said)
+        made = make()
+        said = [[key, text, spent] for key, (text, spent, _) in zip(keys, made, strict=True)]
+        failed = sum(gave_up for *_, gave_up in made)
+        self._write({"purpose": "optimizer", "said": said, **({"failed": failed} if failed else {})})
+        self._keep_said(said, failed)
         return [self._said[key] for key in keys]
 
     def worked(self, key: str) -> bool:
@@ -193,6 +197,7 @@ class Answers:
             self._paid[text, example] = before + each * place
             outcome = Outcome(**values)
             self._outcomes[text, example] = outcome
+            self.failed += bool(outcome.error)
             spent = {"target": (outcome.tokens_in, outcome.tokens_out, outcome.cost)}
             for payer, of in {**spent, **outcome.detail.get("spent", {})}.items():
                 self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
@@ -209,10 +214,12 @@ class Answers:
         before = self.ledger.calls - each * len(answers)
         for place, (text, example, values) in enumerate(answers, 1):
             self._paid[text, example] = before + each * place
+            self.failed += bool(values["error"])
             for payer, of in values["detail"].get("spent", {}).items():
                 self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
 
-    def _keep_said(self, said: list[Any]) -> None:
+    def _keep_said(self, said: list[Any], failed: int) -> None:
+        self.failed += failed
         for key, text, spent in said:
             self._said[key] = text
             self.ledger.record(self.payers["optimizer"].host, "optimizer", **spent)
@@ -237,7 +244,7 @@ class Answers:
                 self._settle(pending, answered=True)
                 pending = {}
             if "said" in line:
-                self._keep_said(line["said"])
+                self._keep_said(line["said"], line.get("failed", 0))
             elif "free" in line:
                 self._keep_free(line["free"])
             elif "again" in line:

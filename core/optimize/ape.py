@@ -185,20 +185,35 @@ class Ape(Proposals):
         self.waiting = self.waiting[len(new) :]
         return pulled
 
-    def _finish(self, evaluator: Evaluator, order: list[int], n: int, reason: str) -> list[Event]:
-        """Score the best in full; as many as the budget carries."""
+    def _finish(
+        self, evaluator: Evaluator, order: list[int], n: int, reason: str, *, stopped: bool = False
+    ) -> list[Event]:
+        """Score the best in full; as many as the budget carries. Where none was tried, the first
+        of those that wait: they are paid for."""
         events: list[Event] = []
         tried = [int(number) for number in self.seen if number != "0"]
         tried.sort(key=lambda number: (-self.mean(number), -self.seen[str(number)], number))
-        for number in tried[: self.finalists]:
+        first_waiting = [-1] * min(len(self.waiting), self.finalists)
+        for arm in tried[: self.finalists] or first_waiting:
             try:
-                (candidate,) = self._pull(evaluator, [number], order, n)
-            except OutOfBudget:
+                (candidate,) = self._pull(evaluator, [arm], order, n)
+            except OutOfBudget as end:
+                if end.reason != "budget" and not stopped:
+                    raise  # the search goes on with `close`, for which calls are set aside
                 break
             candidate.accepted = True
             events.append(Scored(candidate))
         self.finished = reason
         return events
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        found = bool(self.waiting) or len(self.seen) > 1
+        return evaluator.price * self._kept(len(evaluator.shown)) if found else 0
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        n = len(evaluator.shown)
+        self._start_is_seen(n)
+        return self._finish(evaluator, self._order(n), n, reason, stopped=True)
 
     def fraction(self) -> float:
         proposing = 0.2 * min(1.0, self.subset / self.subsets)

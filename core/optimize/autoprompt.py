@@ -89,8 +89,17 @@ class AutoPrompt(TokenSearch[int]):
     # --- one iteration -------------------------------------------------------------------
 
     def advance(self, evaluator: Evaluator) -> list[Event]:
-        box = self._opened(evaluator)
         n = len(evaluator.rows["train"])
+        due = self.iteration > 0 and self.iteration % FULL_EVERY == 0 and not self._is_full(n)
+        if due and self.carries(evaluator, 2 * n):  # it, and the last one
+            return self.in_full(evaluator, self.number)
+        return self._flip(evaluator, n)
+
+    def _is_full(self, n: int) -> bool:
+        return bool(self.candidates[self.number].scores["train"]["n"] >= n)
+
+    def _flip(self, evaluator: Evaluator, n: int) -> list[Event]:
+        box = self._opened(evaluator)
         train = evaluator.rows["train"]
         drawn = [
             i for j in range(self.accumulate) for i in balanced(train, self.batch, self.draw(f"gradient {j}"))
@@ -106,7 +115,9 @@ class AutoPrompt(TokenSearch[int]):
                 lambda: box.gradient(self.current, rows, self.loss),
                 then=scoring + n,  # the last one is scored in full
             )
-        except OutOfBudget:
+        except OutOfBudget as end:
+            if end.reason != "budget":
+                raise
             return self.finish(evaluator, "budget")
         self.slopes += 3 * len(rows)
         events: list[Event] = []
@@ -135,8 +146,6 @@ class AutoPrompt(TokenSearch[int]):
         )
         events.append(Iterated(self.iteration, taken.number if taken else None, said))
         self.iteration += 1
-        if self.iteration % FULL_EVERY == 0 and self.number and evaluator.fits(2 * n):
-            events += self.in_full(evaluator, self.number)
         return events
 
     def _candidates(

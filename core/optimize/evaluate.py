@@ -41,16 +41,24 @@ class HostEvaluator:
     ) -> None:
         """`optimizer_host` answers what the optimiser asks (default: `host`). `batch`: so
         many requests a host gets at once. `between` is called before every batch; it may
-        raise to stop (Cancelled). `limits`, too, are looked at then."""
+        raise to stop (Cancelled). `limits`, too, are looked at then. A search says by `margin`,
+        `aside` and `seconds` what of them it may use."""
         self.host, self.objective, self.instruction, self.rows = host, objective, instruction, rows
         self.optimizer_host = optimizer_host or host
         self.answers, self.ledger = answers, answers.ledger
         self.reserve, self.batch, self.between = reserve, batch, between
         self.limits = limits or Limits()
         train = max(1, len(rows.get("train", ())))
-        self.margin = min(batch, max(1, batch // train) * train)  # examples of one batch
+        # Examples of one batch, by which a search may be over; None: the batch that is to begin.
+        self.margin: int | None = min(batch, max(1, batch // train) * train)
+        self.aside = 0  # calls that the method's own end would take
+        self.seconds: Callable[[], float] = lambda: 0.0  # at work, while the time is limited
         self.watch: Watch | None = None
-        self.failed = 0  # requests a host gave up on; each counted as an empty response
+
+    @property
+    def failed(self) -> int:
+        """Requests a host gave up on; each counted as an empty response."""
+        return self.answers.failed
 
     @property
     def calls(self) -> int:
@@ -111,19 +119,21 @@ class HostEvaluator:
             [[outcome.detail for outcome in row] for row in outcomes],
         )
 
-    def limit_reached(self) -> str | None:
+    def limit_reached(self, batch: int = 0) -> str | None:
         """Which limit is reached by what was spent and by what is set aside for the end, at the
-        tokens and the cost that an example has taken so far. While a search is under way, the batch
-        that it may be over by is set aside, too: else that would come out of the end."""
+        tokens and the cost that an example has taken so far. While a search is under way, that is the
+        method's own end, too, and the batch that it may be over by: else these would come out of the
+        end. `batch`: examples of the one that is to begin."""
         total = self.ledger.total
         tokens, cost = self.answers.expected()
-        spent, examples = total.tokens_in + total.tokens_out, self.reserve / self.price + self.margin
-        return self.limits.reached(spent + examples * tokens, total.cost + examples * cost)
+        spent = total.tokens_in + total.tokens_out
+        examples = (self.reserve + self.aside) / self.price + (batch if self.margin is None else self.margin)
+        return self.limits.reached(spent + examples * tokens, total.cost + examples * cost, self.seconds())
 
-    def _begin(self) -> None:
-        """Before a batch."""
+    def _begin(self, batch: int = 0) -> None:
+        """Before a batch of so many examples or questions."""
         self.between()
-        reason = self.limit_reached()
+        reason = self.limit_reached(batch)
         if reason:
             raise OutOfBudget(f"the limit on {reason} is reached", reason=reason)
 
@@ -154,14 +164,14 @@ class HostEvaluator:
                 if again:
                     self._score_again(again)
                 if fresh:
-                    self._begin()
+                    self._begin(len(fresh))
                     self._pay(fresh)
 
     def _score_again(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
         """What the host said in an earlier run, by this run's reward."""
         price = self.objective.again
         if price:
-            self._begin()
+            self._begin(len(asked))
         else:
             self.between()
         requests, rows = [self.request(text, row) for text, row in asked], [row for _, row in asked]
@@ -169,9 +179,7 @@ class HostEvaluator:
         said = [response for key in keys if (response := self.answers.response(*key)) is not None]
 
         def make() -> list[Outcome]:
-            outcomes = self.objective.answer_again(self.host, requests, rows, said)
-            self.failed += sum(bool(outcome.error) for outcome in outcomes)
-            return outcomes
+            return self.objective.answer_again(self.host, requests, rows, said)
 
         self.answers.pay_for_scoring(keys, make, price)
 
@@ -181,7 +189,6 @@ class HostEvaluator:
         def make() -> list[Outcome]:
             outcomes = self.objective.answer(self.host, requests, [row for _, row in asked])
             errors = [outcome.error for outcome in outcomes if outcome.error]
-            self.failed += len(errors)
             if len(errors) == len(outcomes):  # not an answer: nothing to keep
                 raise silent(self.host, errors)
             return outcomes
@@ -249,14 +256,16 @@ class HostEvaluator:
         return self._ask([f"{key}/{i}" for i in range(len(requests))], requests, sampling)
 
     def _ask(self, keys: list[str], requests: Sequence[Messages], sampling: Sampling) -> list[str]:
-        """Batches are kept as a whole here, too."""
+        """Batches are kept as a whole here, too. All answers must be scored yet, those that were
+        there before a kill as well: so many are asked for as without it."""
         new = [i for i, key in enumerate(keys) if self.answers.said(key) is None]
-        if not self.fits(len(new) * (1 + self.price * len(self.rows["train"]))):
+        scoring = self.price * len(self.rows["train"])
+        if new and not self.fits(len(new) + len(keys) * scoring):
             raise OutOfBudget("an answer could not be scored any more")
         for start in range(0, len(keys), self.batch):
             part = [i for i in new if start <= i < start + self.batch]
             if part:
-                self._begin()
+                self._begin(len(part))
                 self._pay_for_saying([keys[i] for i in part], [requests[i] for i in part], sampling, part)
         return [self.answers.said(key) or "" for key in keys]
 
@@ -268,7 +277,6 @@ class HostEvaluator:
                 requests, sampling, seeds=[sampling.seed + place for place in places]
             )
             errors = [answer.error for answer in answers if answer.error]
-            self.failed += len(errors)
             if len(errors) == len(answers) > 1:  # one alone may be odd, and counts as empty
                 raise silent(self.optimizer_host, errors)
             return [said(answer) for answer in answers]
@@ -294,7 +302,7 @@ def paired(
 def said(answer: Completion) -> Said:
     cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
     spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
-    return answer.text + ("…" if cut else ""), spent
+    return answer.text + ("…" if cut else ""), spent, bool(answer.error)
 
 
 def silent(host: Host, errors: list[str]) -> WorkError:

@@ -85,6 +85,7 @@ class Gepa:
         self.dropped: dict[str, int] = {}
         self.served = 0
         self.front = 1
+        self.waits = False  # a text that was better on its mini-batch is to be scored on everything
         self._replay = 0  # requests to answer again before anything new
         self._seen: dict[str, tuple[int, set[int]]] = {}  # text -> number, examples it was scored on
         self._parent = 0
@@ -96,22 +97,43 @@ class Gepa:
     # --- a step ------------------------------------------------------------------------------
 
     def step(self, evaluator: Evaluator) -> list[Event]:
+        self._go_on(evaluator)
+        if self._request is None:
+            self.finished = "iterations"
+            return []
+        try:
+            self._serve(evaluator)
+        except OutOfBudget as end:
+            if not self.candidates or end.reason != "budget":
+                raise
+            self.finished = "budget"
+        self.waits = self._waits(evaluator)
+        return self._events
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        return evaluator.price * len(evaluator.shown) if self.waits else 0
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        """A text that was better on its mini-batch has its score on everything."""
+        self._go_on(evaluator)
+        if self._waits(evaluator):
+            self._serve(evaluator)
+        return self._events
+
+    def _waits(self, evaluator: Evaluator) -> bool:
+        request = self._request
+        if not isinstance(request, Score) or not self.knows(request.text):
+            return False
+        return len(request.examples) == len(evaluator.shown)
+
+    def _go_on(self, evaluator: Evaluator) -> None:
+        """To where the loop stands: what it was answered before is answered again."""
         if self._loop is None:
             self._begin(evaluator)
         while self._replay:
             self._serve(evaluator)
             self._replay -= 1
         self._events = []
-        if self._request is None:
-            self.finished = "iterations"
-            return []
-        try:
-            self._serve(evaluator)
-        except OutOfBudget:
-            if not self.candidates:
-                raise
-            self.finished = "budget"
-        return self._events
 
     def _begin(self, evaluator: Evaluator) -> None:
         n = len(evaluator.shown)
@@ -223,13 +245,14 @@ class Gepa:
             "finished": self.finished,
             "dropped": dict(self.dropped),
             "front": self.front,
+            "waits": self.waits,
             "iteration": self._iteration,
             "candidates": [candidate.as_dict() for candidate in self.candidates],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._reset()
-        self.finished = state["finished"]
+        self.finished, self.waits = state["finished"], state.get("waits", False)
         if self.finished:
             self.dropped, self.front = dict(state["dropped"]), state["front"]
             self._iteration = state["iteration"]

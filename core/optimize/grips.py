@@ -121,13 +121,13 @@ class Grips:
                 drawn += [proposal] if proposal else []
             if drawn:
                 return [*events, *self._score(evaluator, drawn)]
-        except OutOfBudget:
+        except OutOfBudget as end:
             if wanted > 1:  # calls were lost with a killed process, on a host that counts them
                 self.draw, self.dropped = before
                 return self._draw_and_score(evaluator, 1)
             # What this iteration paid for still counts: choose among what there is.
             events += self._choose(evaluator) if self.pool else []
-            self.finished = "budget"
+            self.finished = end.reason
             return events
         except BaseException:  # cancelled, or the host failed: as if this step had not begun
             self.draw, self.dropped = before

@@ -149,7 +149,9 @@ class Mipro(Proposals):
         seen = rng.sample(list(evaluator.shown), min(SEEN_BY_SUMMARY, len(evaluator.shown)))
         try:
             (answer,) = self.ask(evaluator, [summary_request(seen)], temperature=0.7, max_new_tokens=120)
-        except OutOfBudget:
+        except OutOfBudget as end:
+            if end.reason != "budget":
+                raise
             return ""
         said = self.read(answer.rstrip("…"), whole, "summary", events) or ""
         return said[:SUMMARY]
@@ -171,7 +173,9 @@ class Mipro(Proposals):
                 evaluator, requests, "INS", "instruction", events,
                 temperature=self.temperature, top_p=NUCLEUS, max_new_tokens=96 + 3 * len(self.start.split()),
             )  # fmt: skip
-        except OutOfBudget:
+        except OutOfBudget as end:
+            if end.reason != "budget":
+                raise
             return  # the start, then, with the sets
         for text in texts:
             if text is not None and self.offer(text, 0, "instruction", events):
@@ -276,16 +280,25 @@ class Mipro(Proposals):
         others = [one.scores["train"] for one in self.candidates if one.number != candidate.number]
         return all(mine["score"] > one["score"] for one in others if one["n"] == n)
 
-    def _finish(self, evaluator: Evaluator, reason: str) -> list[Event]:
+    def _finish(self, evaluator: Evaluator, reason: str, *, stopped: bool = False) -> list[Event]:
         events: list[Event] = []
         n = len(evaluator.shown)
         for combination in self.promising(n)[:2]:
             try:
                 events += self._score(evaluator, combination, n)
-            except OutOfBudget:
+            except OutOfBudget as end:
+                if end.reason != "budget" and not stopped:
+                    raise  # the search goes on with `close`, for which calls are set aside
                 break
         self.finished = reason
         return events
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        n = len(evaluator.shown)
+        return evaluator.price * n if self.promising(n) else 0
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        return self._finish(evaluator, reason, stopped=True)
 
     # --- for the page ----------------------------------------------------------------------------
 

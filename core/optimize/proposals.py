@@ -87,9 +87,9 @@ class Proposals:
                 return self._score_queue(evaluator)
             self.asked += 1
             events = self.propose(evaluator)
-        except OutOfBudget:
+        except OutOfBudget as end:
             self.load_state_dict(before)
-            if not self.candidates:
+            if not self.candidates or end.reason != "budget":
                 raise
             self.finished = "budget"
             return []
@@ -103,7 +103,7 @@ class Proposals:
 
     def _score_queue(self, evaluator: Evaluator) -> list[Event]:
         """Score what is in the queue, or as much of it as fits, and settle."""
-        evaluation, fitting = what_fits(evaluator, [proposal["text"] for proposal in self.queue])
+        evaluation, fitting, short = what_fits(evaluator, [proposal["text"] for proposal in self.queue])
         events: list[Event] = []
         numbers = []
         for i, proposal in enumerate(self.queue[:fitting]):
@@ -119,11 +119,10 @@ class Proposals:
             self.candidates.append(candidate)
             numbers.append(candidate.number)
             events.append(Scored(candidate))
-        short = fitting < len(self.queue)
         self.queue = []
         events += self.settle(numbers)
         if short:
-            self.finished = "budget"
+            self.finished = short
         return events
 
     # --- what a method uses ------------------------------------------------------------------
@@ -260,15 +259,16 @@ def in_context(request: Messages, context: str) -> Messages:
     return [{**first, "content": f"{context}\n\n{first['content']}"}, *rest]
 
 
-def what_fits(evaluator: Evaluator, texts: list[str]) -> tuple[Evaluation, int]:
-    """Score all of the texts, or as many of the first as fit. Raises OutOfBudget when not
-    even one does."""
+def what_fits(evaluator: Evaluator, texts: list[str]) -> tuple[Evaluation, int, str]:
+    """Score all of the texts, or as many of the first as fit; how many these are, and why not
+    more (empty where all are). Raises OutOfBudget when not even one does."""
+    short = ""
     for count in range(len(texts), 1, -1):
         try:
-            return evaluator.evaluate(texts[:count]), count
-        except OutOfBudget:
-            continue
-    return evaluator.evaluate(texts[:1]), 1
+            return evaluator.evaluate(texts[:count]), count, short
+        except OutOfBudget as end:
+            short = end.reason
+    return evaluator.evaluate(texts[:1]), 1, short
 
 
 def _copied(value: Any) -> Any:

@@ -13,7 +13,7 @@ was paid for since comes out of the evaluator's cache.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -30,8 +30,8 @@ Scores = dict[str, Any]  # {"score", "low", "high", "n", …}: a number with its
 
 class OutOfBudget(Exception):
     """What was asked for does not fit into the rest of the budget, and nothing of it was paid;
-    or a limit on tokens or cost was reached (`reason`, a key of FINISH_WORDS) between two batches,
-    and what was paid until then is kept."""
+    or a limit on tokens, cost or time was reached (`reason`, a key of FINISH_WORDS) between two
+    batches, and what was paid until then is kept."""
 
     def __init__(self, *said: object, reason: str = "budget") -> None:
         super().__init__(*said)
@@ -257,18 +257,34 @@ class Optimizer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """An optimizer that scores its finalists in full only where it ends by itself: it can do so
+    as well where it is stopped, so that what was paid for is not thrown away."""
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        """Calls that this would take now, for as much as the method keeps enough of its budget
+        for: the limits on tokens and cost leave room for them."""
+        ...
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        """Score in full what looks best, as far as the budget and the limits carry it. Like a
+        step, but for a search that was stopped for `reason`; there is none after it."""
+        ...
+
+
 # --- when to stop ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a stop condition looks at. `best` is the best training score so far."""
+    """What a stop condition looks at. `candidates`: how many were scored on all of train; `best`
+    is the best score of theirs so far."""
 
     calls: int
-    seconds: float
     candidates: int
     best: float
-    best_at: int  # how many candidates had been scored when the best was found
+    best_at: int  # how many of them had been scored when the best was found
 
 
 StopCondition = Callable[[Standing], str | None]  # the reason, or None to go on
@@ -276,17 +292,22 @@ StopCondition = Callable[[Standing], str | None]  # the reason, or None to go on
 
 @dataclass(frozen=True)
 class Limits:
-    """On all tokens, in and out, and on the cost by the hosts' prices. Neither is known before
-    an answer is there, so they are looked at before every batch: none is begun once a limit is
-    reached, and a search overruns by one batch at most."""
+    """On all tokens, in and out, on the cost by the hosts' prices, and on the time at work. None
+    is known before an answer is there, so they are looked at before every batch: none is begun
+    once a limit is reached, and a search overruns by one batch at most."""
 
     tokens: int | None = None
     cost: float | None = None
+    seconds: float | None = None
 
-    def reached(self, tokens: float, cost: float) -> str | None:
-        if self.tokens is not None and tokens >= self.tokens:
-            return "tokens"
-        return "cost" if self.cost is not None and cost >= self.cost else None
+    def reached(self, tokens: float, cost: float, seconds: float) -> str | None:
+        now = {"tokens": tokens, "cost": cost, "seconds": seconds}
+        found = next((name for name, spent in now.items() if self._over(name, spent)), None)
+        return "time" if found == "seconds" else found
+
+    def _over(self, name: str, spent: float) -> bool:
+        limit = getattr(self, name)
+        return limit is not None and spent >= limit
 
 
 @dataclass(frozen=True)
@@ -295,14 +316,6 @@ class Calls:
 
     def __call__(self, now: Standing) -> str | None:
         return "budget" if now.calls >= self.limit else None
-
-
-@dataclass(frozen=True)
-class Time:
-    seconds: float
-
-    def __call__(self, now: Standing) -> str | None:
-        return "time" if now.seconds >= self.seconds else None
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ class RLPrompt(TokenSearch[tuple[str, str]]):
                 then=evaluator.price * (self.prompts * len(batch) + n),  # and the greedy prompt, in full
                 purpose="optimizer",
             )
-        except OutOfBudget:
+        except OutOfBudget as end:
+            if end.reason != "budget":
+                raise
             return self.finish(evaluator, "budget")
         events: list[Event] = []
         texts = [self._text(policy, ids, events) for ids in policy.tokens(places)]
@@ -178,7 +180,8 @@ class RLPrompt(TokenSearch[tuple[str, str]]):
     def _greedy_is_due(self, evaluator: Evaluator) -> bool:
         text = self._greedy_text(evaluator, [])
         n = len(evaluator.rows["train"])
-        return bool(text) and not self._is_full(str(text), n) and evaluator.fits(2 * evaluator.price * n)
+        due = bool(text) and not self._is_full(str(text), n)
+        return due and self.carries(evaluator, 2 * evaluator.price * n)
 
     def _greedy_text(self, evaluator: Evaluator, events: list[Event]) -> str | None:
         policy = self._opened(evaluator)

@@ -2,7 +2,10 @@
 
 The state is saved after every step, as JSON, by write-then-rename. A search that was
 killed starts from the last one; what it had paid for since comes out of the evaluator's
-cache, so it ends with the same candidates and scores.
+cache, so it ends with the same candidates and scores. Why it ends is saved with the step
+after which it does: what is spent since cannot make it another reason.
+
+A search that is stopped lets its method close, as the last step (protocol.Closing).
 """
 
 import time
@@ -11,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.optimize.curve import in_time
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.protocol import (
     Candidate,
+    Closing,
     Event,
     Optimizer,
     OutOfBudget,
@@ -62,6 +67,7 @@ class Search:
         self.state_file, self.on_event, self.clock = state_file, on_event, clock
         self.pause = pause
         self.saves = 0
+        self.ending: str | None = None  # why there is no further step (a key of FINISH_WORDS)
         self.before = 0.0  # seconds at work in earlier processes
         self.began = clock()
 
@@ -73,7 +79,8 @@ class Search:
         self.saves += 1
         tensors = save_tensors(self.optimizer, self.state_file, self.saves)
         saved = {"seconds": self.seconds, "optimizer": self.optimizer.state_dict()}
-        write_json(self.state_file, {**saved, "saves": self.saves, "tensors": tensors})
+        ending = None if self.ending in PARTIAL else self.ending
+        write_json(self.state_file, {**saved, "ending": ending, "saves": self.saves, "tensors": tensors})
         forget_others(self.state_file, tensors)
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -81,37 +88,77 @@ class Search:
         self.saves = int(saved.get("saves", 0))
         self.optimizer.load_state_dict(saved["optimizer"])
         load_tensors(self.optimizer, self.state_file, saved.get("tensors"))
+        self.ending = saved.get("ending")
 
     # --- the search, on train --------------------------------------------------------------
 
     def run(self) -> str:
-        """Step until there is a reason to stop; answers it (a key of FINISH_WORDS)."""
-        while True:
-            # Whatever the settings say, the start is scored: without it there is no result.
-            started = bool(self.optimizer.candidates)
-            reason = self.optimizer.finished or (self.stop(self.standing()) if started else None)
-            if reason == "budget":  # a method that scores in parts has come to its own end
-                reason = self.evaluator.limit_reached() or reason
-            if reason:
-                return reason
+        """Step until there is a reason to stop, and let the method close; answers the reason (a
+        key of FINISH_WORDS)."""
+        if not self.ending and self.optimizer.candidates:
+            # It goes on. The limits are not looked at here: a step that was killed has spent some
+            # of them, and is done to its end as far as it is paid for.
+            self.ending = self._decided()
+        while not self.ending:
+            self._limit()
             try:
                 events = self.optimizer.step(self.evaluator)
             except OutOfBudget as end:
-                return end.reason
+                events, self.ending = [], end.reason
             except Cancelled:
                 return "cancelled"
+            if self.optimizer.candidates:
+                # Whatever the settings say, the start is scored: without it there is no result.
+                self._limit()
+                self.ending = self.ending or self._decided() or self.evaluator.limit_reached()
+                self.save()
+            for event in events:
+                self.on_event(event)
+        try:
+            self._close(self.ending)
+        except Cancelled:
+            return "cancelled"
+        return self.ending
+
+    def _decided(self) -> str | None:
+        return self.optimizer.finished or self.stop(self.standing())
+
+    def _limit(self) -> None:
+        """Say to the evaluator what of its limits the next step may use."""
+        if self.optimizer.candidates:  # the start is scored, whatever time it takes
+            self.evaluator.seconds = lambda: self.seconds
+            if isinstance(self.optimizer, Closing):
+                self.evaluator.aside = self.optimizer.to_close(self.evaluator)
+
+    def _close(self, reason: str) -> None:
+        """A method that did not end by itself scores its finalists in full. All of it happens,
+        or nothing: killed, it is done again."""
+        optimizer, evaluator = self.optimizer, self.evaluator
+        # What was set aside for this is there now, to the last batch; time may be up.
+        evaluator.aside, evaluator.margin, evaluator.seconds = 0, None, lambda: 0.0
+        if reason not in PARTIAL and not optimizer.finished and isinstance(optimizer, Closing):
+            before = optimizer.state_dict()
+            try:
+                events = optimizer.close(evaluator, reason)
+            except OutOfBudget:
+                events = []
+                optimizer.load_state_dict(before)
+            except BaseException:
+                optimizer.load_state_dict(before)
+                raise
+            optimizer.finished = reason
             self.save()
             for event in events:
                 self.on_event(event)
 
     def standing(self) -> Standing:
-        scored = self.optimizer.candidates
+        """Of the candidates that were scored on all of train, in the order in which they were."""
+        whole = in_time(filter(self.full, self.optimizer.candidates))
         best, best_at = float("-inf"), 0
-        for place, candidate in enumerate(scored, 1):
-            able = self.full(candidate) and feasible(candidate.scores["train"])
-            if able and candidate.scores["train"]["score"] > best:
-                best, best_at = candidate.scores["train"]["score"], place
-        return Standing(self.evaluator.calls, self.seconds, len(scored), best, best_at)
+        for place, candidate in enumerate(whole, 1):
+            if feasible(candidate.scores["train"]) and _train(candidate) > best:
+                best, best_at = _train(candidate), place
+        return Standing(self.evaluator.calls, len(whole), best, best_at)
 
     def full(self, candidate: Candidate) -> bool:
         """Scored on all of train: a method may have stopped short of that."""

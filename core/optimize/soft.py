@@ -101,6 +101,16 @@ class SoftPrompts:
             self.finished = "iterations"
         return events
 
+    def to_close(self, evaluator: Any) -> int:
+        waits = self.steps > self.scored_at
+        return int(evaluator.price * len(evaluator.rows["train"])) if waits else 0
+
+    def close(self, evaluator: Any, reason: str) -> list[Event]:
+        """The vectors as they are become the last candidate."""
+        if self.steps == self.scored_at:
+            return []
+        return self._score_vectors(evaluator, self._opened(evaluator))
+
     def _score(self, evaluator: Any, text: str, operation: str) -> list[Event]:
         evaluation = evaluator.evaluate([text])
         scores = evaluator.measure(evaluation)

@@ -1,6 +1,7 @@
 """What methods that search over a model's tokens have in common: the start is scored first, then a
 method goes on step by step until its iterations or its budget are spent, and at the end the few
-that look best are scored on all of train, so that they can be compared with the start.
+that look best are scored on all of train, so that they can be compared with the start. So they
+are where the search is stopped.
 
 A step happens as a whole or not at all: what it changed is undone when it is cut short.
 """
@@ -25,7 +26,8 @@ class TokenSearch(Proposals, Generic[T]):
     # --- for a method to write ------------------------------------------------------------
 
     def advance(self, evaluator: Evaluator) -> list[Event]:
-        """One step; it ends the search by `finish` where the budget does not carry it."""
+        """One step; it ends the search by `finish` where the budget does not carry it, of which
+        it leaves enough for one full score."""
         raise NotImplementedError
 
     def finalists(self, evaluator: Evaluator, events: list[Event]) -> Sequence[T]:
@@ -44,25 +46,37 @@ class TokenSearch(Proposals, Generic[T]):
         before = self.state_dict()
         try:
             if self.iteration >= self.iterations:
-                return self.finish(evaluator, "iterations")
-            return self.advance(evaluator)
+                events = self.finish(evaluator, "iterations")
+            else:
+                events = self.advance(evaluator)
         except BaseException:
             self.load_state_dict(before)
             raise
+        self.spent = evaluator.calls
+        return events
 
     def settle(self, numbers: Sequence[int]) -> list[Event]:
         return []
 
-    def finish(self, evaluator: Evaluator, reason: str) -> list[Event]:
-        """Score the finalists, as many as the budget carries, and end the search."""
+    def finish(self, evaluator: Evaluator, reason: str, *, stopped: bool = False) -> list[Event]:
+        """Score the finalists, as many as the budget carries, and end the search. `stopped`: a
+        limit is no reason to raise any more, as it is in a step."""
         events: list[Event] = []
         for one in self.finalists(evaluator, events)[:LAST]:
             try:
                 events += self.in_full(evaluator, one)
-            except OutOfBudget:
+            except OutOfBudget as end:
+                if end.reason != "budget" and not stopped:
+                    raise  # the search goes on with `close`, for which calls are set aside
                 break
         self.finished = reason
         return events
+
+    def to_close(self, evaluator: Evaluator) -> int:
+        return evaluator.price * len(evaluator.rows["train"]) if self.iteration else 0
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        return self.finish(evaluator, reason, stopped=True) if self.iteration else []
 
     def fraction(self) -> float:
         return min(1.0, self.iteration / self.iterations)

@@ -43,7 +43,6 @@ from core.optimize.protocol import (
     Rows,
     StopCondition,
     Target,
-    Time,
 )
 from core.optimize.report import Report
 from core.optimize.rewards.composed import Composed
@@ -130,12 +129,11 @@ def run(context: RunContext) -> dict[str, Any]:
     optimizer = make_optimizer(config, context.seed)
     people = watch_over(context, evaluator, optimizer)
     report = Report(context, ledger, optimizer, plan, evaluator)
-    stop = AnyOf((stop_condition(config, context, optimizer), lambda _: evaluator.limit_reached()))
     state_file = context.state / "search.json"
     search = Search(
         optimizer,
         evaluator,
-        stop,
+        stop_condition(config, context, optimizer),
         state_file,
         report,
         pause=lambda: context.paused,
@@ -243,7 +241,6 @@ def watch_over(context: RunContext, evaluator: HostEvaluator, optimizer: Optimiz
 def stop_condition(config: dict[str, Any], context: RunContext, optimizer: Optimizer) -> StopCondition:
     stop = config.get("stop", {})
     makers: dict[str, Callable[[Any], StopCondition]] = {
-        "seconds": Time,
         "target": Target,
         "no_improvement": NoImprovement,
     }
@@ -256,7 +253,7 @@ def stop_condition(config: dict[str, Any], context: RunContext, optimizer: Optim
 
 def limits_of(config: dict[str, Any]) -> Limits:
     stop = config.get("stop", {})
-    return Limits(stop.get("tokens"), stop.get("cost"))
+    return Limits(stop.get("tokens"), stop.get("cost"), stop.get("seconds"))
 
 
 def read_rows(path: Path) -> Rows:

@@ -138,6 +138,29 @@ def test_the_last_is_always_scored_in_full(evaluator):
         )
 
 
+def test_cut_short_in_a_full_score_near_the_budget_s_end_it_takes_the_same_steps(evaluator, monkeypatch):
+    """The triggers as they are are scored where twice their calls are left. Those that were paid for
+    them before the cut must not count against that."""
+    monkeypatch.setattr("core.optimize.autoprompt.FULL_EVERY", 1)
+    options = {"tokens": 2, "candidates": 2, "batch": 1, "accumulate": 1, "iterations": 30}
+    for budget in range(50, 80, 3):
+        whole, books = made(**options), evaluator(budget=budget, spread=uneven)
+        run(whole, books)
+        optimizer, cut = made(**options), evaluator(budget=budget, spread=uneven)
+        for refuse_after in [*range(14, books.calls, 2), None]:
+            cut.refuse_after = refuse_after
+            try:
+                run(optimizer, cut)
+            except Refused:
+                continue
+        assert [c.scores for c in optimizer.candidates] == [c.scores for c in whole.candidates], budget
+        assert cut.calls == books.calls
+
+
+def uneven(text, j):
+    return (len(text) * (j + 3)) % 5
+
+
 def test_killed_anywhere_it_resumes_to_the_same_end(tmp_path, tiny_host, monkeypatch):
     """A whole run on the tiny model: worker, gradients, books, dev and test."""
     monkeypatch.setattr(work, "open_host", lambda spec, models_dir: tiny_host)

@@ -135,6 +135,24 @@ def test_a_step_that_is_cut_short_changes_nothing(evaluator):
     assert cut.calls == books.calls
 
 
+def test_cut_short_in_a_full_score_near_the_budget_s_end_it_takes_the_same_steps(evaluator):
+    """The greedy prompt is scored where twice its calls are left. Those that were paid for it before
+    the cut must not count against that."""
+    for budget in range(45, 76, 5):
+        whole, books = made(iterations=30), evaluator(budget=budget)
+        run(whole, books)
+        optimizer, cut = made(iterations=30), evaluator(budget=budget)
+        for refuse_after in [*range(7, books.calls, 3), None]:
+            cut.refuse_after = refuse_after
+            try:
+                run(optimizer, cut)
+            except Refused:
+                continue
+        assert [c.text for c in optimizer.candidates] == [c.text for c in whole.candidates], budget
+        assert [c.scores for c in optimizer.candidates] == [c.scores for c in whole.candidates]
+        assert cut.calls == books.calls
+
+
 @pytest.mark.parametrize("keep_start", [True, False])
 def test_tokens_follow_the_start_or_take_its_place(evaluator, keep_start):
     optimizer = made(keep_start=keep_start)
