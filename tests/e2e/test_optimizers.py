@@ -16,7 +16,7 @@ from tests.llm.tiny import build
 from tests.server import Prefloop
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(240)]
-CALLS = 60
+CALLS = {"opro": 60, "grips": 60, "autoprompt": 200}  # AutoPrompt's first step takes more than 60
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_1_a_method_searches(
     fill_form(page, "tiny", method)
     page.get_by_text("Own", exact=True).click()
     calls = page.get_by_label("Calls", exact=True)
-    calls.fill(str(CALLS))
+    calls.fill(str(CALLS[key]))
     calls.press("Enter")
     drawn(page)
     start = page.get_by_role("button", name="Start the search")
@@ -96,11 +96,13 @@ def test_1_a_method_searches(
     start.click()
     run = ended(api, project, many)
     assert run["config"]["method"] == key
-    assert run["config"]["budget"]["calls"] == CALLS and run["result"]["calls"] <= CALLS
+    assert run["config"]["budget"]["calls"] == CALLS[key] >= run["result"]["calls"]
     assert run["result"]["best"]["test"]["n"] and run["result"]["finish_words"]
     go(page, server, f"optimize?project={project}&run={run['id']}")
     expect(page.get_by_role("heading", name="Candidates")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text(re.compile(rf"\d+ of {CALLS} calls")).filter(visible=True).first).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(rf"\d+ of {CALLS[key]} calls")).filter(visible=True).first
+    ).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
@@ -146,7 +148,7 @@ def test_3_all_are_compared_at_equal_calls(page: Page, server: Prefloop, api: ht
 
 def best_of(candidates: list[dict], calls: int) -> dict:
     """The best of those on all train examples that was known by then."""
-    n = candidates[0]["scores"]["train"]["n"]
+    n = max(one["scores"]["train"]["n"] for one in candidates)
     known = [one["scores"]["train"] for one in candidates if one["calls"] <= calls]
     return max((of for of in known if of["n"] == n), key=lambda of: of["score"])
 
