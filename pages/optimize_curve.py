@@ -17,9 +17,10 @@ def curve(run: Run, candidates: list[Candidate]) -> None:
     data = curve_data(candidates)
     if data.empty:
         return
-    x = alt.X(
-        "calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12)
-    )
+    calls = alt.Scale(nice=False, padding=12)
+    if len(data) == 1:  # else its axis would have no width
+        calls = alt.Scale(domain=[0, run.config["budget"]["calls"]])
+    x = alt.X("calls:Q", title="Calls spent", axis=alt.Axis(tickCount=8, format=",d"), scale=calls)
     y = alt.Y("best:Q", title=UNITS[kind_of_reward(run.config["reward"])], scale=alt.Scale(zero=False))
     base = alt.Chart(data)
     band = base.mark_area(opacity=0.18, interpolate="step-after").encode(

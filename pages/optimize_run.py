@@ -1,13 +1,16 @@
 """One search: how far it is, what it found, where each candidate came from, what it cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.llm.soft_names import names_in
+from core.optimize.policy_figures import FIGURES
 from core.optimize.promote import queue_candidates
 from core.optimize.rewards.kinds import kind_of_reward
+from core.optimize.trends import Step
 from core.optimize.view import candidates_of, policy_steps, soft_card_of
 from core.runs.service import cancel_run, get_run, pause_run, pausing, resume_run
 from core.runs.states import RESUMABLE
@@ -49,14 +52,14 @@ def _show(project: Project, run_id: str, active: bool) -> None:
     if active and run.status not in ACTIVE:
         st.rerun()
     candidates = candidates_of(database(), me(), run_id)
+    steps = policy_steps(database(), me(), run_id)
     _state(run)
     if run.result:
-        _result(project, run, candidates)
+        _result(project, run, candidates, steps)
     if candidates:
         st.subheader("Best so far" if active else "How it went", anchor=False)
         curve(run, candidates)
         by_component(run, candidates)
-        steps = policy_steps(database(), me(), run_id)
         watched = watch(project.id, run, candidates, steps)
         policy(run, steps, without=["kl"] if watched else [])
         st.subheader("Candidates", anchor=False)
@@ -118,7 +121,7 @@ def _state(run: Run) -> None:
 # --- what it found ---------------------------------------------------------------------------
 
 
-def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
+def _result(project: Project, run: Run, candidates: list[Candidate], steps: Sequence[Step]) -> None:
     result = run.result or {}
     best, start, gain = result["best"], result["start"], result.get("gain")
     with st.container(border=True):
@@ -143,7 +146,9 @@ def _result(project: Project, run: Run, candidates: list[Candidate]) -> None:
                 b.caption("Accuracy " + _accuracy(best["test"]))
         elif start.get("test"):
             _score(st, "Start, on test", start["test"], _scale(run))
-        figures = result.get("figures", [])
+        # Those of a policy's steps stand below, with n and interval.
+        below = {label for label, _ in FIGURES.values()} if steps else set()
+        figures = [figure for figure in result.get("figures", []) if figure["label"] not in below]
         columns = st.columns(min(4, len(figures))) if figures else []
         for i, figure in enumerate(figures):
             columns[i % 4].metric(figure["label"], _figure(figure["value"]), help=figure["help"])

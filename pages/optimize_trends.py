@@ -75,7 +75,7 @@ def small_chart(rows: list[Row], marked: int | None = None, share: bool = False)
     with the number in large. The axis of calls has no title: the caption over the cards says it."""
     data = pd.DataFrame(rows)
     x = alt.X("calls:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(nice=False, padding=8))
-    form = {"format": ".0%"} if share else {}
+    form = {"format": "~%"} if share else {}  # 0.5% is not 1%
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=share), axis=alt.Axis(tickCount=4, **form))
     which = [f"{name}:Q" for name in ("candidate", "step") if name in data]
     numbers = [alt.Tooltip(f"{name}:Q", format=".1%" if share else ".3f") for name in ("mean", "low", "high")]

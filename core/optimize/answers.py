@@ -1,11 +1,11 @@
 """What was paid for, in one file that is only appended to: state/answers.jsonl.
 
-A line is written before calls are made (`charged`) and after they were answered
-(`answers` or `said`) or done (`worked`), and when an earlier run's answers were used: as they
-were (`free`), or scored anew, for which a judge may have been paid (`again`). It is the books and the cache in one: a search that goes on after a kill counts
-what it had spent, and pays for no (text, example), no question and no step of training
-twice. Calls that were charged and never answered were lost with the process; they are
-known, too.
+A line is written before calls are made (`charged`) and after they were answered (`answers` or
+`said`) or done (`worked`), and when an earlier run's answers were used: as they were (`free`), or
+scored anew, for which a judge may have been paid (`again`). It is the books and the cache in one:
+a search that goes on after a kill counts what it had spent, and pays for no (text, example), no
+question and no step of training twice. Calls that were charged and never answered were lost with
+the process; they are known, too.
 """
 
 import json

@@ -170,8 +170,8 @@ class Proposals:
         paragraphs: bool = False,
     ) -> list[str | None]:
         """Ask for texts between `<tag>` and `</tag>`, as `ask` does; None for an answer that
-        holds none (counted). `paragraphs`: the text may have several. A model that seldom writes tags gets its answer begun: the
-        opening tag is written for it, and it goes on."""
+        holds none (counted). `paragraphs`: the text may have several. A model that seldom writes
+        tags gets its answer begun: the opening tag is written for it, and it goes on."""
         begin = self.form == "begun" or (self.form == "automatic" and evaluator.begins)
         if begin:
             requests = [[*request, {"role": "assistant", "content": f"<{tag}>"}] for request in requests]

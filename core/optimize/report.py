@@ -85,6 +85,6 @@ class Report:
         scored = len(self.optimizer.candidates)
         self.context.progress(
             share,
-            f"{scored} candidates tried, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
+            f"{scored} {'candidate' if scored == 1 else 'candidates'} tried, {self.ledger.calls:,} of {budget:,} calls, best {self.best:.3g}",
             at_work_s=self.seconds(),
         )

@@ -63,7 +63,7 @@ def _optimize(result: dict[str, Any]) -> list[Figure]:
             figures.append(Figure(f"Best, on {split}", _number(value), detail))
     if _is_number(result.get("calls")):
         tried = result.get("candidates")
-        detail = f"{tried:,} candidates tried" if _is_number(tried) else ""
+        detail = f"{tried:,} {'candidate' if tried == 1 else 'candidates'} tried" if _is_number(tried) else ""
         figures.append(Figure("Model calls", _number(result["calls"]), detail))
     return figures
 

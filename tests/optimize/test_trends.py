@@ -212,7 +212,7 @@ def test_a_policy_on_a_labelled_task_shows_how_it_moves(
         assert "its newest step: 2 of at most 2" in texts(at)
         for name, (label, help) in FIGURES.items():
             of = events[-1].data["figures"][name]
-            shown = [metric for metric in at.metric if metric.label == label][-1]
+            (shown,) = [metric for metric in at.metric if metric.label == label]  # once, with its n
             assert shown.help == help and shown.delta.endswith(f"n {of['n']}"), name
 
 
