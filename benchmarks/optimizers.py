@@ -1,7 +1,7 @@
 """Every optimiser on SST-2 and AG News, at equal budget, beside the prompts people would write.
 
     python benchmarks/optimizers.py [--tasks sst2 agnews] [--methods grips …] [--seeds 5]
-        [--data FOLDER] [--hours 1] [--at-once 1] [--table] [--curves FILE.png]
+        [--data FOLDER] [--hours 1] [--at-once 1 | --together 6] [--table] [--curves FILE.png]
 
 The embedded SmolLM2-135M-Instruct reads a review or an article under an instruction, and the
 label whose word it finds likeliest counts. 16 examples of each label are for the search (train) and
@@ -17,7 +17,8 @@ A run takes a minute or so on a core, and there are many: what is done is kept i
 benchmarks/results/optimizers.json and not done again, so it can be stopped and gone on with;
 `--hours` stops it by itself, between two runs. Seeds are done for all methods before the next
 seed, so that what is there can be compared at any time. `--at-once` runs go side by side, each
-on its share of the cores. The start's answers on test, which are the same in every run, are asked for
+on its share of the cores; `--together` runs share one process and one model, for methods that wait
+long for an answer each (GEPA: benchmarks/together.py). The start's answers on test, which are the same in every run, are asked for
 once in a process. `--table` and `--curves` only say and draw what there is.
 """
 
@@ -45,6 +46,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
+import torch  # noqa: E402
 
 from core.optimize.methods import METHODS  # noqa: E402
 from core.settings import get_settings  # noqa: E402
@@ -253,11 +255,17 @@ def figures(runs: list[Run], task: str) -> list[dict[str, Any]]:
             row |= {
                 "gain": float((grid - manual).mean()), "gain_low": gain_low, "gain_high": gain_high,
                 "train": float(np.mean([run["train"] for run in mine])),
-                "seconds": float(np.mean([run["seconds"] for run in mine])),
+                "seconds": seconds(mine),
                 "candidates": float(np.mean([run["candidates"] for run in mine])),
             }  # fmt: skip
         rows.append(row)
     return rows
+
+
+def seconds(runs: list[Run]) -> float | None:
+    """The mean of those that had a process to themselves, if there are any."""
+    known = [run["seconds"] for run in runs if run["seconds"]]
+    return float(np.mean(known)) if known else None
 
 
 def table(runs: list[Run]) -> str:
@@ -279,9 +287,10 @@ def table(runs: list[Run]) -> str:
                 continue
             gain = f"{100 * row['gain']:+.1f} ({100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f})"
             gain = f"**{gain}**" if row["gain_low"] > 0 else gain
+            took = f"{row['seconds']:.0f}" if row["seconds"] else ""
             lines.append(
                 f"| {name} | {said} | {gain} | {100 * row['train']:.1f} | {row['candidates']:.0f} "
-                f"| {row['seconds']:.0f} | {row['seeds']} |"
+                f"| {took} | {row['seeds']} |"
             )
         lines.append("")
     return "\n".join(lines)
@@ -291,8 +300,6 @@ def table(runs: list[Run]) -> str:
 
 
 def share_cores(share: int) -> None:
-    import torch
-
     torch.set_num_threads(share)
 
 
@@ -307,6 +314,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--hours", type=float, help="begin no further run after so long")
     parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--together", type=int, default=0, help="so many runs in one process, and no more")
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--table", action="store_true", help="print what there is")
     parser.add_argument("--curves", type=Path, help="draw what there is into this file")
@@ -335,8 +343,23 @@ def measure(asked: argparse.Namespace, runs: list[Run]) -> None:
         for method in asked.methods
         if (task, method, seed) not in done
     ]
+
+    def finish(run: Run) -> None:
+        runs.append(run)
+        keep(runs, asked.out)
+        print(f"{run['task']} {run['method']} seed {run['seed']}: test {100 * run['accuracy']:.1f} %, train "
+              f"{100 * run['train']:.1f} %, {run['seconds'] or 0:.0f} s", flush=True)  # fmt: skip
+
+    if asked.together:
+        from benchmarks.together import search_together
+
+        chosen = left[: asked.together]
+        search_together(
+            [lambda of=of: {**searched(*of, asked.data), "seconds": None} for of in chosen], finish
+        )
+        return
     until = time.monotonic() + 3600 * asked.hours if asked.hours else float("inf")
-    share = max(1, (os.cpu_count() or 1) // asked.at_once)
+    share = max(1, torch.get_num_threads() // asked.at_once)
     with ProcessPoolExecutor(asked.at_once, get_context("spawn"), share_cores, (share,)) as pool:
         going: set[Future[Run]] = set()
         while going or (left and time.monotonic() < until):
@@ -344,11 +367,7 @@ def measure(asked: argparse.Namespace, runs: list[Run]) -> None:
                 going.add(pool.submit(searched, *left.pop(0), asked.data))
             finished, going = wait(going, return_when=FIRST_COMPLETED)
             for future in finished:
-                run = future.result()
-                runs.append(run)
-                keep(runs, asked.out)
-                print(f"{run['task']} {run['method']} seed {run['seed']}: test {100 * run['accuracy']:.1f} %, train "
-                      f"{100 * run['train']:.1f} %, {run['seconds']:.0f} s", flush=True)  # fmt: skip
+                finish(future.result())
     if left:
         print(f"Stopped after {asked.hours:g} h with {len(left)} runs to do; run it again to go on.")
 

@@ -9,6 +9,7 @@ the process; they are known, too.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -16,8 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.llm.ledger import BudgetSpent, Ledger
-from core.llm.protocol import Completion
-from core.optimize.objectives import TARGET, Outcome
+from core.optimize.objectives import TARGET, Heard, Outcome
 from storage.ids import content_hash
 
 _hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
@@ -49,7 +49,7 @@ class Answers:
         optimizer: Payer | None = None,
         earlier: Mapping[tuple[str, str], Outcome] | None = None,
         others: Mapping[str, Payer] | None = None,
-        responses: Mapping[tuple[str, str], Completion] | None = None,
+        responses: Mapping[tuple[str, str], Heard] | None = None,
     ) -> None:
         """Read what is there into the cache and the ledger. `target`: the host whose
         prompt is worked on; `optimizer`: the host that proposes, if it is another;
@@ -73,7 +73,7 @@ class Answers:
         key = _hash(text), example
         return self._outcomes.get(key) or self.earlier.get(key)
 
-    def response(self, text: str, example: str) -> Completion | None:
+    def response(self, text: str, example: str) -> Heard | None:
         """What the target said to it in an earlier run, to be scored anew."""
         return self.responses.get((_hash(text), example))
 
@@ -135,19 +135,25 @@ class Answers:
         self,
         asked: Sequence[tuple[str, str]],
         make: Callable[[], Iterable[Outcome]],
-        price: Mapping[str, int],
+        prices: Sequence[Mapping[str, int]],
     ) -> list[Outcome]:
         """As `pay_for_outcomes`, where the target's response is known: it is counted as cached, and
-        `price` says who is paid all the same, if anybody is."""
-        if price:
-            self._charge({payer: calls * len(asked) for payer, calls in price.items()})
+        `prices` say for each who is paid all the same, if anybody is."""
+        charges: Counter[str] = Counter()
+        for price in prices:
+            charges.update(price)
+        if charges:
+            self._charge(charges)
         outcomes = list(make())  # each with what the response would cost today: `expected` looks at it
         scored = [
             [_hash(text), example, asdict(outcome)]
             for (text, example), outcome in zip(asked, outcomes, strict=True)
         ]
-        self._write({"purpose": "target", "again" if price else "free": scored})
-        self._keep_again(scored, sum(price.values()))
+        calls = [sum(price.values()) for price in prices]
+        self._write(
+            {"purpose": "target", **({"again": scored, "calls": calls} if charges else {"free": scored})}
+        )
+        self._keep_again(scored, calls)
         return outcomes
 
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
@@ -208,12 +214,13 @@ class Answers:
             self._paid[text, example] = self.ledger.calls
         self.ledger.record(self.payers["target"].host, "target", cached=len(free))
 
-    def _keep_again(self, answers: list[Any], each: int) -> None:
-        """`each`: calls that scoring one of them anew took."""
+    def _keep_again(self, answers: list[Any], calls: Sequence[int]) -> None:
+        """`calls`: that scoring each of them anew took."""
         self._keep_free(answers)
-        before = self.ledger.calls - each * len(answers)
-        for place, (text, example, values) in enumerate(answers, 1):
-            self._paid[text, example] = before + each * place
+        spent = self.ledger.calls - sum(calls)
+        for (text, example, values), took in zip(answers, calls, strict=True):
+            spent += took
+            self._paid[text, example] = spent
             self.failed += bool(values["error"])
             for payer, of in values["detail"].get("spent", {}).items():
                 self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
@@ -248,7 +255,8 @@ class Answers:
             elif "free" in line:
                 self._keep_free(line["free"])
             elif "again" in line:
-                self._keep_again(line["again"], each // max(1, len(line["again"])))
+                same = [each // max(1, len(line["again"]))] * len(line["again"])  # as it once was written
+                self._keep_again(line["again"], line.get("calls", same))
             elif "worked" in line:
                 self._worked.add(line["worked"])
             else:
@@ -267,9 +275,13 @@ class Answers:
 
 
 def _spent_on(outcome: Outcome) -> list[tuple[int, int, float]]:
-    """(tokens in, tokens out, cost) of each who was paid."""
-    judges = outcome.detail.get("spent", {}).values()
-    return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *judges]
+    """(tokens in, tokens out, cost) of each who was paid, or had been before."""
+    return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *spent_on_judges(outcome.detail)]
+
+
+def spent_on_judges(detail: Mapping[str, Any]) -> list[tuple[int, int, float]]:
+    """As `_spent_on`, of an outcome's detail: now by each judge, and before by all of them."""
+    return [*detail.get("spent", {}).values(), detail.get("judged", (0, 0, 0.0))]
 
 
 def _paid_then(outcome: Outcome) -> Outcome:

@@ -88,8 +88,8 @@ class HostEvaluator:
     def _takes(self, text: str, row: Row) -> int:
         if self.answers.outcome(text, row["id"]) is not None:
             return 0
-        known = self.answers.response(text, row["id"]) is not None
-        return sum(self.objective.again.values()) if known else self.price
+        known = self.answers.response(text, row["id"])
+        return self.price if known is None else sum(self.objective.again(known).values())
 
     @property
     def price(self) -> int:
@@ -169,19 +169,19 @@ class HostEvaluator:
 
     def _score_again(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
         """What the host said in an earlier run, by this run's reward."""
-        price = self.objective.again
-        if price:
+        keys = [(text, row["id"]) for text, row in asked]
+        said = [response for key in keys if (response := self.answers.response(*key)) is not None]
+        prices = [self.objective.again(one) for one in said]
+        if any(prices):
             self._begin(len(asked))
         else:
             self.between()
         requests, rows = [self.request(text, row) for text, row in asked], [row for _, row in asked]
-        keys = [(text, row["id"]) for text, row in asked]
-        said = [response for key in keys if (response := self.answers.response(*key)) is not None]
 
         def make() -> list[Outcome]:
             return self.objective.answer_again(self.host, requests, rows, said)
 
-        self.answers.pay_for_scoring(keys, make, price)
+        self.answers.pay_for_scoring(keys, make, prices)
 
     def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
         requests = [self.request(text, row) for text, row in asked]

@@ -8,7 +8,8 @@ through are the newest searches and transfers. What decides an answer has to be 
 messages, the sampling. Then
 
     the reward is the same, too      the answer is taken with its score
-    the reward is another            the response is taken, and scored anew (a judge's call is paid)
+    the reward is another            the response is taken, and scored anew: a judge is paid, unless
+                                     it graded that response by the same rubric
 """
 
 import json
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
 from core.llm.protocol import HostSpec
-from core.optimize.answers import answers_file
+from core.optimize.answers import answers_file, spent_on_judges
 from core.optimize.instruction import Instruction
 from core.optimize.rewards.kinds import KEPT
 from core.runs.folder import RunFolder
@@ -70,14 +71,17 @@ def known_answers(
         whole = _decides(book.reward, book.host) == _decides(reward, host)
         if not whole and not _same_responses(book.reward, reward):
             continue
-        same = _same_examples(book.folder, examples, _SCORED if whole else _ANSWERED)
+        shown = _same_examples(book.folder, examples, _ANSWERED)
+        alike = _same_examples(book.folder, examples, _SCORED)
+        judges = _same_judges(book.reward, reward)
         found = scored if whole else said
         for text, example, outcome in answers_in(book.path, left):
             if outcome["error"]:
                 continue
-            for mine in same.get(example, ()):
+            for mine in (alike if whole else shown).get(example, ()):
                 if len(scored) + len(said) < ANSWERS and (text, mine) not in found:
-                    found[text, mine] = _row(text, mine, outcome, whole)
+                    graded = {} if whole or mine not in alike.get(example, ()) else judges
+                    found[text, mine] = _row(text, mine, outcome, whole, graded)
         left -= book.path.stat().st_size if book.path.exists() else 0
     return [*scored.values(), *(row for key, row in said.items() if key not in scored)]
 
@@ -93,14 +97,25 @@ def frame_of(start: Instruction) -> tuple[str, str]:
     return start.with_text("\0")
 
 
-def _row(text: str, example: str, outcome: Mapping[str, Any], whole: bool) -> dict[str, Any]:
-    """What was paid for it was paid then. Of a response that is scored anew only that it was cut is
-    kept."""
+def _row(
+    text: str, example: str, outcome: Mapping[str, Any], whole: bool, judges: Mapping[str, str]
+) -> dict[str, Any]:
+    """What was paid for it was paid then. Of a response that is scored anew it is kept that it was
+    cut, and the grades of `judges` ({a judge's component then: its component now})."""
+    known = outcome.get("detail", {})
+    tokens_in, tokens_out, cost = map(sum, zip(*spent_on_judges(known), strict=True))
     detail = {
         name: of
-        for name, of in outcome.get("detail", {}).items()
-        if (name != "spent" if whole else name == "cut")
+        for name, of in known.items()
+        if (name not in ("spent", "judged") if whole else name == "cut")
     }
+    if judges:
+        unparsed = known.get("unparsed", ())
+        detail["grades"] = {
+            now: None if then in unparsed else known["parts"][then] for then, now in judges.items()
+        }
+    if whole or judges:
+        detail["judged"] = [tokens_in, tokens_out, 0.0 if whole else cost]
     return {
         "text": text,
         "example": example,
@@ -191,6 +206,21 @@ def _item(item: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
     if item["kind"] == "judge":
         kept["host"] = host_key(HostSpec(**hosts[item["host"]]))
     return kept
+
+
+def _same_judges(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
+    """{component of `one`: component of `other`} of judges that are asked alike: the same model, by
+    the same rubric."""
+
+    def judges(reward: Mapping[str, Any]) -> dict[str, str]:
+        if reward["kind"] != "composed":
+            return {}
+        items = [item for item in reward["reward"]["components"] if item["kind"] == "judge"]
+        asked = [{**_item(item, reward["hosts"]), "name": ""} for item in items]
+        return {content_hash(how): item["name"] for how, item in zip(asked, items, strict=True)}
+
+    now = judges(other)
+    return {name: now[how] for how, name in judges(one).items() if how in now}
 
 
 def _sampling(reward: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from core.llm.protocol import Completion, HostSpec
-from core.optimize.objectives import Objective, Outcome
+from core.llm.protocol import HostSpec
+from core.optimize.objectives import Heard, Objective, Outcome
 from core.optimize.rewards.composed import Composed
 
 Key = tuple[str, str]  # hash of the text, example
@@ -19,7 +19,7 @@ class Known:
     seen them."""
 
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
-    responses: dict[Key, Completion] = field(default_factory=dict)
+    responses: dict[Key, Heard] = field(default_factory=dict)
 
 
 def read_known(path: Path, objective: Objective, host: HostSpec) -> Known:
@@ -31,12 +31,14 @@ def read_known(path: Path, objective: Objective, host: HostSpec) -> Known:
     for row in pq.read_table(path).to_pylist():
         key, detail = (row.pop("text"), row.pop("example")), json.loads(row.pop("detail", None) or "{}")
         if not row.pop("scored", True):
-            known.responses[key] = Completion(
+            known.responses[key] = Heard(
                 row["output"],
                 row["tokens_in"],
                 row["tokens_out"],
                 cost=(row["tokens_in"] * host.price_in + row["tokens_out"] * host.price_out) / 1e6,
                 finish_reason="length" if detail.get("cut") else "stop",
+                grades=detail.get("grades", {}),
+                judged=tuple(detail.get("judged", (0, 0, 0.0))),
             )
             continue
         answered = Outcome(**row, detail=detail)

@@ -38,6 +38,16 @@ class Outcome:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Heard(Completion):
+    """A response of an earlier run. `grades`: what that run's judges said of it, by the names that
+    their components have here: from 0 to 1, or None where it could not be read. `judged`: tokens in
+    and out and the cost that these took."""
+
+    grades: Mapping[str, float | None] = field(default_factory=dict)
+    judged: tuple[int, int, float] = (0, 0, 0.0)
+
+
 def worth(evaluation: Evaluation) -> np.ndarray:
     """(texts, examples): what an output was worth, more finely than right or wrong. For labels
     the gap, p(right label) less the largest other one, where p is the softmax over the labels;
@@ -50,14 +60,16 @@ def worth(evaluation: Evaluation) -> np.ndarray:
 
 
 class Objective(Protocol):
-    """`price`: calls that one text on one example takes, by who is paid; `again`: those it takes
-    where the host's response is known already."""
+    """`price`: calls that one text on one example takes, by who is paid."""
 
     name: str
     price: Mapping[str, int]
-    again: Mapping[str, int]
     unit: float
     needs: str  # what the host must give: an item of Host.access
+
+    def again(self, said: Heard) -> Mapping[str, int]:
+        """Calls that it takes where the host's response is known already."""
+        ...
 
     def answer(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
@@ -124,12 +136,14 @@ class LabelScore:
     unit = 100.0
     needs = "label_logprobs"
     price: Mapping[str, int] = TARGET
-    again: Mapping[str, int] = TARGET
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
         self.words = [words[label] for label in self.labels]
         self._index = {label: i for i, label in enumerate(self.labels)}
+
+    def again(self, said: Heard) -> Mapping[str, int]:
+        return self.price
 
     def answer(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
@@ -259,10 +273,12 @@ class RewardScore:
     unit = 1.0
     needs = "text"
     price: Mapping[str, int] = TARGET
-    again: Mapping[str, int] = {}  # a reward model is no call
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
         self.scorer, self.sampling = scorer, sampling
+
+    def again(self, said: Heard) -> Mapping[str, int]:
+        return {}  # a reward model is no call
 
     def answer(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]

@@ -6,14 +6,14 @@ import pytest
 from sqlmodel import select
 
 from core.llm.ledger import Ledger
-from core.llm.protocol import Completion, HostSpec, Sampling
+from core.llm.protocol import HostSpec, Sampling
 from core.llm.registry import create_host
 from core.optimize import known, transfer_work, work
 from core.optimize.answers import Answers, Payer
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
 from core.optimize.known import frame_of, host_key
-from core.optimize.objectives import RewardScore
+from core.optimize.objectives import Heard, RewardScore
 from core.projects import create_project
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
@@ -311,7 +311,7 @@ def test_a_known_response_takes_the_judge_s_call_out_of_the_budget_and_no_other(
         objective = RewardScore(FakeScorer(), sampling)
     data = rows(6, 2, 2)
     responses = {
-        (content_hash(text), row["id"]): Completion(f"{text}!", 20, 8, cost=0.5)
+        (content_hash(text), row["id"]): Heard(f"{text}!", 20, 8, cost=0.5)
         for text in ("a", "b")
         for row in data["train"]
     }
@@ -328,6 +328,83 @@ def test_a_known_response_takes_the_judge_s_call_out_of_the_budget_and_no_other(
     assert answers.expected() == (pytest.approx(28 + 32 * price), pytest.approx(0.5 + 0.01 * price))
     books.evaluate(["c"])
     assert host.calls == 6
+
+
+def test_a_grade_that_is_known_is_no_call_and_counts_as_it_was(tmp_path):
+    """Of six known responses three were graded, one of them beyond reading."""
+    judge = FakeJudge()
+    objective = opened(
+        {"kind": "judge", "host": "far", "name": "far"}, {**BRIEF, "name": "brief"}, judge=judge
+    )
+    data = rows(6, 2, 2)
+    grades = [{"far": 0.5}, {"far": None}, {"far": 1.0}, {}, {"other": 0.5}, {}]
+    responses = {
+        (content_hash("a"), row["id"]): Heard("a!", 20, 8, cost=0.5, grades=of, judged=(30, 2, 0.01) if "far" in of else (0, 0, 0.0))
+        for row, of in zip(data["train"], grades, strict=True)
+    }  # fmt: skip
+    payers = {"others": {"judge/far": Payer("far", count_lost=True)}}
+
+    def books(**more):
+        answers = Answers(
+            tmp_path / "answers.jsonl", Ledger(3), Payer("fake", count_lost=False), **payers, **more
+        )
+        return HostEvaluator(FakeHost(), objective, Instruction("a", "{{input}}", "system"), data, answers)
+
+    first = books(responses=responses)
+    assert first.cost(["a"]) == 3
+    found = first.evaluate(["a"])
+    assert judge.asked == first.ledger.calls == first.ledger.lines["far", "judge"].calls == 3
+    assert [one["parts"]["far"] for one in found.details[0]][:3] == [0.5, 0.0, 1.0]
+    assert ["far" in one.get("unparsed", ()) for one in found.details[0]][:3] == [False, True, False]
+    assert first.answers.expected() == (pytest.approx(28 + 32), pytest.approx(0.51))
+    ids = [row["id"] for row in data["train"]]
+    assert [first.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
+    first.answers.close()
+    again = books()  # read from the books, without the responses
+    assert again.cost(["a"]) == 0 and again.ledger.lines == first.ledger.lines
+    assert [again.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
+    assert again.evaluate(["a"]).details == found.details
+
+
+BRIEF = {"kind": "length", "limit": 3, "unit": "words"}
+
+
+def with_brevity(**judge):
+    """The judge under another name, and a penalty beside it: a judged response is scored anew."""
+    return {
+        "components": [{"kind": "judge", "host": "far", "name": "strict", **judge}, BRIEF],
+        "constraints": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "asked_again"),
+    [({}, False), ({"rubric": "Is it short?"}, True), ({"answer": "yes_no"}, True)],
+)
+def test_a_judge_is_not_asked_twice_about_a_response_by_the_same_rubric(
+    db, admin, project, examples, champion, reward_model, search, monkeypatch, changed, asked_again
+):
+    examples(train=30)
+    create_host(db, admin, name="far", kind="openai", model="m", base_url=URL, price_in=1.0)
+    judged(monkeypatch)
+    first = search(reward=JUDGED, budget={"calls": 400}, real=True)
+    config = {"reward": with_brevity(**changed), "budget": {"calls": 400}, "seed": 5}
+    run = start_run(db, admin, project.id, "optimize", config)
+    host, judge = judged(monkeypatch)
+    context = RunContext(run_folder(run.id))
+    result = work.run(context)
+    context.close()
+    events, _ = run_folder(run.id).read_events()
+    target, paid = ({e["data"]["purpose"]: e["data"] for e in events if e["type"] == "ledger"}[purpose]
+                    for purpose in ("target", "judge"))  # fmt: skip
+    assert target["cached"] > 20 and result["calls"] == host.calls + judge.asked <= 400
+    assert paid["calls"] == judge.asked == target["calls"] + target["cached"] * asked_again
+    assert paid["cost"] == pytest.approx(0.01 * judge.asked)
+    if not asked_again:  # what it said then, under its new name, unreadable answers too
+        for split in ("train", "dev", "test"):
+            (then,) = (of for of in first.result["start"][split]["parts"].values() if "unparsed" in of)
+            now = result["start"][split]["parts"]["strict"]
+            assert {**now, "weight": 0} == {**then, "weight": 0}
 
 
 @pytest.mark.parametrize("reward", ["reward_model", JUDGED])

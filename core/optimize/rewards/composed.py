@@ -10,6 +10,7 @@ What one example gave is kept as `Outcome.detail`:
     parts     {component: value}            broken    {constraint: 0 or 1}
     unparsed  [judge, …]                    spread    deviation over an ensemble's members
     spent     {payer: [tokens in, tokens out, cost]}    cut   the response hit its length limit
+    judged    [tokens in, tokens out, cost] that judges took in an earlier run
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from core.llm.protocol import Completion, Host, Messages, Sampling
-from core.optimize.objectives import RESAMPLES, Outcome
+from core.optimize.objectives import RESAMPLES, Heard, Outcome
 from core.optimize.protocol import Scores
 from core.optimize.rewards.parts import Batch, Constraint, Part, RewardModels, Values
 from core.optimize.rewards.scores import lines_up, mean_of, total, violations
@@ -30,7 +31,7 @@ Row = Mapping[str, Any]
 
 class Composed:
     """`words`: reference -> the word the model is asked to prefer, where labels are scored.
-    `price`: calls an example takes, by who is paid; `again`: where its response is known."""
+    `price`: calls an example takes, by who is paid."""
 
     name = "composed"
 
@@ -45,9 +46,6 @@ class Composed:
         self.parts, self.constraints = list(parts), list(constraints)
         self.price: Mapping[str, int] = dict(price)
         self.sampling = sampling  # None: nothing has to be generated
-        own = self.price.get("target", 0) - int(sampling is not None)
-        paid = {**self.price, "target": own}
-        self.again: Mapping[str, int] = {payer: calls for payer, calls in paid.items() if calls}
         self.words = dict(words or {})
         self.labels = list(self.words)
         self.needs = "label_logprobs" if self.words else "text"
@@ -62,6 +60,14 @@ class Composed:
             for part in self.parts
             if isinstance(part, RewardModels) and part.lengths is not None
         }
+
+    def again(self, said: Heard) -> Mapping[str, int]:
+        """Not the response, and no judge whose grade is known."""
+        paid = {**self.price, "target": self.price.get("target", 0) - int(self.sampling is not None)}
+        for part in self.parts:
+            if part.payer and part.name in said.grades:
+                paid[part.payer] -= 1
+        return {payer: calls for payer, calls in paid.items() if calls}
 
     # --- one batch ---------------------------------------------------------------------------
 
@@ -85,9 +91,10 @@ class Composed:
         return [self._outcome(i, batch, found, broken) for i in range(len(rows))]
 
     def _refuse_silence(self, part: Part, values: Values) -> None:
-        if values.errors and all(values.errors):
+        if values.errors and all(values.errors.values()):
             raise WorkError(
-                f"The judge “{part.name}” answered none of {len(values.errors)} requests: {values.errors[0]}",
+                f"The judge “{part.name}” answered none of {len(values.errors)} requests: "
+                f"{next(iter(values.errors.values()))}",
                 "See to its host, then resume the run: what was answered is kept.",
             )
 
@@ -109,12 +116,14 @@ class Composed:
             detail["cut"] = True
         spent: dict[str, list[float]] = {}
         for part in self.parts:
-            if part.payer and found[part.name].spent:
+            if part.payer and i in found[part.name].spent:
                 before = spent.get(part.payer, [0, 0, 0.0])
                 spent[part.payer] = [a + b for a, b in zip(before, found[part.name].spent[i], strict=True)]
         if spent:
             detail["spent"] = spent
-        errors = [said.error, *(of.errors[i] for of in found.values() if of.errors)]
+        if isinstance(said, Heard) and any(said.judged):
+            detail["judged"] = list(said.judged)
+        errors = [said.error, *(of.errors.get(i, "") for of in found.values())]
         return Outcome(
             total(parts, self.weights),
             said.text if self.sampling else batch.labels[i],

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.llm.protocol import Completion, Host, Sampling
+from core.optimize.objectives import Heard
 from core.optimize.rewards.asking import grade, question
 from core.optimize.rewards.lengths import Lengths, Members
 from core.optimize.rewards.scores import ensemble
@@ -43,13 +44,13 @@ class Batch:
 class Values:
     """`values` (n,) on the part's scale. `spread` (n,): the deviation over an ensemble's members.
     `unparsed` (n,): answers of a judge that could not be read. `spent`, `errors`: of the calls
-    that the part made, one for each example."""
+    that the part made, by the places of the examples."""
 
     values: np.ndarray
     spread: np.ndarray | None = None
     unparsed: np.ndarray | None = None
-    spent: list[tuple[int, int, float]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    spent: dict[int, tuple[int, int, float]] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
 
 
 class Part(Protocol):
@@ -161,8 +162,8 @@ class RewardModels:
 
 @dataclass
 class Judge:
-    """A language model that grades each response. What cannot be read, and a call that failed for
-    good, count as the lowest grade."""
+    """A language model that grades each response that it has not graded before. What cannot be read,
+    and a call that failed for good, count as the lowest grade."""
 
     name: str
     weight: float
@@ -177,17 +178,22 @@ class Judge:
         return self.answer == "yes_no"
 
     def values(self, batch: Batch) -> Values:
-        asked = [
-            question(self.rubric, self.answer, row, text)
-            for row, text in zip(batch.rows, batch.texts, strict=True)
-        ]
-        answers = self.host.generate(asked, self.sampling)
-        grades = [None if one.error else grade(one.text, self.answer) for one in answers]
+        grades = {
+            i: one.grades[self.name]
+            for i, one in enumerate(batch.said)
+            if isinstance(one, Heard) and self.name in one.grades
+        }
+        new = [i for i in range(len(batch.rows)) if i not in grades]
+        asked = [question(self.rubric, self.answer, batch.rows[i], batch.said[i].text) for i in new]
+        answers = dict(zip(new, self.host.generate(asked, self.sampling) if asked else [], strict=True))
+        for i, one in answers.items():
+            grades[i] = None if one.error else grade(one.text, self.answer)
+        each = [grades[i] for i in range(len(batch.rows))]
         return Values(
-            np.array([value or 0.0 for value in grades]),
-            unparsed=np.array([value is None for value in grades]),
-            spent=[(one.tokens_in, one.tokens_out, one.cost) for one in answers],
-            errors=[one.error for one in answers],
+            np.array([value or 0.0 for value in each]),
+            unparsed=np.array([value is None for value in each]),
+            spent={i: (one.tokens_in, one.tokens_out, one.cost) for i, one in answers.items()},
+            errors={i: one.error for i, one in answers.items()},
         )
 
     def percent(self, value: float) -> float:
