@@ -44,6 +44,7 @@ def search_form(ready: Readiness) -> dict[str, Any]:
             default=default,
             required=True,
             key="optimize_reward",
+            wrap=True,  # in a column they would scroll
         )
         _about_reward(reward, ready)
     with left:
@@ -183,13 +184,14 @@ def _budget(reward: str) -> int:
     presets = BUDGETS[reward]
     left, right = st.columns(2, vertical_alignment="bottom")
     with left:
-        preset = st.pills(  # they wrap where the page is narrow
+        preset = st.pills(
             "Budget",
             [*presets, "Own"],
             format_func=lambda name: f"{name} · {presets[name]:,}" if name in presets else name,
             default="Standard" if reward == "labels" else "Quick",
             required=True,
             key=f"optimize_preset_{reward}",
+            wrap=True,
             help="Calls of the language model, all together. It is never overrun.",
         )
     if preset in presets:

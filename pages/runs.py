@@ -64,7 +64,9 @@ def nothing_yet() -> None:
 
 def filters(project: Project) -> tuple[list[str] | None, str | None]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.pills("Status", list(WORDS), selection_mode="multi", key=f"runs_status_{project.id}")
+        words = st.pills(
+            "Status", list(WORDS), selection_mode="multi", key=f"runs_status_{project.id}", wrap=True
+        )
         kind = st.selectbox(
             "Kind",
             [None, *KINDS],
