@@ -48,6 +48,8 @@ class Proposals:
         self.fruitless = 0
         self.spent = 0  # calls, after the last step
         self.offered = 0  # in this step
+        self.bought = False  # whether the last proposals were answers to something that was asked
+        self.most = 0  # proposals of one step
         self.queue: list[dict[str, Any]] = []  # text, parent, operation
 
     # --- for a method to write ------------------------------------------------------------
@@ -86,6 +88,7 @@ class Proposals:
             if self.queue:
                 return self._score_queue(evaluator)
             self.asked += 1
+            self.bought = False
             events = self.propose(evaluator)
         except OutOfBudget as end:
             self.load_state_dict(before)
@@ -96,6 +99,7 @@ class Proposals:
         except BaseException:  # cancelled, or the host failed: as if this step had not begun
             self.load_state_dict(before)
             raise
+        self.most = max(self.most, self.offered)
         self.fruitless = 0 if self.offered else self.fruitless + 1
         if self.fruitless >= FRUITLESS and not self.finished:
             self.finished = "unproductive"
@@ -125,6 +129,15 @@ class Proposals:
             self.finished = short
         return events
 
+    def to_close(self, evaluator: Evaluator) -> int:
+        """Before proposing: what is asked for is scored, too. What waits is scored by the next step."""
+        ahead = 0 if self.queue or not self.bought else self.most
+        return evaluator.price * len(evaluator.rows["train"]) * ahead
+
+    def close(self, evaluator: Evaluator, reason: str) -> list[Event]:
+        """Proposals that were paid for are scored."""
+        return self._score_queue(evaluator) if self.queue and self.bought else []
+
     # --- what a method uses ------------------------------------------------------------------
 
     def rng(self, what: str) -> random.Random:
@@ -148,6 +161,7 @@ class Proposals:
         OutOfBudget): a budget's end is used up, not wasted."""
         sampling = Sampling(max_new_tokens, temperature, top_p, self.rng("sampling").getrandbits(31))
         requests = [in_context(request, evaluator.context) for request in requests]
+        self.bought = True
         for count in range(len(requests), 0, -1):
             try:
                 return evaluator.ask_many(f"{self.name}/{self.asked}", requests[:count], sampling)
@@ -239,7 +253,8 @@ class Proposals:
 
     # --- the state ---------------------------------------------------------------------------
 
-    _OWN = ("finished", "dropped", "iteration", "asked", "fruitless", "queue", "spent")
+    _OWN = ("finished", "dropped", "iteration", "asked", "fruitless", "queue", "spent", "bought", "most")
+    _NEW: ClassVar[dict[str, Any]] = {"spent": 0, "bought": False, "most": 0}  # not in older states
 
     def state_dict(self) -> dict[str, Any]:
         state = {name: _copied(getattr(self, name)) for name in (*self._OWN, *self.STATE)}
@@ -247,7 +262,9 @@ class Proposals:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (*self._OWN, *self.STATE):
-            setattr(self, name, _copied(state.get(name, 0) if name == "spent" else state[name]))
+            setattr(
+                self, name, _copied(state.get(name, self._NEW[name]) if name in self._NEW else state[name])
+            )
         self.candidates = [Candidate(**values) for values in state["candidates"]]
 
 

@@ -1,6 +1,7 @@
 """How a search ends: what was paid for is not thrown away, whatever it ends by, and a search that was
 killed on the way to its end comes to the same one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,29 @@ def test_a_search_that_is_stopped_scores_in_full_what_it_found(tmp_path, opened,
     assert result["calls"] <= 400 and result["best"]["test"]["n"] == 8 and result["gain"] is not None
 
 
+PROPOSERS = ["opro", "evoprompt_ga", "evoprompt_de", "random", "best_of_n"]
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_proposals_that_were_paid_for_are_scored_when_time_is_up(tmp_path, opened, monkeypatch, name):
+    stop_when(monkeypatch, "time", when=lambda optimizer: len(optimizer.candidates) and optimizer.queue)
+    whole = folder_of(tmp_path / "whole", name, opened(name))
+    result = run(whole)
+    assert result["finish_reason"] == "time" and in_full(candidates(whole)), "they were thrown away"
+
+    def folder(path):
+        return folder_of(tmp_path / path, name, opened(name))
+
+    end = stable(result), candidates(whole)
+    assert killed_before_each_state("killed", folder, opened, name, monkeypatch) == end
+
+
+def test_edits_that_cost_nothing_are_not_scored_when_time_is_up(tmp_path, opened, monkeypatch):
+    stop_when(monkeypatch, "time", when=lambda optimizer: len(optimizer.candidates) and optimizer.queue)
+    folder = folder_of(tmp_path / "r", "random", opened("random"), source="edits")
+    assert run(folder)["finish_reason"] == "time" and list(candidates(folder)) == [0]
+
+
 @every_method
 def test_a_cancel_and_a_pause_spend_nothing_more(tmp_path, opened, monkeypatch, name):
     stop_when(monkeypatch, "cancelled")
@@ -138,7 +162,7 @@ def test_a_search_that_ended_does_not_go_on_because_it_was_killed_on_dev(tmp_pat
     assert stable(run(folder)) == stable(end)
 
 
-@pytest.mark.parametrize("name", ["ape", "mipro"])
+@pytest.mark.parametrize("name", ["ape", "mipro", "opro", "random"])
 @pytest.mark.parametrize("limit", range(2_600, 7_000, 400))
 def test_a_limit_on_tokens_leaves_room_to_close_and_for_the_end(tmp_path, opened, name, limit):
     made = opened(name, spec=HostSpec(kind="openai", name="h"))
@@ -150,6 +174,9 @@ def test_a_limit_on_tokens_leaves_room_to_close_and_for_the_end(tmp_path, opened
     assert result["best"]["dev"]["n"] == 6 and result["best"]["test"]["n"] == 8
     if len(candidates(folder)) > 1:
         assert in_full(candidates(folder))
+    last = json.loads((folder.state / "search.json").read_text())["optimizer"]
+    # The first proposals are asked for before it is known how many come of a question.
+    assert not last.get("queue") or len(candidates(folder)) == 1
 
 
 @pytest.mark.parametrize("name", IN_TEXT)
