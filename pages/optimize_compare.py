@@ -59,7 +59,7 @@ def compare(runs: list[Run], first: Run) -> None:
     ):
         st.caption(
             "These searches drew their examples with different seeds or in different numbers, so part of any "
-            "difference is the examples'. Start them with one seed to take that away."
+            "difference is the examples'. Start them with one seed and the same numbers of examples to take that away."
         )  # fmt: skip
 
 
