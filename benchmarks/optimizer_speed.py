@@ -23,8 +23,8 @@ what was answered is never asked twice. Also said: how often a peer and ours cho
 label or write the same response (rounding in another batch shape can turn a near tie).
 
 The embedded SmolLM2-135M-Instruct, SST-2 sentences from ../shared/data. The reward is a model of
-MiniLM's size, as the page trains it; its head is random, which takes the same time. With `--keep` what was measured replaces that part of
-benchmarks/results/optimizer_speed.json.
+MiniLM's size, as the page trains it; its head is random, which takes the same time. With `--keep`
+what was measured replaces that part of benchmarks/results/optimizer_speed.json.
 """
 
 import argparse
