@@ -79,11 +79,14 @@ def known_answers(
             if outcome["error"]:
                 continue
             for mine in (alike if whole else shown).get(example, ()):
-                if len(scored) + len(said) < ANSWERS and (text, mine) not in found:
-                    graded = {} if whole or mine not in alike.get(example, ()) else judges
+                graded = {} if whole or mine not in alike.get(example, ()) else judges
+                if (text, mine) in found:
+                    _add_grades(found[text, mine], outcome, graded)
+                elif len(scored) + len(said) < ANSWERS:
                     found[text, mine] = _row(text, mine, outcome, whole, graded)
         left -= book.path.stat().st_size if book.path.exists() else 0
-    return [*scored.values(), *(row for key, row in said.items() if key not in scored)]
+    rows = [*scored.values(), *(row for key, row in said.items() if key not in scored)]
+    return [{**row, "detail": json.dumps(row["detail"])} for row in rows]
 
 
 def host_key(spec: HostSpec) -> str:
@@ -103,27 +106,40 @@ def _row(
     """What was paid for it was paid then. Of a response that is scored anew it is kept that it was
     cut, and the grades of `judges` ({a judge's component then: its component now})."""
     known = outcome.get("detail", {})
-    tokens_in, tokens_out, cost = map(sum, zip(*spent_on_judges(known), strict=True))
-    detail = {
-        name: of
-        for name, of in known.items()
-        if (name not in ("spent", "judged") if whole else name == "cut")
-    }
-    if judges:
-        unparsed = known.get("unparsed", ())
-        detail["grades"] = {
-            now: None if then in unparsed else known["parts"][then] for then, now in judges.items()
-        }
-    if whole or judges:
-        detail["judged"] = [tokens_in, tokens_out, 0.0 if whole else cost]
-    return {
+    detail = {name: of for name, of in known.items() if name == "cut"}
+    if whole:
+        detail = {name: of for name, of in known.items() if name not in ("spent", "judged")}
+        tokens_in, tokens_out, _ = _judged(known)
+        if tokens_in:
+            detail["judged"] = [tokens_in, tokens_out, 0.0]
+    row = {
         "text": text,
         "example": example,
         "score": float(outcome["score"]) if whole else 0.0,
         **{name: outcome[name] for name in ("output", "tokens_in", "tokens_out", "error")},
-        "detail": json.dumps(detail),
+        "detail": detail,
         "scored": whole,
     }
+    _add_grades(row, outcome, judges)
+    return row
+
+
+def _add_grades(row: dict[str, Any], outcome: Mapping[str, Any], judges: Mapping[str, str]) -> None:
+    """What these judges said of that very response in this run, if no newer one knows it."""
+    known, grades = outcome.get("detail", {}), row["detail"].get("grades", {})
+    new = {then: now for then, now in judges.items() if now not in grades}
+    if not new or row["output"] != outcome["output"]:
+        return
+    unparsed = known.get("unparsed", ())
+    said = {now: None if then in unparsed else known["parts"][then] for then, now in new.items()}
+    row["detail"]["grades"] = {**grades, **said}
+    spent = zip(row["detail"].get("judged", (0, 0, 0.0)), _judged(known), strict=True)
+    row["detail"]["judged"] = [before + now for before, now in spent]
+
+
+def _judged(detail: Mapping[str, Any]) -> list[float]:
+    """Tokens in and out and cost of all judges together."""
+    return [sum(each) for each in zip(*spent_on_judges(detail), strict=True)]
 
 
 # --- where answers lie ---------------------------------------------------------------------------

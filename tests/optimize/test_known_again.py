@@ -378,16 +378,25 @@ def with_brevity(**judge):
 
 
 @pytest.mark.parametrize(
-    ("changed", "asked_again"),
-    [({}, False), ({"rubric": "Is it short?"}, True), ({"answer": "yes_no"}, True)],
+    ("changed", "between", "asked_again"),
+    [
+        ({}, False, False),
+        ({}, True, False),
+        ({"rubric": "Is it short?"}, False, True),
+        ({"answer": "yes_no"}, True, True),
+    ],
 )
 def test_a_judge_is_not_asked_twice_about_a_response_by_the_same_rubric(
-    db, admin, project, examples, champion, reward_model, search, monkeypatch, changed, asked_again
-):
+    db, admin, project, examples, champion, reward_model, search, retrained, monkeypatch, changed, between,
+    asked_again,
+):  # fmt: skip
     examples(train=30)
     create_host(db, admin, name="far", kind="openai", model="m", base_url=URL, price_in=1.0)
     judged(monkeypatch)
     first = search(reward=JUDGED, budget={"calls": 400}, real=True)
+    if between:  # a newer search with the same responses, which no judge has seen
+        retrained()
+        assert search(reward="reward_model", budget={"calls": 300}, real=True).result["free_answers"] > 20
     config = {"reward": with_brevity(**changed), "budget": {"calls": 400}, "seed": 5}
     run = start_run(db, admin, project.id, "optimize", config)
     host, judge = judged(monkeypatch)
