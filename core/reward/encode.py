@@ -18,6 +18,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from core.llm.embedded import EMBEDDED, embedded_encoder
+from core.reward.precise import make_precise
 from core.reward.shards import INDEX, WHOLE
 from core.runs.context import WorkError
 
@@ -68,6 +69,7 @@ def load(
         if drawn and not head:
             raise ValueError(f"it lacks the weights {', '.join(sorted(drawn)[:3])}")
         model.fresh = frozenset(drawn)
+        make_precise(model)
     except (OSError, ValueError, KeyError) as problem:
         said = str(problem).strip().splitlines()[0][:300] if str(problem).strip() else type(problem).__name__
         raise WorkError(
