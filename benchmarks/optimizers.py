@@ -208,14 +208,17 @@ def fixed(task: str, data: Path) -> list[Run]:
     """No instruction, and the manual one: read on test, nothing searched."""
     from core.llm.local import LocalHost
     from core.llm.protocol import HostSpec
-    from core.optimize.objectives import LabelScore
+    from core.optimize.objectives import LabelScore, respond
     from core.prompts.templates import messages
 
     host, objective = LocalHost(HostSpec(), get_settings().models_dir), LabelScore(TASKS[task]["words"])
     rows, made = examples(data, task)["test"], []
     for name, text in (("empty", ""), ("manual", TASKS[task]["manual"])):
         requests = [messages(text, "{{input}}", json.loads(row["fields"])) for row in rows]
-        right = [int(outcome.score) for outcome in objective.answer(host, requests, rows)]
+        right = [
+            int(outcome.score)
+            for outcome in objective.outcomes(host, requests, rows, respond(objective, host, requests))
+        ]
         made.append(
             {"task": task, "method": name, "seed": None, "right": "".join(map(str, right)),
              "accuracy": sum(right) / TEST, "text": text}

@@ -60,6 +60,9 @@ class Books:
     def fits(self, calls: int) -> bool:
         return True
 
+    def since(self, spent: int) -> int:
+        return 0
+
     def percent(self, scores: dict[str, float]) -> float:
         return scores["score"]
 

@@ -1,11 +1,18 @@
 """What was paid for, in one file that is only appended to: state/answers.jsonl.
 
-A line is written before calls are made (`charged`) and after they were answered (`answers` or
-`said`) or done (`worked`), and when an earlier run's answers were used: as they were (`free`), or
-scored anew, for which a judge may have been paid (`again`). It is the books and the cache in one:
-a search that goes on after a kill counts what it had spent, and pays for no (text, example), no
-question and no step of training twice. Calls that were charged and never answered were lost with
-the process; they are known, too.
+A line is written before calls are made (`charged`) and after they were answered or done:
+
+    responses  what the target said to (text, example)
+    scored     those responses, scored; a judge may have been paid for it
+    answers    (text, example) that were answered and scored in one, such as labels
+    said       what the optimiser asked for
+    worked     a step of training
+    free       what an earlier run was answered, as it was
+    again      a response of an earlier run, scored anew: as `scored`
+
+It is the books and the cache in one: a search that goes on after a kill counts what it had spent,
+and pays for no (text, example), no judge's grade, no question and no step of training twice. Calls
+that were charged and never answered were lost with the process; they are known, too.
 """
 
 import json
@@ -17,6 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.llm.ledger import BudgetSpent, Ledger
+from core.llm.protocol import Completion
+from core.optimize.graded import Grades, spent_on_judges
 from core.optimize.objectives import TARGET, Heard, Outcome
 from storage.ids import content_hash
 
@@ -58,10 +67,12 @@ class Answers:
         the target said in other runs, which this run's reward has not scored."""
         self.ledger = ledger
         self.earlier, self.responses = earlier or {}, responses or {}
+        self.saved = 0  # calls that scoring was to take, and did not: the grade was known by then
         self.payers = {"target": target, "optimizer": optimizer or target, **(others or {})}
         self.lost = 0
         self.failed = 0  # requests a host gave up on
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._heard: dict[tuple[str, str], Heard] = {}  # responses of this run that are not scored yet
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
@@ -76,6 +87,18 @@ class Answers:
     def response(self, text: str, example: str) -> Heard | None:
         """What the target said to it in an earlier run, to be scored anew."""
         return self.responses.get((_hash(text), example))
+
+    def heard(self, text: str, example: str) -> Heard | None:
+        """What the target said to it in this run, where that is not scored yet."""
+        return self._heard.get((_hash(text), example))
+
+    def graded_by(self, judges: frozenset[str]) -> Grades:
+        """All that is known of what these judges said, in this run and in earlier ones."""
+        grades = Grades(judges)
+        for outcomes in (self._outcomes, self.earlier):
+            grades.add((example, outcome) for (_, example), outcome in outcomes.items())
+        grades.add_heard((example, said) for (_, example), said in self.responses.items())
+        return grades
 
     def outputs(self, examples: Set[str]) -> list[tuple[str, float, str]]:
         """(example, score, output) of every text on these examples so far."""
@@ -131,14 +154,28 @@ class Answers:
         self._keep(answers, sum(price.values()))
         return outcomes
 
+    def pay_for_responses(
+        self, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Completion]]
+    ) -> None:
+        """Charge one call of the target each, make them, keep what was said (`heard`). Whatever
+        becomes of scoring it, it is not paid for again."""
+        self._charge({"target": len(asked)})
+        responses = [
+            [_hash(text), example, asdict(said)] for (text, example), said in zip(asked, make(), strict=True)
+        ]
+        self._write({"purpose": "target", "responses": responses})
+        self._keep_responses(responses)
+
     def pay_for_scoring(
         self,
         asked: Sequence[tuple[str, str]],
         make: Callable[[], Iterable[Outcome]],
         prices: Sequence[Mapping[str, int]],
+        saved: int = 0,
     ) -> list[Outcome]:
-        """As `pay_for_outcomes`, where the target's response is known: it is counted as cached, and
-        `prices` say for each who is paid all the same, if anybody is."""
+        """As `pay_for_outcomes`, where the target's response is known. `prices` say for each who is
+        paid all the same, if anybody is; `saved`: calls by which that is less than was expected. All
+        of them are of this run (`heard`), or none is: then the responses are counted as cached."""
         charges: Counter[str] = Counter()
         for price in prices:
             charges.update(price)
@@ -150,10 +187,14 @@ class Answers:
             for (text, example), outcome in zip(asked, outcomes, strict=True)
         ]
         calls = [sum(price.values()) for price in prices]
-        self._write(
-            {"purpose": "target", **({"again": scored, "calls": calls} if charges else {"free": scored})}
-        )
-        self._keep_again(scored, calls)
+        own = self.heard(*asked[0]) is not None
+        line = {"scored" if own else "again": scored, "calls": calls} if own or charges else {"free": scored}
+        self._write({"purpose": "target", **line, **({"saved": saved} if saved else {})})
+        self.saved += saved
+        if own:
+            self._keep_scored(scored, calls, saved)
+        else:
+            self._keep_again(scored, calls)
         return outcomes
 
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
@@ -214,13 +255,34 @@ class Answers:
             self._paid[text, example] = self.ledger.calls
         self.ledger.record(self.payers["target"].host, "target", cached=len(free))
 
+    def _keep_responses(self, responses: list[Any]) -> None:
+        before = self.ledger.calls - len(responses)
+        for place, (text, example, values) in enumerate(responses, 1):
+            said = Heard(**values)
+            self._heard[text, example] = said
+            self._paid[text, example] = before + place
+            self.ledger.record(
+                self.payers["target"].host, "target", said.tokens_in, said.tokens_out, said.cost
+            )
+
+    def _keep_scored(self, scored: list[Any], calls: Sequence[int], saved: int) -> None:
+        """`calls`: that scoring each of them took; `saved`: that all of them did not take."""
+        for text, example, values in scored:
+            del self._heard[text, example]
+            self._outcomes[text, example] = Outcome(**values)
+        self._keep_judged(scored, calls, judged=bool(any(calls) or saved))
+
     def _keep_again(self, answers: list[Any], calls: Sequence[int]) -> None:
-        """`calls`: that scoring each of them anew took."""
         self._keep_free(answers)
+        self._keep_judged(answers, calls, judged=True)
+
+    def _keep_judged(self, scored: list[Any], calls: Sequence[int], *, judged: bool) -> None:
+        """`judged`: not only a response was waited for."""
         spent = self.ledger.calls - sum(calls)
-        for (text, example, values), took in zip(answers, calls, strict=True):
+        for (text, example, values), took in zip(scored, calls, strict=True):
             spent += took
-            self._paid[text, example] = spent
+            if judged:
+                self._paid[text, example] = spent
             self.failed += bool(values["error"])
             for payer, of in values["detail"].get("spent", {}).items():
                 self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
@@ -247,13 +309,18 @@ class Answers:
                 pending = {line["purpose"]: line["charged"], **line.get("others", {})}
                 continue
             each = sum(pending.values())
-            if "free" not in line:
+            if "free" not in line and any(line.get("calls", [1])):  # else nothing was charged for it
                 self._settle(pending, answered=True)
                 pending = {}
+            self.saved += line.get("saved", 0)
             if "said" in line:
                 self._keep_said(line["said"], line.get("failed", 0))
             elif "free" in line:
                 self._keep_free(line["free"])
+            elif "responses" in line:
+                self._keep_responses(line["responses"])
+            elif "scored" in line:
+                self._keep_scored(line["scored"], line["calls"], line.get("saved", 0))
             elif "again" in line:
                 same = [each // max(1, len(line["again"]))] * len(line["again"])  # as it once was written
                 self._keep_again(line["again"], line.get("calls", same))
@@ -277,11 +344,6 @@ class Answers:
 def _spent_on(outcome: Outcome) -> list[tuple[int, int, float]]:
     """(tokens in, tokens out, cost) of each who was paid, or had been before."""
     return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *spent_on_judges(outcome.detail)]
-
-
-def spent_on_judges(detail: Mapping[str, Any]) -> list[tuple[int, int, float]]:
-    """As `_spent_on`, of an outcome's detail: now by each judge, and before by all of them."""
-    return [*detail.get("spent", {}).values(), detail.get("judged", (0, 0, 0.0))]
 
 
 def _paid_then(outcome: Outcome) -> Outcome:

@@ -4,6 +4,12 @@ Every call is charged to the ledger before it is made; the target's calls and th
 optimiser's own are kept apart. `reserve` calls are set aside for the end (choosing on
 dev, reporting on test), so a search can never eat them. Texts are only started when they
 can be scored in full.
+
+A batch of responses is generated, kept, and only then scored: should a judge's host fail, or the
+process be killed, the responses are there. What a judge said of a response is kept, too, and not
+asked again where another text gets the same response. So scoring may take fewer calls than it was
+to take; the rest may be spent from the next step on, and not in the same: one that is killed and done
+again has to find what fits as it did before, though it knows the grades by then.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +20,16 @@ import numpy as np
 
 from core.llm.protocol import Completion, Host, Messages, Sampling
 from core.optimize.answers import Answers, Said
+from core.optimize.graded import Grades
 from core.optimize.instruction import Instruction
-from core.optimize.objectives import Objective, Outcome
+from core.optimize.objectives import Heard, Objective, Outcome, respond
 from core.optimize.protocol import Evaluation, Limits, OutOfBudget, Row, Rows, Scores, Shown
 from core.optimize.watch import Watch
 from core.prompts.templates import messages
 from core.runs.context import WorkError
 
 T = TypeVar("T")
+Asked = tuple[str, dict[str, Any]]  # a text, and the example that it is to be scored on
 
 
 class HostEvaluator:
@@ -38,11 +46,13 @@ class HostEvaluator:
         batch: int = 16,
         between: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
+        grades: Grades | None = None,
     ) -> None:
         """`optimizer_host` answers what the optimiser asks (default: `host`). `batch`: so
         many requests a host gets at once. `between` is called before every batch; it may
         raise to stop (Cancelled). `limits`, too, are looked at then. A search says by `margin`,
-        `aside` and `seconds` what of them it may use."""
+        `aside` and `seconds` what of them it may use. `grades`: where several evaluators of one run
+        share what judges said."""
         self.host, self.objective, self.instruction, self.rows = host, objective, instruction, rows
         self.optimizer_host = optimizer_host or host
         self.answers, self.ledger = answers, answers.ledger
@@ -54,6 +64,11 @@ class HostEvaluator:
         self.aside = 0  # calls that the method's own end would take
         self.seconds: Callable[[], float] = lambda: 0.0  # at work, while the time is limited
         self.watch: Watch | None = None
+        self.released = 0  # of the calls that were saved (Answers.saved): those of earlier steps
+        self.grades = answers.graded_by(objective.judges)
+        if grades is not None:
+            grades.take(self.grades)
+            self.grades = grades
 
     @property
     def failed(self) -> int:
@@ -63,6 +78,19 @@ class HostEvaluator:
     @property
     def calls(self) -> int:
         return self.ledger.calls
+
+    def since(self, spent: int) -> int:
+        """Calls taken since so many were spent, when the step began: with those saved in it."""
+        return self.ledger.calls + self._held - spent
+
+    @property
+    def _held(self) -> int:
+        """Calls that this step has saved, and that only the next may spend."""
+        return self.answers.saved - self.released
+
+    def release(self) -> None:
+        """A step has ended."""
+        self.released = self.answers.saved
 
     @property
     def unit(self) -> float:
@@ -81,15 +109,19 @@ class HostEvaluator:
         return [Shown(row["input"], self.objective.answer_of(row)) for row in self.rows["train"]]
 
     def cost(self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None) -> int:
-        """Calls that scoring these texts would take: what is known already is free."""
+        """Calls that scoring these texts would take at most: what is known already is free."""
         rows = self._chosen(split, examples)
         return sum(self._takes(text, row) for text in dict.fromkeys(texts) for row in rows)
 
     def _takes(self, text: str, row: Row) -> int:
         if self.answers.outcome(text, row["id"]) is not None:
             return 0
-        known = self.answers.response(text, row["id"])
-        return self.price if known is None else sum(self.objective.again(known).values())
+        said = self._response(text, row)
+        return self.price if said is None else sum(self.objective.again(said).values())
+
+    def _response(self, text: str, row: Row) -> Heard | None:
+        """The target's, where it is known and is to be scored yet."""
+        return self.answers.heard(text, row["id"]) or self.answers.response(text, row["id"])
 
     @property
     def price(self) -> int:
@@ -98,7 +130,7 @@ class HostEvaluator:
 
     def fits(self, calls: int) -> bool:
         remaining = self.ledger.remaining
-        return remaining is None or calls <= remaining - self.reserve
+        return remaining is None or calls <= remaining - self._held - self.reserve
 
     def evaluate(
         self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None
@@ -159,41 +191,76 @@ class HostEvaluator:
                 part = pairs[start : start + self.batch]
                 self.answers.use([(text, row["id"]) for text, row in part])
                 missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
-                again = [(t, row) for t, row in missing if self.answers.response(t, row["id"]) is not None]
-                fresh = [(t, row) for t, row in missing if self.answers.response(t, row["id"]) is None]
-                if again:
-                    self._score_again(again)
+                new = [(t, row) for t, row in missing if self.answers.heard(t, row["id"]) is None]
+                known = [(t, row) for t, row in new if self.answers.response(t, row["id"]) is not None]
+                fresh = [(t, row) for t, row in new if self.answers.response(t, row["id"]) is None]
+                if known:
+                    self._begin_scoring(known)
+                    self._score(known)
                 if fresh:
                     self._begin(len(fresh))
-                    self._pay(fresh)
+                    (self._answer_at_once if self.objective.sampling is None else self._respond)(fresh)
+                rest = [(t, row) for t, row in missing if self.answers.outcome(t, row["id"]) is None]
+                if rest:
+                    self.between()
+                    self._score(rest)
 
-    def _score_again(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
-        """What the host said in an earlier run, by this run's reward."""
-        keys = [(text, row["id"]) for text, row in asked]
-        said = [response for key in keys if (response := self.answers.response(*key)) is not None]
-        prices = [self.objective.again(one) for one in said]
-        if any(prices):
+    def _answer_at_once(self, asked: list[Asked]) -> None:
+        """Where nothing is generated."""
+        nothing = [Completion("")] * len(asked)
+        self.answers.pay_for_outcomes(
+            _keys(asked), lambda: self._outcomes(asked, nothing), self.objective.price
+        )
+
+    def _respond(self, asked: list[Asked]) -> None:
+        def make() -> list[Completion]:
+            said = respond(self.objective, self.host, [self.request(text, row) for text, row in asked])
+            errors = [one.error for one in said if one.error]
+            if len(errors) == len(said):  # not an answer: nothing to keep
+                raise silent(self.host, errors)
+            return said
+
+        self.answers.pay_for_responses(_keys(asked), make)
+
+    def _begin_scoring(self, asked: list[Asked]) -> None:
+        """What an earlier run was told begins like any batch, where somebody is paid for it."""
+        if any(self.objective.again(self._graded(*one)) for one in asked):
             self._begin(len(asked))
         else:
             self.between()
+
+    def _score(self, asked: list[Asked]) -> None:
+        """Responses that are known. What a judge would be asked about twice waits until it has
+        answered once."""
+        while asked:
+            asking: set[tuple[str, str]] = set()
+            now: list[Asked] = []
+            later: list[Asked] = []
+            for text, row in asked:
+                said = self._graded(text, row)
+                (later if (row["id"], said.text) in asking else now).append((text, row))
+                if not said.grades.keys() >= self.objective.judges:
+                    asking.add((row["id"], said.text))
+            self._pay_for_scores(now)
+            asked = later
+
+    def _pay_for_scores(self, asked: list[Asked]) -> None:
+        said = [self._graded(text, row) for text, row in asked]
+        prices = [self.objective.again(one) for one in said]
+        saved = sum(self._takes(*one) for one in asked) - sum(sum(price.values()) for price in prices)
+        outcomes = self.answers.pay_for_scoring(
+            _keys(asked), lambda: self._outcomes(asked, said), prices, saved
+        )
+        self.grades.add((row["id"], outcome) for (_, row), outcome in zip(asked, outcomes, strict=True))
+
+    def _graded(self, text: str, row: Row) -> Heard:
+        said = self._response(text, row)
+        assert said is not None  # it was just given
+        return self.grades.on(row["id"], said)
+
+    def _outcomes(self, asked: list[Asked], said: Sequence[Completion]) -> list[Outcome]:
         requests, rows = [self.request(text, row) for text, row in asked], [row for _, row in asked]
-
-        def make() -> list[Outcome]:
-            return self.objective.answer_again(self.host, requests, rows, said)
-
-        self.answers.pay_for_scoring(keys, make, prices)
-
-    def _pay(self, asked: list[tuple[str, dict[str, Any]]]) -> None:
-        requests = [self.request(text, row) for text, row in asked]
-
-        def make() -> list[Outcome]:
-            outcomes = self.objective.answer(self.host, requests, [row for _, row in asked])
-            errors = [outcome.error for outcome in outcomes if outcome.error]
-            if len(errors) == len(outcomes):  # not an answer: nothing to keep
-                raise silent(self.host, errors)
-            return outcomes
-
-        self.answers.pay_for_outcomes([(text, row["id"]) for text, row in asked], make, self.objective.price)
+        return self.objective.outcomes(self.host, requests, rows, said)
 
     def request(self, text: str, row: Row) -> Messages:
         """What the host is asked with `text` for the instruction on a row of `rows`."""
@@ -303,6 +370,10 @@ def said(answer: Completion) -> Said:
     cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
     spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
     return answer.text + ("…" if cut else ""), spent, bool(answer.error)
+
+
+def _keys(asked: Sequence[Asked]) -> list[tuple[str, str]]:
+    return [(text, row["id"]) for text, row in asked]
 
 
 def silent(host: Host, errors: list[str]) -> WorkError:

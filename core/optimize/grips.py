@@ -142,7 +142,7 @@ class Grips:
         takes. Then its candidates are scored in one go, which a host does faster; near the
         budget's end one by one, so that what is left is used up."""
         candidates, draws = self.m - len(self.pool), self.m * DRAWS_PER_CANDIDATE - self.draw
-        paid = evaluator.calls - self.spent  # for this already, before a kill
+        paid = evaluator.since(self.spent)  # for this already, before a kill
         return evaluator.fits(candidates * len(evaluator.shown) + draws * self.edits - paid)
 
     def _score(self, evaluator: Evaluator, drawn: list[Draw]) -> list[Event]:

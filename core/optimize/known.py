@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from sqlmodel import Session, col, select
 
 from core.llm.protocol import HostSpec
-from core.optimize.answers import answers_file, spent_on_judges
+from core.optimize.answers import answers_file
+from core.optimize.graded import added, grades_in, taken_by_judges
 from core.optimize.instruction import Instruction
 from core.optimize.rewards.kinds import KEPT
 from core.runs.folder import RunFolder
@@ -35,6 +36,8 @@ BYTES = 64 * 2**20  # of what they wrote down, read at most
 ANSWERS = 100_000  # at most so many are taken along
 _ANSWERED = ("fields", "messages")  # of an example: what the host is shown
 _SCORED = (*_ANSWERED, "input", "reference")  # and what a reward may look at
+_KINDS = ("answers", "responses", "scored", "free", "again")  # of lines with answers
+_MARKS = [f'"{kind}"'.encode() for kind in _KINDS]
 _SPEED = ("max_retries", "batch_size")  # params of a host that change no answer
 
 
@@ -74,16 +77,19 @@ def known_answers(
         shown = _same_examples(book.folder, examples, _ANSWERED)
         alike = _same_examples(book.folder, examples, _SCORED)
         judges = _same_judges(book.reward, reward)
-        found = scored if whole else said
-        for text, example, outcome in answers_in(book.path, left):
+        for kind, text, example, outcome in _entries(book.path, left):
             if outcome["error"]:
                 continue
-            for mine in (alike if whole else shown).get(example, ()):
+            holds = whole and kind != "responses"
+            found = scored if holds else said
+            for mine in (alike if holds else shown).get(example, ()):
+                if holds:
+                    said.pop((text, mine), None)  # its response came before
                 graded = {} if whole or mine not in alike.get(example, ()) else judges
                 if (text, mine) in found:
                     _add_grades(found[text, mine], outcome, graded)
-                elif len(scored) + len(said) < ANSWERS:
-                    found[text, mine] = _row(text, mine, outcome, whole, graded)
+                elif (text, mine) not in scored and len(scored) + len(said) < ANSWERS:
+                    found[text, mine] = _row(text, mine, outcome, holds, graded)
         left -= book.path.stat().st_size if book.path.exists() else 0
     rows = [*scored.values(), *(row for key, row in said.items() if key not in scored)]
     return [{**row, "detail": json.dumps(row["detail"])} for row in rows]
@@ -109,7 +115,7 @@ def _row(
     detail = {name: of for name, of in known.items() if name == "cut"}
     if whole:
         detail = {name: of for name, of in known.items() if name not in ("spent", "judged")}
-        tokens_in, tokens_out, _ = _judged(known)
+        tokens_in, tokens_out, _ = taken_by_judges(known)
         if tokens_in:
             detail["judged"] = [tokens_in, tokens_out, 0.0]
     row = {
@@ -128,18 +134,11 @@ def _add_grades(row: dict[str, Any], outcome: Mapping[str, Any], judges: Mapping
     """What these judges said of that very response in this run, if no newer one knows it."""
     known, grades = outcome.get("detail", {}), row["detail"].get("grades", {})
     new = {then: now for then, now in judges.items() if now not in grades}
-    if not new or row["output"] != outcome["output"]:
+    if not new or "parts" not in known or row["output"] != outcome["output"]:
         return
-    unparsed = known.get("unparsed", ())
-    said = {now: None if then in unparsed else known["parts"][then] for then, now in new.items()}
-    row["detail"]["grades"] = {**grades, **said}
-    spent = zip(row["detail"].get("judged", (0, 0, 0.0)), _judged(known), strict=True)
-    row["detail"]["judged"] = [before + now for before, now in spent]
-
-
-def _judged(detail: Mapping[str, Any]) -> list[float]:
-    """Tokens in and out and cost of all judges together."""
-    return [sum(each) for each in zip(*spent_on_judges(detail), strict=True)]
+    row["detail"]["grades"] = {**grades, **grades_in(known, new)}
+    before = row["detail"].get("judged", (0, 0, 0.0))
+    row["detail"]["judged"] = list(added(before, taken_by_judges(known)))
 
 
 # --- where answers lie ---------------------------------------------------------------------------
@@ -178,9 +177,17 @@ def _read(folder: RunFolder, name: str) -> Any:
     return json.loads((folder.inputs / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def answers_in(path: Path, most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def answers_in(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(hash of the text, example, outcome) of all that was scored."""
+    for kind, text, example, outcome in _entries(path):
+        if kind != "responses":
+            yield text, example, outcome
+
+
+def _entries(path: Path, most: int | None = None) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """As core/optimize/answers.py writes them, from the first `most` bytes or so; half a line of a
-    killed writer is no answer."""
+    killed writer is no answer. Before each: what kind of line it stands in. A response that was not
+    scored yet is an outcome without parts."""
     if not path.exists():
         return
     read = 0
@@ -189,10 +196,17 @@ def answers_in(path: Path, most: int | None = None) -> Iterator[tuple[str, str, 
             if not raw.endswith(b"\n") or (most is not None and read > most):
                 return
             read += len(raw)
-            if b'"answers"' in raw or b'"free"' in raw or b'"again"' in raw:
+            if any(name in raw for name in _MARKS):
                 line = json.loads(raw)
-                for name in ("answers", "free", "again"):
-                    yield from (tuple(answer) for answer in line.get(name, []))
+                for kind in _KINDS:
+                    for text, example, values in line.get(kind, []):
+                        yield kind, text, example, _unscored(values) if kind == "responses" else values
+
+
+def _unscored(said: Mapping[str, Any]) -> dict[str, Any]:
+    detail = {"cut": True} if said["finish_reason"] == "length" else {}
+    kept = {name: said[name] for name in ("tokens_in", "tokens_out", "error")}
+    return {"score": 0.0, "output": said["text"], **kept, "detail": detail}
 
 
 # --- what has to be the same ---------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Heard(Completion):
-    """A response of an earlier run. `grades`: what that run's judges said of it, by the names that
+    """A response that is to be scored. `grades`: what judges said of it before, by the names that
     their components have here: from 0 to 1, or None where it could not be read. `judged`: tokens in
     and out and the cost that these took."""
 
@@ -60,29 +60,30 @@ def worth(evaluation: Evaluation) -> np.ndarray:
 
 
 class Objective(Protocol):
-    """`price`: calls that one text on one example takes, by who is paid."""
+    """`price`: calls that one text on one example takes, by who is paid. `sampling`: how a response
+    is generated; None where nothing has to be. `judges`: names of the components that ask a language
+    model about a response."""
 
     name: str
     price: Mapping[str, int]
     unit: float
     needs: str  # what the host must give: an item of Host.access
+    sampling: Sampling | None
+    judges: frozenset[str]
 
     def again(self, said: Heard) -> Mapping[str, int]:
         """Calls that it takes where the host's response is known already."""
         ...
 
-    def answer(
-        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
-    ) -> list[Outcome]: ...
-
-    def answer_again(
+    def outcomes(
         self,
         host: Host,
         requests: Sequence[Messages],
         rows: Sequence[Mapping[str, Any]],
         said: Sequence[Completion],
     ) -> list[Outcome]:
-        """As `answer`, where `said` is what the host responded."""
+        """`said`: what the host responded (see `respond`). A response that failed for good counts
+        as an empty one."""
         ...
 
     def measure(
@@ -122,6 +123,13 @@ class Objective(Protocol):
         ...
 
 
+def respond(objective: Objective, host: Host, requests: Sequence[Messages]) -> list[Completion]:
+    """What has to be generated, if anything has: else empty texts."""
+    if objective.sampling is None:
+        return [Completion("")] * len(requests)
+    return list(host.generate(requests, objective.sampling))
+
+
 # --- labels ------------------------------------------------------------------------------
 
 
@@ -136,6 +144,8 @@ class LabelScore:
     unit = 100.0
     needs = "label_logprobs"
     price: Mapping[str, int] = TARGET
+    sampling: Sampling | None = None
+    judges: frozenset[str] = frozenset()
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
@@ -145,8 +155,12 @@ class LabelScore:
     def again(self, said: Heard) -> Mapping[str, int]:
         return self.price
 
-    def answer(
-        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
+    def outcomes(
+        self,
+        host: Host,
+        requests: Sequence[Messages],
+        rows: Sequence[Mapping[str, Any]],
+        said: Sequence[Completion],
     ) -> list[Outcome]:
         p = softmax(host.label_logprobs(requests, self.words), axis=1)  # (n, K)
         right = np.array([self._index[row["reference"]] for row in rows])
@@ -160,16 +174,6 @@ class LabelScore:
             )
             for one, chosen, place, tokens in zip(p, p.argmax(axis=1), right, read, strict=True)
         ]
-
-    def answer_again(
-        self,
-        host: Host,
-        requests: Sequence[Messages],
-        rows: Sequence[Mapping[str, Any]],
-        said: Sequence[Completion],
-    ) -> list[Outcome]:
-        """Nothing is generated: what a host responded says nothing of labels."""
-        return self.answer(host, requests, rows)
 
     def measure(
         self, scores: np.ndarray, outputs: Sequence[str], rows: Sequence[Mapping[str, Any]]
@@ -273,20 +277,16 @@ class RewardScore:
     unit = 1.0
     needs = "text"
     price: Mapping[str, int] = TARGET
+    judges: frozenset[str] = frozenset()
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
-        self.scorer, self.sampling = scorer, sampling
+        self.scorer = scorer
+        self.sampling: Sampling | None = sampling
 
     def again(self, said: Heard) -> Mapping[str, int]:
         return {}  # a reward model is no call
 
-    def answer(
-        self, host: Host, requests: Sequence[Messages], rows: Sequence[Mapping[str, Any]]
-    ) -> list[Outcome]:
-        """A request that failed for good counts as an empty response."""
-        return self.answer_again(host, requests, rows, host.generate(requests, self.sampling))
-
-    def answer_again(
+    def outcomes(
         self,
         host: Host,
         requests: Sequence[Messages],

@@ -146,7 +146,7 @@ class Proposals:
     def carries(self, evaluator: Evaluator, calls: int) -> bool:
         """Whether so many calls fit into what was left when this step began: a step that
         was killed and is done again decides as it did, whatever it has paid for."""
-        return evaluator.fits(calls - (evaluator.calls - self.spent))
+        return evaluator.fits(calls - evaluator.since(self.spent))
 
     def ask(
         self,

@@ -166,6 +166,11 @@ class Evaluator(Protocol):
         or the prompt around the one section that is edited."""
         ...
 
+    def since(self, spent: int) -> int:
+        """Calls that this step has taken, which began when so many were spent. Some of them may have
+        been saved since: a step that is done again must decide as if they had not."""
+        ...
+
     @property
     def calls(self) -> int:
         """Calls spent so far, of both the target and the optimiser."""

@@ -80,7 +80,9 @@ class Search:
         tensors = save_tensors(self.optimizer, self.state_file, self.saves)
         saved = {"seconds": self.seconds, "optimizer": self.optimizer.state_dict()}
         ending = None if self.ending in PARTIAL else self.ending
-        write_json(self.state_file, {**saved, "ending": ending, "saves": self.saves, "tensors": tensors})
+        self.evaluator.release()
+        saved |= {"ending": ending, "saves": self.saves, "released": self.evaluator.released}
+        write_json(self.state_file, {**saved, "tensors": tensors})
         forget_others(self.state_file, tensors)
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -89,6 +91,7 @@ class Search:
         self.optimizer.load_state_dict(saved["optimizer"])
         load_tensors(self.optimizer, self.state_file, saved.get("tensors"))
         self.ending = saved.get("ending")
+        self.evaluator.released = int(saved.get("released", 0))
 
     # --- the search, on train --------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec
 from core.optimize.answers import Answers, Payer, answers_file
 from core.optimize.evaluate import HostEvaluator, paired
+from core.optimize.graded import Grades
 from core.optimize.instruction import Instruction
 from core.optimize.objectives import Objective, Outcome
 from core.optimize.protocol import Evaluation, Rows
@@ -83,6 +84,7 @@ class Work:
         self.split = context.config["split"]
         self.ledger = Ledger()
         self.known = read_known(context)
+        self.grades = Grades(objective.judges)
         self.cells: list[dict[str, Any]] = []
         self.failed = 0
 
@@ -122,6 +124,7 @@ class Work:
                 answers,
                 batch=BATCH[self.objective.name] if host.spec.kind == "local" else BATCH_REMOTE,
                 between=self.context.check_cancelled,
+                grades=self.grades,
             )
             scored = evaluator.evaluate([text["text"]], self.split)
             self.failed += evaluator.failed

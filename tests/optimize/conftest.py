@@ -1,5 +1,6 @@
 """A project an optimiser can work on, and searches that really ran, on a fake host."""
 
+import pyarrow.parquet as pq
 import pytest
 
 from core.llm.protocol import HostSpec
@@ -124,3 +125,41 @@ def tiny_host(tmp_path_factory):
     folder = build(tmp_path_factory.mktemp("tokens") / "tiny", context=512)
     spec = HostSpec(model=str(folder), name="tiny", params={"dtype": "float64", "device": "cpu"})
     return LocalHost(spec, folder)
+
+
+@pytest.fixture
+def frozen(db, admin, project):
+    """`frozen(scored=…, **config)`: rows that a run which starts now knows, with their scores or
+    without; `None` for all."""
+
+    def go(scored=True, into=None, **config):
+        asked = {"reward": "reward_model", "seed": 5, "budget": {"calls": 300}, **config}
+        run = start_run(db, admin, (into or project).id, "optimize", asked)
+        path = run_folder(run.id).inputs / "known.parquet"
+        rows = pq.read_table(path).to_pylist() if path.exists() else []
+        return [row for row in rows if scored is None or row["scored"] is scored]
+
+    return go
+
+
+@pytest.fixture
+def retrained(db, settings, project):
+    """Another reward model takes the place of the first."""
+
+    def go():
+        folder = settings.data_dir / "runs" / "r2" / "artifacts" / "model"
+        folder.mkdir(parents=True)
+        (folder / "reward.json").write_text("{}")
+        model = RewardModel(project_id=project.id, run_id="r2", name="Reward model 2", folder="runs/r2/artifacts/model",
+                            metrics={"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "n_test": 80})  # fmt: skip
+
+        def work(session):
+            session.add(model)
+            row = session.get(Project, project.id)
+            row.reward_model_id = model.id
+            session.add(row)
+
+        db.write(work)
+        return model
+
+    return go

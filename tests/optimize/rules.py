@@ -34,6 +34,9 @@ class RuleEvaluator:
     def fits(self, calls):
         return self.calls + calls <= self.budget
 
+    def since(self, spent):
+        return self.calls - spent
+
     def evaluate(self, texts, split="train", examples=None):
         places = list(range(len(self.shown))) if examples is None else list(examples)
         unique = list(dict.fromkeys(texts))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import Invalid
+from core.llm.protocol import Completion
 from core.optimize import work
 from core.optimize.methods import METHODS
 from core.optimize.objectives import LabelScore
@@ -203,7 +204,10 @@ def test_a_gap_is_what_an_answer_is_worth(tiny_host):
     """p(right) less the largest other p, of the softmax over three labels."""
     words = {"a": "good", "b": "bad", "c": "yes"}
     requests = [[{"role": "user", "content": text}] for text in ("the film", "a dog")]
-    outcomes = LabelScore(words).answer(tiny_host, requests, [{"reference": "b"}, {"reference": "a"}])
+    nothing = [Completion("")] * 2
+    outcomes = LabelScore(words).outcomes(
+        tiny_host, requests, [{"reference": "b"}, {"reference": "a"}], nothing
+    )
     logp = tiny_host.label_logprobs(requests, list(words.values()))
     p = np.exp(logp) / np.exp(logp).sum(1, keepdims=True)
     expected = [p[0, 1] - max(p[0, 0], p[0, 2]), p[1, 0] - max(p[1, 1], p[1, 2])]

@@ -1,68 +1,24 @@
 """Answers of earlier runs, where what is asked for is not quite the same: what decides an answer, and
 nothing else, has to be; and where the reward is another, the response is scored anew."""
 
-import pyarrow.parquet as pq
 import pytest
 from sqlmodel import select
 
-from core.llm.ledger import Ledger
-from core.llm.protocol import HostSpec, Sampling
+from core.llm.protocol import HostSpec
 from core.llm.registry import create_host
 from core.optimize import known, transfer_work, work
-from core.optimize.answers import Answers, Payer
-from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
 from core.optimize.known import frame_of, host_key
-from core.optimize.objectives import Heard, RewardScore
 from core.projects import create_project
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
-from storage.ids import content_hash
-from storage.tables import Example, Host, Project, RewardModel, Run
+from storage.tables import Example, Host, Run
 from tests.optimize.conftest import add
-from tests.optimize.fakes import FakeHost, FakeScorer, Killed, rows
-from tests.optimize.rewards.test_composed import FakeJudge, Three, opened
+from tests.optimize.fakes import FakeHost
+from tests.optimize.rewards.test_composed import FakeJudge, Three
 
 JUDGED = {"components": [{"kind": "reward_model"}, {"kind": "judge", "host": "far"}], "constraints": []}
 URL = "http://127.0.0.1:9/v1"
-
-
-@pytest.fixture
-def frozen(db, admin, project):
-    """`frozen(scored=…, **config)`: rows that a run which starts now knows, with their scores or
-    without; `None` for all."""
-
-    def go(scored=True, into=None, **config):
-        asked = {"reward": "reward_model", "seed": 5, "budget": {"calls": 300}, **config}
-        run = start_run(db, admin, (into or project).id, "optimize", asked)
-        path = run_folder(run.id).inputs / "known.parquet"
-        rows = pq.read_table(path).to_pylist() if path.exists() else []
-        return [row for row in rows if scored is None or row["scored"] is scored]
-
-    return go
-
-
-@pytest.fixture
-def retrained(db, settings, project):
-    """Another reward model takes the place of the first."""
-
-    def go():
-        folder = settings.data_dir / "runs" / "r2" / "artifacts" / "model"
-        folder.mkdir(parents=True)
-        (folder / "reward.json").write_text("{}")
-        model = RewardModel(project_id=project.id, run_id="r2", name="Reward model 2", folder="runs/r2/artifacts/model",
-                            metrics={"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "n_test": 80})  # fmt: skip
-
-        def work(session):
-            session.add(model)
-            row = session.get(Project, project.id)
-            row.reward_model_id = model.id
-            session.add(row)
-
-        db.write(work)
-        return model
-
-    return go
 
 
 def change(db, name, /, **values):
@@ -73,6 +29,13 @@ def change(db, name, /, **values):
         session.add(row)
 
     db.write(work)
+
+
+def judged(monkeypatch, **kills):
+    host, judge = FakeHost(kill_at=kills.get("kill_at")), FakeJudge(kills.get("judge_kill"))
+    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: judge if spec.name == "far" else host)
+    monkeypatch.setattr(work, "open_scorer", lambda folder: Three())
+    return host, judge
 
 
 # --- what decides an answer ----------------------------------------------------------------------
@@ -150,11 +113,15 @@ def test_what_changes_a_response_is_not_taken(db, examples, champion, reward_mod
 
     db.write(edit)
     of = {split: {row.id for row in made if row.split == split} for split in sizes}
-    count = lambda found, split: sum(row["example"] in of[split] for row in found)  # noqa: E731
+
+    def count(found, split, scored=True):
+        return sum(row["example"] in of[split] and row["scored"] is scored for row in found)
+
     after = frozen(None, examples=sizes)
     assert count(before, "dev") > 0 and count(after, "dev") == 0
     assert count(after, "train") == count(before, "train") > 0
-    assert count(after, "test") == 0 < count(before, "test")
+    assert count(before, "dev", False) == count(after, "dev", False) == count(before, "test", False) == 0
+    assert count(after, "test") == 0 < count(before, "test") == count(after, "test", False)  # scored anew
 
 
 def test_the_place_of_the_instruction_is_part_of_the_template():
@@ -227,233 +194,3 @@ def test_what_a_transfer_was_answered_is_free_for_a_search(
     assert result["calls"] == asked.calls > 0
     assert len(frozen(host="near")) == asked.calls
     assert len(frozen()) > len(frozen(host="near"))  # and what the search was answered on its own host
-
-
-# --- another reward ------------------------------------------------------------------------------
-
-
-def test_after_retraining_no_response_is_generated_twice(
-    db, admin, project, examples, champion, reward_model, search, frozen, retrained, monkeypatch
-):
-    examples(train=30)
-    first = search(reward="reward_model", budget={"calls": 300})
-    retrained()
-    assert frozen() == [] and len(frozen(scored=False)) > 100
-    old = FakeScorer.score  # the new model likes what the old one does not
-    monkeypatch.setattr(FakeScorer, "score", lambda self, *texts: 0.5 - 0.1 * old(self, *texts))
-    fake, asked = FakeHost(), []
-    answer = fake._answer
-    monkeypatch.setattr(
-        fake, "_answer", lambda request, sampling: (asked.append(request), answer(request, sampling))[1]
-    )
-    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: fake)
-    again = search(reward="reward_model", budget={"calls": 300}, real=True)
-    start, before = again.result["start"], first.result["start"]
-    for split in ("train", "dev", "test"):  # the same responses, by the other model
-        assert start[split]["words"] == before[split]["words"]
-        assert start[split]["score"] == pytest.approx(0.5 - 0.1 * before[split]["score"])
-    n = sum(start[split]["n"] for split in ("train", "dev", "test"))
-    assert again.result["free_answers"] >= n and again.result["calls"] == fake.calls == len(asked)
-    assert not any(request[0]["content"] == champion.system for request in asked)
-
-
-def judged(monkeypatch, **kills):
-    host, judge = FakeHost(kill_at=kills.get("kill_at")), FakeJudge(kills.get("judge_kill"))
-    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: judge if spec.name == "far" else host)
-    monkeypatch.setattr(work, "open_scorer", lambda folder: Three())
-    return host, judge
-
-
-def test_a_judge_is_paid_for_known_responses_and_the_host_is_not(
-    db, admin, project, examples, champion, reward_model, search, monkeypatch
-):
-    examples(train=30)
-    create_host(db, admin, name="far", kind="openai", model="m", base_url=URL, price_in=1.0)
-    search(reward="reward_model", budget={"calls": 300})
-    run = start_run(
-        db, admin, project.id, "optimize", {"reward": JUDGED, "budget": {"calls": 400}, "seed": 5}
-    )
-    host, judge = judged(monkeypatch)
-    context = RunContext(run_folder(run.id))
-    result = work.run(context)
-    context.close()
-    events, _ = run_folder(run.id).read_events()
-    lines = {(e["data"]["host"], e["data"]["purpose"]): e["data"] for e in events if e["type"] == "ledger"}
-    target, paid = lines["embedded", "target"], lines["far", "judge"]
-    free = result["free_answers"]
-    assert free == target["cached"] > 20 and result["calls"] == host.calls + judge.asked <= 400
-    assert paid["calls"] == judge.asked == target["calls"] + free
-    assert paid["cost"] == pytest.approx(0.01 * judge.asked) and paid["tokens_in"] == 30 * judge.asked
-    assert target["tokens_out"] == 8 * target["calls"]  # what was known is no expense
-    assert result["best"]["test"]["n"] and result["gain"] is not None
-    # All that is written down adds up when it is read again, and the next search knows it all.
-    again = RunContext(run_folder(run.id))
-    judged(monkeypatch)
-    assert {k: v for k, v in work.run(again).items() if k != "seconds"} == {
-        k: v for k, v in result.items() if k != "seconds"
-    }
-    again.close()
-    third = start_run(
-        db, admin, project.id, "optimize", {"reward": JUDGED, "budget": {"calls": 400}, "seed": 5}
-    )
-    rows = pq.read_table(run_folder(third.id).inputs / "known.parquet").to_pylist()
-    assert sum(row["scored"] for row in rows) == judge.asked and not any(
-        "spent" in row["detail"] for row in rows
-    )
-
-
-@pytest.mark.parametrize(("judge", "price"), [(False, 0), (True, 1)])
-def test_a_known_response_takes_the_judge_s_call_out_of_the_budget_and_no_other(tmp_path, judge, price):
-    """With 2 x 6 calls for what is not known, what is known still fits, and is scored."""
-    sampling = Sampling(8, 0.0)
-    objective = opened({"kind": "reward_model"}, {"kind": "judge", "host": "far"}, judge=FakeJudge())
-    if not judge:
-        objective = RewardScore(FakeScorer(), sampling)
-    data = rows(6, 2, 2)
-    responses = {
-        (content_hash(text), row["id"]): Heard(f"{text}!", 20, 8, cost=0.5)
-        for text in ("a", "b")
-        for row in data["train"]
-    }
-    ledger, far = Ledger(2 * 6 * objective.price["target"] + 2 * 6 * price), Payer("far", count_lost=True)
-    answers = Answers(tmp_path / "answers.jsonl", ledger, Payer("fake", count_lost=False),
-                      others={"judge/far": far}, responses=responses)  # fmt: skip
-    host = FakeHost()
-    books = HostEvaluator(host, objective, Instruction("a", "{{input}}", "system"), data, answers)
-    assert books.cost(["a", "b", "c"]) == 12 * price + 6 * (1 + price)
-    found = books.evaluate(["a", "b"])
-    assert host.calls == 0 and ledger.calls == 12 * price and ledger.total.cached == 12
-    assert ledger.lines["fake", "target"].cost == 0 == ledger.lines["fake", "target"].tokens_out
-    assert found.outputs[1] == ["b!"] * 6 and books.cost(["a", "b"]) == 0
-    assert answers.expected() == (pytest.approx(28 + 32 * price), pytest.approx(0.5 + 0.01 * price))
-    books.evaluate(["c"])
-    assert host.calls == 6
-
-
-def test_a_grade_that_is_known_is_no_call_and_counts_as_it_was(tmp_path):
-    """Of six known responses three were graded, one of them beyond reading."""
-    judge = FakeJudge()
-    objective = opened(
-        {"kind": "judge", "host": "far", "name": "far"}, {**BRIEF, "name": "brief"}, judge=judge
-    )
-    data = rows(6, 2, 2)
-    grades = [{"far": 0.5}, {"far": None}, {"far": 1.0}, {}, {"other": 0.5}, {}]
-    responses = {
-        (content_hash("a"), row["id"]): Heard("a!", 20, 8, cost=0.5, grades=of, judged=(30, 2, 0.01) if "far" in of else (0, 0, 0.0))
-        for row, of in zip(data["train"], grades, strict=True)
-    }  # fmt: skip
-    payers = {"others": {"judge/far": Payer("far", count_lost=True)}}
-
-    def books(**more):
-        answers = Answers(
-            tmp_path / "answers.jsonl", Ledger(3), Payer("fake", count_lost=False), **payers, **more
-        )
-        return HostEvaluator(FakeHost(), objective, Instruction("a", "{{input}}", "system"), data, answers)
-
-    first = books(responses=responses)
-    assert first.cost(["a"]) == 3
-    found = first.evaluate(["a"])
-    assert judge.asked == first.ledger.calls == first.ledger.lines["far", "judge"].calls == 3
-    assert [one["parts"]["far"] for one in found.details[0]][:3] == [0.5, 0.0, 1.0]
-    assert ["far" in one.get("unparsed", ()) for one in found.details[0]][:3] == [False, True, False]
-    assert first.answers.expected() == (pytest.approx(28 + 32), pytest.approx(0.51))
-    ids = [row["id"] for row in data["train"]]
-    assert [first.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
-    first.answers.close()
-    again = books()  # read from the books, without the responses
-    assert again.cost(["a"]) == 0 and again.ledger.lines == first.ledger.lines
-    assert [again.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
-    assert again.evaluate(["a"]).details == found.details
-
-
-BRIEF = {"kind": "length", "limit": 3, "unit": "words"}
-
-
-def with_brevity(**judge):
-    """The judge under another name, and a penalty beside it: a judged response is scored anew."""
-    return {
-        "components": [{"kind": "judge", "host": "far", "name": "strict", **judge}, BRIEF],
-        "constraints": [],
-    }
-
-
-@pytest.mark.parametrize(
-    ("changed", "between", "asked_again"),
-    [
-        ({}, False, False),
-        ({}, True, False),
-        ({"rubric": "Is it short?"}, False, True),
-        ({"answer": "yes_no"}, True, True),
-    ],
-)
-def test_a_judge_is_not_asked_twice_about_a_response_by_the_same_rubric(
-    db, admin, project, examples, champion, reward_model, search, retrained, monkeypatch, changed, between,
-    asked_again,
-):  # fmt: skip
-    examples(train=30)
-    create_host(db, admin, name="far", kind="openai", model="m", base_url=URL, price_in=1.0)
-    judged(monkeypatch)
-    first = search(reward=JUDGED, budget={"calls": 400}, real=True)
-    if between:  # a newer search with the same responses, which no judge has seen
-        retrained()
-        assert search(reward="reward_model", budget={"calls": 300}, real=True).result["free_answers"] > 20
-    config = {"reward": with_brevity(**changed), "budget": {"calls": 400}, "seed": 5}
-    run = start_run(db, admin, project.id, "optimize", config)
-    host, judge = judged(monkeypatch)
-    context = RunContext(run_folder(run.id))
-    result = work.run(context)
-    context.close()
-    events, _ = run_folder(run.id).read_events()
-    target, paid = ({e["data"]["purpose"]: e["data"] for e in events if e["type"] == "ledger"}[purpose]
-                    for purpose in ("target", "judge"))  # fmt: skip
-    assert target["cached"] > 20 and result["calls"] == host.calls + judge.asked <= 400
-    assert paid["calls"] == judge.asked == target["calls"] + target["cached"] * asked_again
-    assert paid["cost"] == pytest.approx(0.01 * judge.asked)
-    if not asked_again:  # what it said then, under its new name, unreadable answers too
-        for split in ("train", "dev", "test"):
-            (then,) = (of for of in first.result["start"][split]["parts"].values() if "unparsed" in of)
-            now = result["start"][split]["parts"]["strict"]
-            assert {**now, "weight": 0} == {**then, "weight": 0}
-
-
-@pytest.mark.parametrize("reward", ["reward_model", JUDGED])
-def test_killed_while_it_scores_anew_it_ends_the_same(
-    db, admin, project, examples, champion, reward_model, search, retrained, monkeypatch, reward, tmp_path
-):
-    examples(train=30)
-    create_host(db, admin, name="far", kind="local", model=str(tmp_path / "far"))  # lost calls cost nothing
-    search(reward="reward_model", budget={"calls": 300})
-    retrained()
-    config = {"reward": reward, "budget": {"calls": 400}, "seed": 6, "examples": {"train": 12}}
-    runs = [start_run(db, admin, project.id, "optimize", config) for _ in range(2)]
-    ends = []
-    for run, kills in zip(runs, (False, True), strict=True):
-        reach = 9
-        while True:
-            judged(monkeypatch, **({"kill_at": reach, "judge_kill": reach + 4} if kills else {}))
-            context = RunContext(run_folder(run.id))
-            try:
-                result = work.run(context)
-                break
-            except Killed:
-                reach += 23
-            finally:
-                context.close()
-        gone = ("seconds", "lost_calls")
-        ends.append({name: value for name, value in result.items() if name not in gone})
-    assert ends[0] == ends[1] and ends[0]["free_answers"] > 0
-
-
-def test_labels_beside_a_known_response_are_a_call(
-    db, admin, project, examples, champion, reward_model, search, monkeypatch
-):
-    examples(train=30)
-    search(reward="reward_model", budget={"calls": 300})
-    both = {"components": [{"kind": "reward_model"}, {"kind": "labels"}], "constraints": []}
-    run = start_run(db, admin, project.id, "optimize", {"reward": both, "budget": {"calls": 300}, "seed": 5})
-    host, _ = judged(monkeypatch)
-    context = RunContext(run_folder(run.id))
-    result = work.run(context)
-    context.close()
-    assert result["free_answers"] > 20 and result["calls"] == host.calls <= 300
-    assert result["start"]["train"]["parts"]["labels"]["n"] == result["start"]["train"]["n"]

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from core.llm.protocol import Sampling
-from core.optimize.objectives import LabelScore, RewardScore, balanced_accuracy, entropy
+from core.optimize.objectives import LabelScore, RewardScore, balanced_accuracy, entropy, respond
 from tests.optimize.fakes import WORDS, FakeHost, FakeScorer, rows
 
 TRUTH = rows(8, 2, 2)["train"]  # 0 1 0 1 0 1 0 1
@@ -63,11 +63,11 @@ def test_the_mean_reward_has_students_interval():
 
 
 def test_a_host_s_labels_become_right_and_wrong():
-    outcomes = LabelScore(WORDS).answer(
-        FakeHost(),
-        [[{"role": "system", "content": "Read"}, {"role": "user", "content": r["input"]}] for r in TRUTH],
-        TRUTH,
-    )
+    requests = [
+        [{"role": "system", "content": "Read"}, {"role": "user", "content": r["input"]}] for r in TRUTH
+    ]
+    objective, host = LabelScore(WORDS), FakeHost()
+    outcomes = objective.outcomes(host, requests, TRUTH, respond(objective, host, requests))
     assert {outcome.output for outcome in outcomes} <= {"0", "1"}
     for outcome, row in zip(outcomes, TRUTH, strict=True):
         assert outcome.score == float(outcome.output == row["reference"])

@@ -10,7 +10,7 @@ What one example gave is kept as `Outcome.detail`:
     parts     {component: value}            broken    {constraint: 0 or 1}
     unparsed  [judge, …]                    spread    deviation over an ensemble's members
     spent     {payer: [tokens in, tokens out, cost]}    cut   the response hit its length limit
-    judged    [tokens in, tokens out, cost] that judges took in an earlier run
+    judged    [tokens in, tokens out, cost] that judges took who were asked before
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,6 +51,7 @@ class Composed:
         self.needs = "label_logprobs" if self.words else "text"
         self.weights = {part.name: part.weight for part in self.parts}
         self.unit = sum(self.weights.values())
+        self.judges = frozenset(part.name for part in self.parts if part.payer)
 
     @property
     def lengths(self) -> dict[str, dict[str, Any]]:
@@ -71,12 +72,7 @@ class Composed:
 
     # --- one batch ---------------------------------------------------------------------------
 
-    def answer(self, host: Host, requests: Sequence[Messages], rows: Sequence[Row]) -> list[Outcome]:
-        """A request that failed for good counts as an empty response."""
-        said = host.generate(requests, self.sampling) if self.sampling else [Completion("")] * len(rows)
-        return self.answer_again(host, requests, rows, said)
-
-    def answer_again(
+    def outcomes(
         self, host: Host, requests: Sequence[Messages], rows: Sequence[Row], said: Sequence[Completion]
     ) -> list[Outcome]:
         labels: list[str] = []

@@ -11,6 +11,8 @@ from scipy.stats import binomtest, ttest_1samp
 
 from core.llm.protocol import Completion, HostSpec
 from core.optimize import work
+from core.optimize.known import answers_in
+from core.optimize.objectives import respond
 from core.optimize.promote import best_candidates, choose
 from core.optimize.rewards.composed import Composed
 from core.optimize.rewards.kinds import price_of, read_reward
@@ -72,6 +74,11 @@ def opened(*components, constraints=(), words=None, judge=None) -> Composed:
     return open_composed(document(components, constraints, words), lambda path: Three(), lambda spec: judge)
 
 
+def answered(objective, host, times=1):
+    requests = REQUESTS * times
+    return objective.outcomes(host, requests, ROWS * times, respond(objective, host, requests))
+
+
 # --- formulas ------------------------------------------------------------------------------------
 
 
@@ -123,7 +130,7 @@ def test_the_reward_is_the_weighted_sum_and_every_part_is_kept_apart():
     )
     assert objective.price == {"target": 2} and objective.unit == 4.5 and objective.needs == "label_logprobs"
     host = FakeHost()
-    outcomes = objective.answer(host, REQUESTS, ROWS)
+    outcomes = answered(objective, host)
     assert host.calls == 2 * len(ROWS)
     for outcome, row in zip(outcomes, ROWS, strict=True):
         words = outcome.output.split()
@@ -152,7 +159,7 @@ def test_the_reward_is_the_weighted_sum_and_every_part_is_kept_apart():
 def test_a_judge_is_paid_for_read_strictly_and_counted():
     judge = FakeJudge()
     objective = opened({"kind": "judge", "host": "far"}, judge=judge)
-    outcomes = objective.answer(FakeHost(), REQUESTS * 10, ROWS * 10)
+    outcomes = answered(objective, FakeHost(), 10)
     assert objective.price == {"target": 1, "judge/far": 1} and judge.asked == 60
     unparsed = [o for o in outcomes if o.detail.get("unparsed") == ["judge"]]
     assert unparsed and all(o.detail["parts"]["judge"] == 0 for o in unparsed)
@@ -166,7 +173,7 @@ def test_a_judge_that_is_silent_stops_the_run():
             return [Completion("", error="no route")] * len(requests)
 
     with pytest.raises(WorkError, match="answered none of 6 requests: no route"):
-        opened({"kind": "judge", "host": "far"}, judge=Silent()).answer(FakeHost(), REQUESTS, ROWS)
+        answered(opened({"kind": "judge", "host": "far"}, judge=Silent()), FakeHost())
 
 
 # --- a search ------------------------------------------------------------------------------------
@@ -214,7 +221,10 @@ def candidates(folder):
 def test_a_search_pays_its_judge_from_the_same_budget(tmp_path, search):
     result, host, judge, folder = search(tmp_path / "r")
     assert result["calls"] == host.calls + judge.asked <= 1_500
-    assert result["calls_by_purpose"]["judge"] == judge.asked == result["calls_by_purpose"]["target"]
+    said = list(answers_in(folder.state / "answers.jsonl"))
+    assert result["calls_by_purpose"]["target"] == len(said)
+    different = {(example, outcome["output"]) for _, example, outcome in said}
+    assert result["calls_by_purpose"]["judge"] == judge.asked == len(different) < len(said)
     best = result["best"]
     for split, n in (("train", 12), ("dev", 6), ("test", 8)):
         assert set(best[split]["parts"]) == {"reward model", "length", "judge"}

@@ -110,7 +110,7 @@ def test_where_dev_could_be_paid_for_nobody_the_best_on_train_is_reported(tmp_pa
 
     def dear(self, requests, sampling, on_done=None, seeds=None):
         found = plain(self, requests, sampling, on_done, seeds)
-        return [replace(one, cost=10.0) for one in found] if self.asked > 60 else found
+        return [replace(one, cost=10.0) for one in found] if self.asked > 40 else found
 
     monkeypatch.setattr(FakeJudge, "generate", dear)
     result, folder = limited(tmp_path / "r", JUDGED, cost=1.6)
