@@ -193,7 +193,7 @@ def right_on_test(folder: Any, best: dict[str, Any], test: list[dict[str, Any]])
 
 def on_test(folder: Any, candidate: dict[str, Any]) -> list[dict[str, Any]]:
     """What the run wrote down of this candidate's answers, as rows of inputs/known.parquet."""
-    from core.optimize.known import answers_in
+    from core.optimize.books import answers_in
     from storage.ids import content_hash
 
     key = content_hash(candidate["text"])

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from core.llm.ledger import BudgetSpent, Ledger
 from core.llm.protocol import Completion
-from core.optimize.graded import Grades, spent_on_judges
+from core.optimize.graded import spent_on_judges
 from core.optimize.objectives import TARGET, Heard, Outcome
 from storage.ids import content_hash
 
@@ -92,26 +92,23 @@ class Answers:
         """What the target said to it in this run, where that is not scored yet."""
         return self._heard.get((_hash(text), example))
 
-    def graded_by(self, judges: frozenset[str]) -> Grades:
-        """All that is known of what these judges said, in this run and in earlier ones."""
-        grades = Grades(judges)
-        for outcomes in (self._outcomes, self.earlier):
-            grades.add((example, outcome) for (_, example), outcome in outcomes.items())
-        grades.add_heard((example, said) for (_, example), said in self.responses.items())
-        return grades
+    def outcomes(self) -> list[tuple[str, Outcome]]:
+        """(example, outcome) of every text so far."""
+        return [(example, outcome) for (_, example), outcome in self._outcomes.items()]
 
     def outputs(self, examples: Set[str]) -> list[tuple[str, float, str]]:
         """(example, score, output) of every text on these examples so far."""
         return [
             (example, outcome.score, outcome.output)
-            for (_, example), outcome in self._outcomes.items()
+            for example, outcome in self.outcomes()
             if example in examples
         ]
 
-    def use(self, asked: Sequence[tuple[str, str]]) -> None:
-        """Take over what an earlier run paid for: counted as cached, and no call."""
+    def use(self, asked: Sequence[tuple[str, str]]) -> list[tuple[str, Outcome]]:
+        """Take over what an earlier run paid for: counted as cached, and no call. Which these are:
+        (example, outcome)."""
         keys = [(_hash(text), example) for text, example in asked]
-        free = [
+        free: list[Any] = [
             [*key, asdict(_paid_then(self.earlier[key]))]
             for key in keys
             if key in self.earlier and key not in self._outcomes
@@ -119,6 +116,7 @@ class Answers:
         if free:
             self._write({"purpose": "target", "free": free})
             self._keep_free(free)
+        return [(example, Outcome(**values)) for _, example, values in free]
 
     def paid(self, text: str, examples: Iterable[str]) -> int:
         """Calls the run had spent once a text was scored on all of these."""

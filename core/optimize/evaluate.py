@@ -51,8 +51,8 @@ class HostEvaluator:
         """`optimizer_host` answers what the optimiser asks (default: `host`). `batch`: so
         many requests a host gets at once. `between` is called before every batch; it may
         raise to stop (Cancelled). `limits`, too, are looked at then. A search says by `margin`,
-        `aside` and `seconds` what of them it may use. `grades`: where several evaluators of one run
-        share what judges said."""
+        `aside` and `seconds` what of them it may use. `grades`: what judges said in earlier runs;
+        several evaluators of one run may share it."""
         self.host, self.objective, self.instruction, self.rows = host, objective, instruction, rows
         self.optimizer_host = optimizer_host or host
         self.answers, self.ledger = answers, answers.ledger
@@ -65,10 +65,8 @@ class HostEvaluator:
         self.seconds: Callable[[], float] = lambda: 0.0  # at work, while the time is limited
         self.watch: Watch | None = None
         self.released = 0  # of the calls that were saved (Answers.saved): those of earlier steps
-        self.grades = answers.graded_by(objective.judges)
-        if grades is not None:
-            grades.take(self.grades)
-            self.grades = grades
+        self.grades = Grades(objective.judges) if grades is None else grades
+        self.grades.add(answers.outcomes())
 
     @property
     def failed(self) -> int:
@@ -189,7 +187,7 @@ class HostEvaluator:
             pairs = [(text, row) for text in texts[first : first + together] for row in rows]
             for start in range(0, len(pairs), self.batch):
                 part = pairs[start : start + self.batch]
-                self.answers.use([(text, row["id"]) for text, row in part])
+                self.grades.add(self.answers.use(_keys(part)))
                 missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
                 new = [(t, row) for t, row in missing if self.answers.heard(t, row["id"]) is None]
                 known = [(t, row) for t, row in new if self.answers.response(t, row["id"]) is not None]

@@ -5,13 +5,15 @@ A grade that turns out to be known makes an example cheaper while a step is unde
 decides what fits goes by what it was to take (core/optimize/evaluate.py, `fits`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from core.optimize.objectives import Heard, Outcome
 
+Grading = Mapping[str, float | None]  # by component, as Heard.grades
 Spent = tuple[int, int, float]  # tokens in and out, cost
+NOTHING: Spent = (0, 0, 0.0)
 
 
 class Grades:
@@ -20,42 +22,39 @@ class Grades:
 
     def __init__(self, judges: frozenset[str]) -> None:
         self.judges = judges
-        self._known: dict[tuple[str, str], tuple[Mapping[str, float | None], Spent]] = {}
+        self._known: dict[tuple[str, str], tuple[Grading, Spent]] = {}
 
-    def add(self, found: Iterable[tuple[str, Outcome]]) -> None:
-        """(example, outcome) that were paid for. One of which a part failed says nothing."""
-        if not self.judges:
-            return
-        for example, outcome in found:
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def all(self) -> Iterator[tuple[str, str, Grading, Spent]]:
+        """(example, response, grades, what they took)"""
+        for (example, text), (grades, took) in self._known.items():
+            yield example, text, grades, took
+
+    def add(self, found: Iterable[tuple[str, Outcome]], names: Mapping[str, str] | None = None) -> None:
+        """(example, outcome) that judges were paid for. One of which a part failed says nothing.
+        `names`: of another reward's judges, {its component: the component here}."""
+        names = {name: name for name in self.judges} if names is None else names
+        for example, outcome in found if names else ():
             if not outcome.error and "parts" in outcome.detail:
-                names = {name: name for name in self.judges}
-                self._keep(
-                    example, outcome.output, grades_in(outcome.detail, names), taken_by_judges(outcome.detail)
-                )
+                grades = grades_in(outcome.detail, names)
+                self.keep(example, outcome.output, grades, taken_by_judges(outcome.detail))
 
-    def add_heard(self, found: Iterable[tuple[str, Heard]]) -> None:
-        """As `add`, of what an earlier run's judges said."""
-        for example, said in found:
-            if said.grades:
-                self._keep(example, said.text, said.grades, said.judged)
-
-    def take(self, other: "Grades") -> None:
-        for (example, text), (grades, took) in other._known.items():
-            self._keep(example, text, grades, took)
+    def keep(self, example: str, text: str, grades: Grading, took: Spent) -> None:
+        """What is known already stays as it is."""
+        before, spent = self._known.get((example, text), ({}, NOTHING))
+        new = {name: grade for name, grade in grades.items() if name not in before}
+        if new:
+            self._known[example, text] = {**before, **new}, added(spent, took)
 
     def on(self, example: str, said: Heard) -> Heard:
         """`said` with the grades that are known of it."""
-        grades, took = self._known.get((example, said.text), ({}, (0, 0, 0.0)))
+        grades, took = self._known.get((example, said.text), ({}, NOTHING))
         new = {name: grade for name, grade in grades.items() if name not in said.grades}
         if not new:
             return said
         return replace(said, grades={**said.grades, **new}, judged=added(said.judged, took))
-
-    def _keep(self, example: str, text: str, grades: Mapping[str, float | None], took: Spent) -> None:
-        before, spent = self._known.get((example, text), ({}, (0, 0, 0.0)))
-        new = {name: grade for name, grade in grades.items() if name not in before}
-        if new:
-            self._known[example, text] = {**before, **new}, added(spent, took) if before else took
 
 
 def grades_in(detail: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float | None]:
@@ -66,12 +65,12 @@ def grades_in(detail: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 def spent_on_judges(detail: Mapping[str, Any]) -> list[Spent]:
     """Of an outcome's detail: now by each judge, and before by all of them."""
-    return [*map(_spent, detail.get("spent", {}).values()), _spent(detail.get("judged", (0, 0, 0.0)))]
+    return [*map(_spent, detail.get("spent", {}).values()), _spent(detail.get("judged", NOTHING))]
 
 
 def taken_by_judges(detail: Mapping[str, Any]) -> Spent:
     """As `spent_on_judges`, all together."""
-    total: Spent = (0, 0, 0.0)
+    total = NOTHING
     for each in spent_on_judges(detail):
         total = added(total, each)
     return total

@@ -1,4 +1,4 @@
-"""What earlier runs were answered (core/optimize/known.py), as the worker reads it."""
+"""What earlier runs were answered (core/optimize/known.py, known_grades.py), as a worker reads it."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from core.llm.protocol import HostSpec
+from core.optimize.graded import NOTHING, Grades
 from core.optimize.objectives import Heard, Objective, Outcome
 from core.optimize.rewards.composed import Composed
 
@@ -22,24 +23,34 @@ class Known:
     responses: dict[Key, Heard] = field(default_factory=dict)
 
 
-def read_known(path: Path, objective: Objective, host: HostSpec) -> Known:
+def read_grades(path: Path, judges: frozenset[str]) -> Grades:
+    grades = Grades(judges)
+    if path.exists():
+        for row in pq.read_table(path).to_pylist():
+            took = tuple(json.loads(row["judged"]))
+            grades.keep(row["example"], row["response"], json.loads(row["grades"]), took)
+    return grades
+
+
+def read_known(path: Path, objective: Objective, host: HostSpec, grades: Grades) -> Known:
     """A composed reward is added up anew: its weights may be others. A response costs what it would
-    cost today, should the reward look at that."""
+    cost today, should the reward look at that; `grades` of it are known."""
     known = Known()
     if not path.exists():
         return known
     for row in pq.read_table(path).to_pylist():
         key, detail = (row.pop("text"), row.pop("example")), json.loads(row.pop("detail", None) or "{}")
         if not row.pop("scored", True):
-            known.responses[key] = Heard(
+            said = Heard(
                 row["output"],
                 row["tokens_in"],
                 row["tokens_out"],
                 cost=(row["tokens_in"] * host.price_in + row["tokens_out"] * host.price_out) / 1e6,
                 finish_reason="length" if detail.get("cut") else "stop",
-                grades=detail.get("grades", {}),
-                judged=tuple(detail.get("judged", (0, 0, 0.0))),
+                grades=detail.get("grades", {}),  # as it once was frozen
+                judged=tuple(detail.get("judged", NOTHING)),
             )
+            known.responses[key] = grades.on(key[1], said)
             continue
         answered = Outcome(**row, detail=detail)
         known.outcomes[key] = objective.reweighed(answered) if isinstance(objective, Composed) else answered

@@ -20,6 +20,7 @@ from core.llm.registry import host_spec
 from core.optimize.gold import watched
 from core.optimize.inputs import chosen_rows, label_words, rows_for_vectors, sample, usable_examples
 from core.optimize.known import known_answers
+from core.optimize.known_grades import known_grades
 from core.optimize.method import TRAINER, Method, checked_whole, refusal
 from core.optimize.methods import key_of, method_named
 from core.optimize.pacing import Pacing
@@ -84,8 +85,8 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
     if prepared.config["reuse"]:
         examples, start = prepared.tables["examples"], prepared.config["start"]
         known = known_answers(session, project, prepared.documents, start, examples)
-        if known:
-            prepared.tables["known"] = known
+        grades = known_grades(session, project, prepared.documents["reward"], examples)
+        prepared.tables |= {name: rows for name, rows in (("known", known), ("grades", grades)) if rows}
     return prepared
 
 

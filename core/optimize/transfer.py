@@ -10,7 +10,7 @@ candidate that lost on dev has no business there. On **dev** any candidate may b
 one was chosen on dev, on the search's own host, and is flattered there.
 
 Each (prompt, host, example) is asked once: what the search or an earlier such run was answered is
-frozen with the run (inputs/known.parquet), and free.
+frozen with the run (inputs/known.parquet, grades.parquet), and free.
 """
 
 import json
@@ -27,8 +27,9 @@ from core.llm.protocol import HostSpec
 from core.llm.registry import host_spec
 from core.llm.soft_names import names_in
 from core.optimize.answers import answers_file
+from core.optimize.books import answers_in, host_key
 from core.optimize.instruction import Instruction
-from core.optimize.known import answers_in, host_key
+from core.optimize.known_grades import known_grades
 from core.optimize.method import ACCESS_WORDS, lacking
 from core.prompts.templates import slots
 from core.prompts.versions import label, prompts_of
@@ -83,7 +84,10 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
         raise Conflict("The search's folder is gone, and its examples with it.", "Search again.") from problem
     texts = _texts(session, project, search, split, config, rows)
     specs = _hosts(session, config.get("hosts"), reward)
-    known = list(_known(session, project, search, folder, source, texts, specs))
+    known = {
+        "known": list(_known(session, project, search, folder, source, texts, specs)),
+        "grades": known_grades(session, project, reward, rows),
+    }
     names = list(dict.fromkeys(spec.name for spec in specs))
     return Prepared(
         config={
@@ -95,7 +99,7 @@ def prepare(session: Session, project: Project, config: dict[str, Any], seed: in
             "n": len(rows),
             "names": [text.name for text in texts],
         },
-        tables={"examples": rows} | ({"known": known} if known else {}),
+        tables={"examples": rows} | {name: found for name, found in known.items() if found},
         documents={
             "reward": reward,
             "hosts": [{**spec.as_dict(), "key": host_key(spec)} for spec in specs],

@@ -6,6 +6,7 @@ inputs/reward.json        as of the search
 inputs/hosts.json         HostSpecs, each with its key
 inputs/texts.json         the prompts, the start first (core/optimize/transfer.py, Text)
 inputs/known.parquet      what the search and earlier such runs were answered, if anything
+inputs/grades.parquet     what judges said in earlier runs (core/optimize/known_grades.py), if anything
 state/answers-<host>-<prompt>.jsonl  every answer paid for
 
 A killed run goes on from the answers it has; a cancelled one keeps the cells that are done.
@@ -22,8 +23,8 @@ from core.llm.ledger import Ledger
 from core.llm.protocol import Host, HostSpec
 from core.optimize.answers import Answers, Payer, answers_file
 from core.optimize.evaluate import HostEvaluator, paired
-from core.optimize.graded import Grades
 from core.optimize.instruction import Instruction
+from core.optimize.known_work import read_grades
 from core.optimize.objectives import Objective, Outcome
 from core.optimize.protocol import Evaluation, Rows
 from core.optimize.work import (
@@ -84,7 +85,7 @@ class Work:
         self.split = context.config["split"]
         self.ledger = Ledger()
         self.known = read_known(context)
-        self.grades = Grades(objective.judges)
+        self.grades = read_grades(context.inputs / "grades.parquet", objective.judges)
         self.cells: list[dict[str, Any]] = []
         self.failed = 0
 

@@ -7,6 +7,7 @@ inputs/reward.json        {"kind": "labels", "words": {reference: word}},
                           {"kind": "reward_model", "folder": …, "sampling": {…}}, or a composed
                           one (core/optimize/rewards/freezing.py)
 inputs/known.parquet      what earlier runs were answered (core/optimize/known.py), if anything
+inputs/grades.parquet     what judges said in earlier runs (core/optimize/known_grades.py), if anything
 state/search.json         the optimiser, after its last step
 state/answers.jsonl       every answer paid for
 artifacts/soft/           the vectors of candidates that are soft prompts (core/llm/soft.py)
@@ -28,7 +29,7 @@ from core.optimize.answers import Answers, Payer
 from core.optimize.curve import in_time
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
-from core.optimize.known_work import read_known
+from core.optimize.known_work import read_grades, read_known
 from core.optimize.methods import method_named
 from core.optimize.objectives import LabelScore, Objective, RewardScore
 from core.optimize.protocol import (
@@ -103,7 +104,8 @@ def run(context: RunContext) -> dict[str, Any]:
             "Choose an in-process host, or optimise against the reward model.",
         )
     ledger = Ledger(config["budget"]["calls"])
-    known = read_known(context.inputs / "known.parquet", objective, spec)
+    grades = read_grades(context.inputs / "grades.parquet", objective.judges)
+    known = read_known(context.inputs / "known.parquet", objective, spec, grades)
     answers = Answers(
         context.state / "answers.jsonl",
         ledger,
@@ -125,6 +127,7 @@ def run(context: RunContext) -> dict[str, Any]:
         batch=BATCH[objective.name] if spec.kind == "local" else BATCH_REMOTE,
         between=context.check_cancelled,
         limits=limits_of(config),
+        grades=grades,
     )
     optimizer = make_optimizer(config, context.seed)
     people = watch_over(context, evaluator, optimizer)

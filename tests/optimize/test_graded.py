@@ -13,15 +13,15 @@ from core.llm.protocol import Completion, HostSpec, Sampling
 from core.llm.registry import create_host
 from core.optimize import transfer_work, work
 from core.optimize.answers import Answers, Payer
+from core.optimize.books import answers_in
 from core.optimize.evaluate import HostEvaluator
+from core.optimize.graded import Grades
 from core.optimize.instruction import Instruction
-from core.optimize.known import answers_in
-from core.optimize.objectives import Heard, RewardScore
+from core.optimize.objectives import RewardScore
 from core.optimize.proposals import what_fits
 from core.optimize.protocol import OutOfBudget
 from core.runs.context import RunContext, WorkError
 from core.runs.service import run_folder, start_run
-from storage.ids import content_hash
 from tests.optimize.fakes import FakeHost, FakeScorer, Killed, rows
 from tests.optimize.rewards.test_composed import SAMPLING, FakeJudge, opened
 from tests.optimize.test_known_again import JUDGED, judged
@@ -121,12 +121,11 @@ def test_an_answer_beyond_reading_counts_the_same_again_and_a_failed_call_is_mad
 def test_two_judges_are_known_apart(tmp_path):
     """One was asked by an earlier run; the other was not."""
     judge, far = Judge(), {**JUDGE, "name": "far"}
-    key = (content_hash("x"), DATA["train"][0]["id"])
-    said = Heard(
-        f"1 to {DATA['train'][0]['input']}", 20, 8, grades={"far": 0.25}, judged=(30, 2, 0.01)
-    )  # “a” says so, too
     parts = (far, {**JUDGE, "name": "near", "rubric": "Is it near?"})
-    evaluator = books(tmp_path, judge=judge, parts=parts, responses={key: said})
+    grades = Grades(frozenset({"far", "near"}))
+    first = DATA["train"][0]  # to which “a” says just that
+    grades.keep(first["id"], f"1 to {first['input']}", {"far": 0.25}, (30, 2, 0.01))
+    evaluator = books(tmp_path, judge=judge, parts=parts, grades=grades)
     found = evaluator.evaluate(["a"]).details[0]
     assert evaluator.price == 3 and judge.asked == 11 == evaluator.calls - 6
     assert found[0]["parts"]["far"] == 0.25 and found[0]["judged"] == [30, 2, 0.01]
@@ -144,7 +143,7 @@ def test_a_transfer_asks_once_about_what_several_prompts_say(
     done = search(reward=JUDGED, budget={"calls": 400}, real=True)
     asked = {"run": done.id, "hosts": ["near"], "candidates": [1, 2, 3], "split": "dev"}
     run = start_run(db, admin, project.id, "transfer", asked)
-    near, judge, reach = FakeHost(HostSpec(name="near")), Judge(), 5
+    near, judge, reach = Echo(HostSpec(name="near")), Judge(), 5
     monkeypatch.setattr(transfer_work, "open_host", lambda spec, models_dir: near)
     monkeypatch.setattr(work, "open_host", lambda spec, models_dir: judge)
     while True:

@@ -6,9 +6,9 @@ from sqlmodel import select
 
 from core.llm.protocol import HostSpec
 from core.llm.registry import create_host
-from core.optimize import known, transfer_work, work
+from core.optimize import books, transfer_work, work
+from core.optimize.books import frame_of, host_key
 from core.optimize.instruction import Instruction
-from core.optimize.known import frame_of, host_key
 from core.projects import create_project
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
@@ -166,9 +166,9 @@ def test_no_more_is_read_than_is_quick(examples, champion, reward_model, search,
     examples(train=30)
     search(reward="reward_model", budget={"calls": 300})
     everything = len(frozen())
-    monkeypatch.setattr(known, "BYTES", 20_000)
+    monkeypatch.setattr(books, "BYTES", 20_000)
     assert 0 < len(frozen()) < everything
-    monkeypatch.setattr(known, "ANSWERS", 7)
+    monkeypatch.setattr(books, "ANSWERS", 7)
     assert len(frozen()) == 7
 
 

@@ -7,15 +7,16 @@ import pytest
 from core.llm.ledger import Ledger
 from core.llm.protocol import Sampling
 from core.llm.registry import create_host
-from core.optimize import work
+from core.optimize import transfer_work, work
 from core.optimize.answers import Answers, Payer
+from core.optimize.books import answers_in
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
-from core.optimize.known import answers_in
 from core.optimize.objectives import Heard, RewardScore
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
 from storage.ids import content_hash
+from storage.tables import Example
 from tests.optimize.fakes import FakeHost, FakeScorer, Killed, rows
 from tests.optimize.rewards.test_composed import FakeJudge, opened
 from tests.optimize.test_known_again import JUDGED, URL, judged
@@ -203,6 +204,66 @@ def test_a_judge_is_not_asked_twice_about_a_response_by_the_same_rubric(
             (then,) = (of for of in first.result["start"][split]["parts"].values() if "unparsed" in of)
             now = result["start"][split]["parts"]["strict"]
             assert {**now, "weight": 0} == {**then, "weight": 0}
+
+
+def test_what_another_host_said_was_graded_all_the_same(
+    db, admin, project, examples, champion, reward_model, search, monkeypatch, tmp_path
+):
+    """Nothing is known of what the other host says; when it says the same, the judge is not asked.
+    And a transfer asks about what neither search has heard."""
+    examples(train=30)
+    create_host(db, admin, name="far", kind="openai", model="m", base_url=URL)
+    create_host(db, admin, name="near", kind="local", model=str(tmp_path / "near"))
+    judged(monkeypatch)
+    first = search(reward=JUDGED, budget={"calls": 400}, real=True)
+    config = {"reward": JUDGED, "budget": {"calls": 300}, "seed": 5, "host": "near"}
+    run = start_run(db, admin, project.id, "optimize", config)
+    assert not (run_folder(run.id).inputs / "known.parquet").exists()
+    host, judge = judged(monkeypatch)
+    context = RunContext(run_folder(run.id))
+    result = work.run(context)
+    context.close()
+    assert result["free_answers"] == 0 and result["calls"] == host.calls + judge.asked
+    assert judge.asked == len(responses(run) - responses(first)) < len(responses(run))
+
+    asked = {"run": first.id, "hosts": ["near"], "candidates": [1, 2], "split": "dev"}
+    moved = start_run(db, admin, project.id, "transfer", asked)
+    near, judge = FakeHost(), FakeJudge()
+    monkeypatch.setattr(transfer_work, "open_host", lambda spec, models_dir: near)
+    monkeypatch.setattr(work, "open_host", lambda spec, models_dir: judge)
+    context = RunContext(run_folder(moved.id))
+    transfer_work.run(context)
+    context.close()
+    files = run_folder(moved.id).state.glob("answers-*.jsonl")
+    said = {(example, outcome["output"]) for path in files for _, example, outcome in answers_in(path)}
+    assert near.calls > 0 and judge.asked == len(said - responses(first) - responses(run)) < len(said)
+
+
+def test_grades_are_not_taken_where_the_judge_was_shown_something_else(
+    db, admin, project, examples, champion, reward_model, search, monkeypatch
+):
+    made = examples(train=30)
+    create_host(db, admin, name="far", kind="openai", model="m", base_url=URL)
+    judged(monkeypatch)
+    search(reward=JUDGED, budget={"calls": 400}, real=True)
+
+    def known(**changed):
+        reward = {**JUDGED, "components": [{**item, **changed} if item["kind"] == "judge" else item for item in JUDGED["components"]]}  # fmt: skip
+        config = {"reward": reward, "budget": {"calls": 400}, "seed": 5}
+        run = start_run(db, admin, project.id, "optimize", config)
+        path = run_folder(run.id).inputs / "grades.parquet"
+        return {row["example"] for row in pq.read_table(path).to_pylist()} if path.exists() else set()
+
+    def edit(session):
+        for row in made[:30]:
+            one = session.get(Example, row.id)
+            one.reference = "another"
+            session.add(one)
+
+    before = known(name="renamed", weight=3.0)
+    assert before & {row.id for row in made[:30]} and not known(rubric="Is it short?")
+    db.write(edit)
+    assert known() == before - {row.id for row in made[:30]} != set()
 
 
 @pytest.mark.parametrize("reward", ["reward_model", JUDGED])

@@ -11,7 +11,7 @@ from scipy.stats import binomtest, ttest_1samp
 
 from core.llm.protocol import Completion, HostSpec
 from core.optimize import work
-from core.optimize.known import answers_in
+from core.optimize.books import answers_in
 from core.optimize.objectives import respond
 from core.optimize.promote import best_candidates, choose
 from core.optimize.rewards.composed import Composed
