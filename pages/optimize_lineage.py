@@ -88,7 +88,7 @@ def tree(shown: list[Candidate], others: Mapping[int, list[int]]) -> alt.LayerCh
     y = alt.Y("row:Q", axis=None, scale=alt.Scale(reverse=True, padding=14))
     lines = (
         alt.Chart(edges)
-        .mark_rule(opacity=0.35)
+        .mark_rule(color="gray", opacity=0.7)
         .encode(
             x, y, x2="depth2:Q", y2="row2:Q",
             strokeDash=alt.condition("datum.further", alt.value([4, 4]), alt.value([1, 0])),
@@ -111,7 +111,7 @@ def tree(shown: list[Candidate], others: Mapping[int, list[int]]) -> alt.LayerCh
             "instruction:N",
         ],
     )
-    names = base.mark_text(dx=9, dy=-9, align="left", fontSize=10).encode(x, y, text="number:Q")
+    names = base.mark_text(dx=9, dy=-9, align="left", fontSize=10, color="gray").encode(x, y, text="number:Q")
     height = 60 + 22 * (int(points["row"].max()) + 1)
     return (lines + dots + names).properties(height=min(height, 620))
 

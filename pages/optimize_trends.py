@@ -82,7 +82,7 @@ def small_chart(rows: list[Row], marked: int | None = None, share: bool = False)
     base = alt.Chart(data).encode(x=x, tooltip=[*which, *numbers, "n:Q", "calls:Q"])
     first = alt.Chart(data.head(1)).mark_rule(strokeDash=[5, 4], color="gray", opacity=0.7).encode(y="mean:Q")
     many = len(data) > MANY
-    spread = base.mark_area(opacity=0.18) if many else base.mark_rule(opacity=0.3)
+    spread = base.mark_area(opacity=0.18) if many else base.mark_rule(color="gray", opacity=0.8)
     layers: list[Any] = [
         first,
         spread.encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
