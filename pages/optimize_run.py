@@ -126,7 +126,7 @@ def _result(project: Project, run: Run, candidates: list[Candidate], steps: Sequ
     best, start, gain = result["best"], result["start"], result.get("gain")
     with st.container(border=True):
         st.subheader(_headline(result), anchor=False)
-        st.caption(f"{result['finish_words']} {_counted(result)}")
+        st.caption(f"{result['finish_words']} {counted(result)}")
         if result.get("breaks"):
             which = "found" if result["improved"] else "start"
             st.warning(f"The {which} prompt is infeasible: {result['breaks']}.", icon=":material/block:")
@@ -199,26 +199,33 @@ def _headline(result: dict[str, Any]) -> str:
     return f"Candidate {result['best']['number']} looks better; the test set is too small to be sure"
 
 
-def _counted(result: dict[str, Any]) -> str:
-    dropped = sum(result.get("dropped", {}).values())
+def counted(result: dict[str, Any]) -> str:
+    """How much was tried, and what became of what was not."""
     said = (
-        f"{result['candidates'] - 1:,} candidates, {result['accepted'] - 1:,} of them accepted, "
+        f"{_many(result['candidates'] - 1, 'candidate')}, {result['accepted'] - 1:,} of them accepted, "
         f"{result['calls']:,} of {result['budget']:,} calls."
     )
     if result["improved"] and not result["best"]["dev"] and not result.get("partial"):
         said += " It was chosen on train, which flatters it: nothing was left to score it on dev."
-    if dropped:
-        each = ", ".join(f"{count} {reason}" for reason, count in result["dropped"].items())
-        said += f" {dropped:,} proposals were dropped ({each})."
-    if result.get("infeasible"):
-        said += f" {result['infeasible']:,} candidates break a constraint and cannot be chosen."
-    if result.get("failed_calls"):
-        said += f" {result['failed_calls']:,} calls failed and counted as empty answers."
-    if result.get("free_answers"):
-        said += f" {result['free_answers']:,} answers were known from earlier runs, and not asked for again."
-    if result.get("lost_calls"):
-        said += f" {result['lost_calls']:,} calls were lost when the worker was stopped."
+    dropped = result.get("dropped", {})
+    if total := sum(dropped.values()):
+        each = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        said += f" {_many(total, 'proposal was', 'proposals were')} dropped ({each})."
+    if broken := result.get("infeasible"):
+        said += f" {_many(broken, 'candidate breaks', 'candidates break')} a constraint and cannot be chosen."
+    if failed := result.get("failed_calls"):
+        said += f" {_many(failed, 'call failed and counted as an empty answer', 'calls failed and counted as empty answers')}."
+    if free := result.get("free_answers"):
+        said += (
+            f" {_many(free, 'answer was', 'answers were')} known from earlier runs, and not asked for again."
+        )
+    if lost := result.get("lost_calls"):
+        said += f" {_many(lost, 'call was', 'calls were')} lost when the worker was stopped."
     return said
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 # --- the candidates ----------------------------------------------------------------------------

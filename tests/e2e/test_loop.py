@@ -229,3 +229,20 @@ def test_8_it_is_labelled_blind_and_ranked(admin_page: Page, server: Prefloop, a
     assert all(row["low"] <= row["rating"] <= row["high"] and row["n"] for row in rows)
     go(admin_page, server, f"overview?project={project()}")
     no_traceback(admin_page)
+
+
+def test_9_on_a_phone_every_choice_is_in_sight(admin_page: Page, server: Prefloop, project):
+    """Choices in a row do not scroll out of sight, and no page is wider than the phone."""
+    admin_page.set_viewport_size({"width": 400, "height": 900})
+    for path in ("optimize", "runs", "prompts", "leaderboard", "annotate"):
+        go(admin_page, server, f"{path}?project={project()}")
+        if path == "optimize":
+            admin_page.get_by_text("New search", exact=True).first.click()
+            expect(admin_page.get_by_text("Start the search")).to_be_visible()
+        shown = admin_page.evaluate(
+            """() => [document.documentElement.scrollWidth,
+                      ...[...document.querySelectorAll('[data-testid=stButtonGroup] > div')]
+                        .filter(row => row.scrollWidth > row.clientWidth + 1).map(row => row.innerText)]"""
+        )
+        assert shown == [400], (path, shown)
+    no_traceback(admin_page)

@@ -7,6 +7,7 @@ import pytest
 from core.llm.registry import create_host
 from core.optimize.methods import METHODS
 from core.runs.service import get_run, list_runs
+from pages.optimize_run import counted
 from storage.tables import Run
 
 
@@ -256,3 +257,18 @@ def test_pause_and_resume_from_the_page(db, admin, project, open_page, examples,
     at = open_page(admin, "optimize.py", project)
     at.button(key="optimize_pause").click().run()
     assert get_run(db, admin, run.id).status == "paused"  # a waiting one at once
+
+
+def test_what_a_search_did_is_counted_in_words():
+    result = {
+        "candidates": 2, "accepted": 1, "calls": 1_200, "budget": 2_000, "improved": False, "best": {"dev": None},
+        "dropped": {"too long": 1}, "infeasible": 1, "failed_calls": 1, "free_answers": 1, "lost_calls": 1,
+    }  # fmt: skip
+    assert counted(result) == (
+        "1 candidate, 0 of them accepted, 1,200 of 2,000 calls. 1 proposal was dropped (1 too long). "
+        "1 candidate breaks a constraint and cannot be chosen. 1 call failed and counted as an empty answer. "
+        "1 answer was known from earlier runs, and not asked for again. 1 call was lost when the worker was stopped."
+    )
+    many = {**result, "candidates": 3, "dropped": {"too long": 1, "duplicate": 2}, "lost_calls": 16}
+    assert "2 candidates, " in counted(many) and "16 calls were lost" in counted(many)
+    assert "3 proposals were dropped (1 too long, 2 duplicate)" in counted(many)
