@@ -3,12 +3,17 @@
 A line is written before calls are made (`charged`) and after they were answered or done:
 
     responses  what the target said to (text, example)
-    scored     those responses, scored; a judge may have been paid for it
+    graded     what a judge said of those responses
+    scored     their outcomes
     answers    (text, example) that were answered and scored in one, such as labels
     said       what the optimiser asked for
     worked     a step of training
-    free       what an earlier run was answered, as it was
-    again      a response of an earlier run, scored anew: as `scored`
+
+and when something of an earlier run is used, which is no call:
+
+    free       an outcome, as it was
+    taken      a response, to be scored anew
+    again      (in older files) such a response, scored; a judge may have been paid for it
 
 It is the books and the cache in one: a search that goes on after a kill counts what it had spent,
 and pays for no (text, example), no judge's grade, no question and no step of training twice. Calls
@@ -24,9 +29,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.llm.ledger import BudgetSpent, Ledger
-from core.llm.protocol import Completion
-from core.optimize.graded import spent_on_judges
-from core.optimize.objectives import TARGET, Heard, Outcome
+from core.optimize.graded import taken_by_judges
+from core.optimize.objectives import TARGET, Graded, Heard, Judging, Outcome
 from storage.ids import content_hash
 
 _hash = lru_cache(4_096)(content_hash)  # a text is asked about once for each example
@@ -67,12 +71,13 @@ class Answers:
         the target said in other runs, which this run's reward has not scored."""
         self.ledger = ledger
         self.earlier, self.responses = earlier or {}, responses or {}
-        self.saved = 0  # calls that scoring was to take, and did not: the grade was known by then
+        self.saved = 0  # calls that judging was to take, and did not: the grade was known by then
         self.payers = {"target": target, "optimizer": optimizer or target, **(others or {})}
         self.lost = 0
         self.failed = 0  # requests a host gave up on
         self._outcomes: dict[tuple[str, str], Outcome] = {}
-        self._heard: dict[tuple[str, str], Heard] = {}  # responses of this run that are not scored yet
+        self._heard: dict[tuple[str, str], Heard] = {}  # responses that are not scored yet
+        self._graded: list[tuple[str, str, dict[str, Graded]]] = []
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
@@ -89,26 +94,25 @@ class Answers:
         return self.responses.get((_hash(text), example))
 
     def heard(self, text: str, example: str) -> Heard | None:
-        """What the target said to it in this run, where that is not scored yet."""
+        """What the target said to it in this run, or was taken up by it, and is not scored yet."""
         return self._heard.get((_hash(text), example))
 
-    def outcomes(self) -> list[tuple[str, Outcome]]:
-        """(example, outcome) of every text so far."""
-        return [(example, outcome) for (_, example), outcome in self._outcomes.items()]
+    def graded(self) -> Iterable[tuple[str, str, Mapping[str, Graded]]]:
+        """(example, response, grades) that this run has paid for."""
+        return self._graded
 
     def outputs(self, examples: Set[str]) -> list[tuple[str, float, str]]:
         """(example, score, output) of every text on these examples so far."""
         return [
             (example, outcome.score, outcome.output)
-            for example, outcome in self.outcomes()
+            for (_, example), outcome in self._outcomes.items()
             if example in examples
         ]
 
-    def use(self, asked: Sequence[tuple[str, str]]) -> list[tuple[str, Outcome]]:
-        """Take over what an earlier run paid for: counted as cached, and no call. Which these are:
-        (example, outcome)."""
+    def use(self, asked: Sequence[tuple[str, str]]) -> None:
+        """Take over what an earlier run paid for: counted as cached, and no call."""
         keys = [(_hash(text), example) for text, example in asked]
-        free: list[Any] = [
+        free = [
             [*key, asdict(_paid_then(self.earlier[key]))]
             for key in keys
             if key in self.earlier and key not in self._outcomes
@@ -116,7 +120,14 @@ class Answers:
         if free:
             self._write({"purpose": "target", "free": free})
             self._keep_free(free)
-        return [(example, Outcome(**values)) for _, example, values in free]
+
+    def take(self, asked: Sequence[tuple[str, str]]) -> None:
+        """Take up what the target said in an earlier run (`response`): counted as cached, and no
+        call. It costs what it would cost today, should the reward look at that."""
+        keys = [(_hash(text), example) for text, example in asked]
+        taken = [[*key, _plain(self.responses[key])] for key in keys]
+        self._write({"purpose": "target", "taken": taken})
+        self._keep_taken(taken)
 
     def paid(self, text: str, examples: Iterable[str]) -> int:
         """Calls the run had spent once a text was scored on all of these."""
@@ -153,47 +164,53 @@ class Answers:
         return outcomes
 
     def pay_for_responses(
-        self, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Completion]]
+        self, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Heard]]
     ) -> None:
-        """Charge one call of the target each, make them, keep what was said (`heard`). Whatever
-        becomes of scoring it, it is not paid for again."""
+        """Charge one call of the target each, make them, keep what was said (`heard`)."""
         self._charge({"target": len(asked)})
         responses = [
-            [_hash(text), example, asdict(said)] for (text, example), said in zip(asked, make(), strict=True)
+            [_hash(text), example, _plain(said)] for (text, example), said in zip(asked, make(), strict=True)
         ]
         self._write({"purpose": "target", "responses": responses})
         self._keep_responses(responses)
+
+    def pay_for_grades(
+        self, judge: Judging, asked: Sequence[tuple[str, str]], make: Callable[[], Iterable[Graded]]
+    ) -> list[Graded]:
+        """Charge one call of the judge for each of these, of which the response is `heard`, make
+        them, keep the grades."""
+        self._charge({judge.payer: len(asked)})
+        grades = list(make())
+        graded = [
+            [_hash(text), example, asdict(grade)]
+            for (text, example), grade in zip(asked, grades, strict=True)
+        ]
+        self._write({"purpose": judge.payer, "judge": judge.name, "graded": graded})
+        self._keep_graded(judge.payer, judge.name, graded)
+        return grades
 
     def pay_for_scoring(
         self,
         asked: Sequence[tuple[str, str]],
         make: Callable[[], Iterable[Outcome]],
         prices: Sequence[Mapping[str, int]],
-        saved: int = 0,
-    ) -> list[Outcome]:
-        """As `pay_for_outcomes`, where the target's response is known. `prices` say for each who is
-        paid all the same, if anybody is; `saved`: calls by which that is less than was expected. All
-        of them are of this run (`heard`), or none is: then the responses are counted as cached."""
+        judging: int = 0,
+    ) -> None:
+        """Make outcomes of what was `heard`, and judged. `prices` say for each who is paid for it
+        all the same, if anybody is; `judging`: calls that judges were to take for all of them."""
         charges: Counter[str] = Counter()
         for price in prices:
             charges.update(price)
         if charges:
             self._charge(charges)
-        outcomes = list(make())  # each with what the response would cost today: `expected` looks at it
         scored = [
             [_hash(text), example, asdict(outcome)]
-            for (text, example), outcome in zip(asked, outcomes, strict=True)
+            for (text, example), outcome in zip(asked, make(), strict=True)
         ]
         calls = [sum(price.values()) for price in prices]
-        own = self.heard(*asked[0]) is not None
-        line = {"scored" if own else "again": scored, "calls": calls} if own or charges else {"free": scored}
-        self._write({"purpose": "target", **line, **({"saved": saved} if saved else {})})
-        self.saved += saved
-        if own:
-            self._keep_scored(scored, calls, saved)
-        else:
-            self._keep_again(scored, calls)
-        return outcomes
+        line = {"purpose": "target", "scored": scored, "calls": calls}
+        self._write({**line, "judging": judging} if judging else line)
+        self._keep_scored(scored, calls, judging)
 
     def pay_for_saying(self, keys: Sequence[str], make: Callable[[], list[Said]]) -> list[str]:
         """Charge one call of the optimiser's own per key, make them, keep what was said."""
@@ -259,28 +276,44 @@ class Answers:
             said = Heard(**values)
             self._heard[text, example] = said
             self._paid[text, example] = before + place
+            self.failed += bool(said.error)
             self.ledger.record(
                 self.payers["target"].host, "target", said.tokens_in, said.tokens_out, said.cost
             )
 
-    def _keep_scored(self, scored: list[Any], calls: Sequence[int], saved: int) -> None:
-        """`calls`: that scoring each of them took; `saved`: that all of them did not take."""
-        for text, example, values in scored:
-            del self._heard[text, example]
-            self._outcomes[text, example] = Outcome(**values)
-        self._keep_judged(scored, calls, judged=bool(any(calls) or saved))
+    def _keep_taken(self, taken: list[Any]) -> None:
+        for text, example, values in taken:
+            self._heard[text, example] = Heard(**values)
+            self._paid[text, example] = self.ledger.calls
+        self.ledger.record(self.payers["target"].host, "target", cached=len(taken))
 
-    def _keep_again(self, answers: list[Any], calls: Sequence[int]) -> None:
-        self._keep_free(answers)
-        self._keep_judged(answers, calls, judged=True)
+    def _keep_graded(self, payer: str, judge: str, graded: list[Any]) -> None:
+        self.saved -= len(graded)  # of what `judging` adds once they are scored
+        for text, example, values in graded:
+            grade = Graded(**values)
+            self._graded.append((example, self._heard[text, example].text, {judge: grade}))
+            self.failed += bool(grade.error)
+            spent = grade.tokens_in, grade.tokens_out, grade.cost
+            self.ledger.record(self.payers[payer].host, _purpose(payer), *spent)
 
-    def _keep_judged(self, scored: list[Any], calls: Sequence[int], *, judged: bool) -> None:
-        """`judged`: not only a response was waited for."""
+    def _keep_scored(self, scored: list[Any], calls: Sequence[int], judging: int) -> None:
+        """`calls`: that scoring each of them took."""
+        self.saved += judging
         spent = self.ledger.calls - sum(calls)
         for (text, example, values), took in zip(scored, calls, strict=True):
             spent += took
-            if judged:
+            del self._heard[text, example]
+            self._outcomes[text, example] = Outcome(**values)
+            if any(calls) or judging:  # else it was known once it was said
                 self._paid[text, example] = spent
+
+    def _keep_again(self, answers: list[Any], calls: Sequence[int]) -> None:
+        """`calls`: that scoring each of them anew took."""
+        self._keep_free(answers)
+        spent = self.ledger.calls - sum(calls)
+        for (text, example, values), took in zip(answers, calls, strict=True):
+            spent += took
+            self._paid[text, example] = spent
             self.failed += bool(values["error"])
             for payer, of in values["detail"].get("spent", {}).items():
                 self.ledger.record(self.payers[payer].host, _purpose(payer), *of)
@@ -307,18 +340,20 @@ class Answers:
                 pending = {line["purpose"]: line["charged"], **line.get("others", {})}
                 continue
             each = sum(pending.values())
-            if "free" not in line and any(line.get("calls", [1])):  # else nothing was charged for it
-                self._settle(pending, answered=True)
-                pending = {}
-            self.saved += line.get("saved", 0)
+            self._settle(pending, answered=self._is_charged(line))
+            pending = {}
             if "said" in line:
                 self._keep_said(line["said"], line.get("failed", 0))
             elif "free" in line:
                 self._keep_free(line["free"])
+            elif "taken" in line:
+                self._keep_taken(line["taken"])
             elif "responses" in line:
                 self._keep_responses(line["responses"])
+            elif "graded" in line:
+                self._keep_graded(line["purpose"], line["judge"], line["graded"])
             elif "scored" in line:
-                self._keep_scored(line["scored"], line["calls"], line.get("saved", 0))
+                self._keep_scored(line["scored"], line["calls"], line.get("judging", 0))
             elif "again" in line:
                 same = [each // max(1, len(line["again"]))] * len(line["again"])  # as it once was written
                 self._keep_again(line["again"], line.get("calls", same))
@@ -327,6 +362,14 @@ class Answers:
             else:
                 self._keep(line["answers"], each // max(1, len(line["answers"])))
         self._settle(pending, answered=False)
+
+    @staticmethod
+    def _is_charged(line: Mapping[str, Any]) -> bool:
+        """Whether calls were charged for it. What was charged before a line that takes none was lost
+        with a process."""
+        if "free" in line or "taken" in line:
+            return False
+        return any(line["calls"]) if "calls" in line else True
 
     def _settle(self, pending: Mapping[str, int], *, answered: bool) -> None:
         for payer, calls in pending.items():
@@ -341,7 +384,12 @@ class Answers:
 
 def _spent_on(outcome: Outcome) -> list[tuple[int, int, float]]:
     """(tokens in, tokens out, cost) of each who was paid, or had been before."""
-    return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), *spent_on_judges(outcome.detail)]
+    return [(outcome.tokens_in, outcome.tokens_out, outcome.cost), taken_by_judges(outcome.detail)]
+
+
+def _plain(said: Heard) -> dict[str, Any]:
+    """Without its grades, which have lines of their own."""
+    return {name: of for name, of in asdict(said).items() if name != "grades"}
 
 
 def _paid_then(outcome: Outcome) -> Outcome:

@@ -21,8 +21,8 @@ from storage.tables import Run
 RUNS = 500  # the newest searches and transfers looked at
 BYTES = 64 * 2**20  # of what they wrote down, read at most
 ANSWERS = 100_000  # at most so many are taken along
-_KINDS = ("answers", "responses", "scored", "free", "again")  # of lines with answers
-_MARKS = [f'"{kind}"'.encode() for kind in _KINDS]
+UNSCORED = ("responses", "taken")  # kinds of lines with responses
+_SCORED = ("answers", "scored", "free", "again")  # and with outcomes
 _SPEED = ("max_retries", "batch_size")  # params of a host that change no answer
 
 
@@ -81,27 +81,51 @@ def _read(folder: RunFolder, name: str) -> Any:
 def answers_in(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(hash of the text, example, outcome) of all that was scored."""
     for kind, text, example, outcome in entries(path):
-        if kind != "responses":
+        if kind not in UNSCORED:
             yield text, example, outcome
 
 
 def entries(path: Path, most: int | None = None) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """As `answers_in`, from the first `most` bytes or so, each after the kind of line it stands in;
-    half a line of a killed writer is no answer. A response that was not scored yet is an outcome
-    without parts, in a line of `responses`."""
+    """As `answers_in`, from the first `most` bytes or so, each after the kind of line it stands in. A
+    response that was not scored yet is an outcome without parts, in one of the UNSCORED."""
+    for kind, line in _lines(path, (*UNSCORED, *_SCORED), most):
+        for text, example, values in line[kind]:
+            yield kind, text, example, _unscored(values) if kind in UNSCORED else values
+
+
+def grades_in(path: Path, most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """(example, response, what it was graded, the judge's component), and after an outcome of an older
+    file, whose grades have no lines of their own, its detail in their place, and no name."""
+    said: dict[tuple[str, str], str] = {}
+    for kind, line in _lines(path, (*UNSCORED, "graded", *_SCORED), most):
+        for text, example, values in line[kind]:
+            if kind in UNSCORED:
+                said[text, example] = values["text"]
+            elif kind == "graded":
+                yield example, said[text, example], values, line["judge"]
+            elif values.get("detail", {}).get("spent") and not values["error"]:
+                yield example, values["output"], values["detail"], ""
+
+
+def _lines(path: Path, kinds: Sequence[str], most: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines of these kinds; half a line of a killed writer is none."""
     if not path.exists():
         return
+    marks = [f'"{kind}"'.encode() for kind in kinds]
     read = 0
     with path.open("rb") as file:
         for raw in file:
             if not raw.endswith(b"\n") or (most is not None and read > most):
                 return
             read += len(raw)
-            if any(mark in raw for mark in _MARKS):
+            if any(mark in raw for mark in marks):
                 line = json.loads(raw)
-                for kind in _KINDS:
-                    for text, example, values in line.get(kind, []):
-                        yield kind, text, example, _unscored(values) if kind == "responses" else values
+                yield from ((kind, line) for kind in kinds if kind in line)
+
+
+def gave_up(outcome: Mapping[str, Any]) -> bool:
+    """Whether a host, or a judge's, gave up on it: that is no answer to keep."""
+    return bool(outcome["error"] or outcome.get("detail", {}).get("failed"))
 
 
 def _unscored(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,10 @@ optimiser's own are kept apart. `reserve` calls are set aside for the end (choos
 dev, reporting on test), so a search can never eat them. Texts are only started when they
 can be scored in full.
 
-A batch of responses is generated, kept, and only then scored: should a judge's host fail, or the
-process be killed, the responses are there. What a judge said of a response is kept, too, and not
-asked again where another text gets the same response. So scoring may take fewer calls than it was
-to take; the rest may be spent from the next step on, and not in the same: one that is killed and done
-again has to find what fits as it did before, though it knows the grades by then.
+A judge is not asked again about what another text was answered, too (core/optimize/scoring.py). So
+scoring may take fewer calls than it was to take; the rest may be spent from the next step on, and not
+in the same: one that is killed and done again has to find what fits as it did before, though it knows
+the grades by then.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +21,13 @@ from core.llm.protocol import Completion, Host, Messages, Sampling
 from core.optimize.answers import Answers, Said
 from core.optimize.graded import Grades
 from core.optimize.instruction import Instruction
-from core.optimize.objectives import Heard, Objective, Outcome, respond
+from core.optimize.objectives import Objective, Outcome
 from core.optimize.protocol import Evaluation, Limits, OutOfBudget, Row, Rows, Scores, Shown
+from core.optimize.scoring import Scoring, silent
 from core.optimize.watch import Watch
 from core.prompts.templates import messages
-from core.runs.context import WorkError
 
 T = TypeVar("T")
-Asked = tuple[str, dict[str, Any]]  # a text, and the example that it is to be scored on
 
 
 class HostEvaluator:
@@ -65,8 +63,10 @@ class HostEvaluator:
         self.seconds: Callable[[], float] = lambda: 0.0  # at work, while the time is limited
         self.watch: Watch | None = None
         self.released = 0  # of the calls that were saved (Answers.saved): those of earlier steps
-        self.grades = Grades(objective.judges) if grades is None else grades
-        self.grades.add(answers.outcomes())
+        self.scoring = Scoring(
+            host, objective, answers, Grades() if grades is None else grades, self.request, self._begin,
+            lambda: self.between(),
+        )  # fmt: skip
 
     @property
     def failed(self) -> int:
@@ -109,17 +109,7 @@ class HostEvaluator:
     def cost(self, texts: Sequence[str], split: str = "train", examples: Sequence[int] | None = None) -> int:
         """Calls that scoring these texts would take at most: what is known already is free."""
         rows = self._chosen(split, examples)
-        return sum(self._takes(text, row) for text in dict.fromkeys(texts) for row in rows)
-
-    def _takes(self, text: str, row: Row) -> int:
-        if self.answers.outcome(text, row["id"]) is not None:
-            return 0
-        said = self._response(text, row)
-        return self.price if said is None else sum(self.objective.again(said).values())
-
-    def _response(self, text: str, row: Row) -> Heard | None:
-        """The target's, where it is known and is to be scored yet."""
-        return self.answers.heard(text, row["id"]) or self.answers.response(text, row["id"])
+        return sum(self.scoring.takes(text, row) for text in dict.fromkeys(texts) for row in rows)
 
     @property
     def price(self) -> int:
@@ -135,7 +125,7 @@ class HostEvaluator:
     ) -> Evaluation:
         rows = self._chosen(split, examples)
         cost = self.cost(texts, split, examples)
-        if not self.fits(cost):
+        if cost and not self.fits(cost):
             raise OutOfBudget(f"{cost} calls for {split}, {self.ledger.remaining} left")
         self._answer(list(dict.fromkeys(texts)), rows)
         outcomes = [[self._known(text, row) for row in rows] for text in texts]
@@ -161,7 +151,7 @@ class HostEvaluator:
         return self.limits.reached(spent + examples * tokens, total.cost + examples * cost, self.seconds())
 
     def _begin(self, batch: int = 0) -> None:
-        """Before a batch of so many examples or questions."""
+        """Before a batch of so many examples or questions, of which some may be known."""
         self.between()
         reason = self.limit_reached(batch)
         if reason:
@@ -177,88 +167,14 @@ class HostEvaluator:
         return outcome
 
     def _answer(self, texts: list[str], rows: list[dict[str, Any]]) -> None:
-        """Ask what is not known. Batches are cut at fixed places, across texts, and a
-        batch is kept as a whole: one that was lost with a killed process is asked again
-        just as it was, so that padding to another length cannot change an answer. A text's
-        examples stay together where they fit, because they share its beginning, which a
-        host then reads once."""
+        """Ask what is not known, in batches that are cut at fixed places, across texts. A text's
+        examples stay together where they fit, because they share its beginning, which a host then
+        reads once."""
         together = max(1, self.batch // max(1, len(rows)))
         for first in range(0, len(texts), together):
             pairs = [(text, row) for text in texts[first : first + together] for row in rows]
             for start in range(0, len(pairs), self.batch):
-                part = pairs[start : start + self.batch]
-                self.grades.add(self.answers.use(_keys(part)))
-                missing = [(t, row) for t, row in part if self.answers.outcome(t, row["id"]) is None]
-                new = [(t, row) for t, row in missing if self.answers.heard(t, row["id"]) is None]
-                known = [(t, row) for t, row in new if self.answers.response(t, row["id"]) is not None]
-                fresh = [(t, row) for t, row in new if self.answers.response(t, row["id"]) is None]
-                if known:
-                    self._begin_scoring(known)
-                    self._score(known)
-                if fresh:
-                    self._begin(len(fresh))
-                    (self._answer_at_once if self.objective.sampling is None else self._respond)(fresh)
-                rest = [(t, row) for t, row in missing if self.answers.outcome(t, row["id"]) is None]
-                if rest:
-                    self.between()
-                    self._score(rest)
-
-    def _answer_at_once(self, asked: list[Asked]) -> None:
-        """Where nothing is generated."""
-        nothing = [Completion("")] * len(asked)
-        self.answers.pay_for_outcomes(
-            _keys(asked), lambda: self._outcomes(asked, nothing), self.objective.price
-        )
-
-    def _respond(self, asked: list[Asked]) -> None:
-        def make() -> list[Completion]:
-            said = respond(self.objective, self.host, [self.request(text, row) for text, row in asked])
-            errors = [one.error for one in said if one.error]
-            if len(errors) == len(said):  # not an answer: nothing to keep
-                raise silent(self.host, errors)
-            return said
-
-        self.answers.pay_for_responses(_keys(asked), make)
-
-    def _begin_scoring(self, asked: list[Asked]) -> None:
-        """What an earlier run was told begins like any batch, where somebody is paid for it."""
-        if any(self.objective.again(self._graded(*one)) for one in asked):
-            self._begin(len(asked))
-        else:
-            self.between()
-
-    def _score(self, asked: list[Asked]) -> None:
-        """Responses that are known. What a judge would be asked about twice waits until it has
-        answered once."""
-        while asked:
-            asking: set[tuple[str, str]] = set()
-            now: list[Asked] = []
-            later: list[Asked] = []
-            for text, row in asked:
-                said = self._graded(text, row)
-                (later if (row["id"], said.text) in asking else now).append((text, row))
-                if not said.grades.keys() >= self.objective.judges:
-                    asking.add((row["id"], said.text))
-            self._pay_for_scores(now)
-            asked = later
-
-    def _pay_for_scores(self, asked: list[Asked]) -> None:
-        said = [self._graded(text, row) for text, row in asked]
-        prices = [self.objective.again(one) for one in said]
-        saved = sum(self._takes(*one) for one in asked) - sum(sum(price.values()) for price in prices)
-        outcomes = self.answers.pay_for_scoring(
-            _keys(asked), lambda: self._outcomes(asked, said), prices, saved
-        )
-        self.grades.add((row["id"], outcome) for (_, row), outcome in zip(asked, outcomes, strict=True))
-
-    def _graded(self, text: str, row: Row) -> Heard:
-        said = self._response(text, row)
-        assert said is not None  # it was just given
-        return self.grades.on(row["id"], said)
-
-    def _outcomes(self, asked: list[Asked], said: Sequence[Completion]) -> list[Outcome]:
-        requests, rows = [self.request(text, row) for text, row in asked], [row for _, row in asked]
-        return self.objective.outcomes(self.host, requests, rows, said)
+                self.scoring.answer(pairs[start : start + self.batch])
 
     def request(self, text: str, row: Row) -> Messages:
         """What the host is asked with `text` for the instruction on a row of `rows`."""
@@ -330,7 +246,7 @@ class HostEvaluator:
         for start in range(0, len(keys), self.batch):
             part = [i for i in new if start <= i < start + self.batch]
             if part:
-                self._begin(len(part))
+                self._begin(min(self.batch, len(keys) - start))
                 self._pay_for_saying([keys[i] for i in part], [requests[i] for i in part], sampling, part)
         return [self.answers.said(key) or "" for key in keys]
 
@@ -368,14 +284,3 @@ def said(answer: Completion) -> Said:
     cut = answer.finish_reason == "length" and "\n" not in answer.text.strip()
     spent = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "cost": answer.cost}
     return answer.text + ("…" if cut else ""), spent, bool(answer.error)
-
-
-def _keys(asked: Sequence[Asked]) -> list[tuple[str, str]]:
-    return [(text, row["id"]) for text, row in asked]
-
-
-def silent(host: Host, errors: list[str]) -> WorkError:
-    return WorkError(
-        f"The host “{host.spec.name}” answered none of {len(errors)} requests: {errors[0]}",
-        "See to the host, then resume the run: what was answered is kept.",
-    )

@@ -143,7 +143,7 @@ class Grips:
         budget's end one by one, so that what is left is used up."""
         candidates, draws = self.m - len(self.pool), self.m * DRAWS_PER_CANDIDATE - self.draw
         paid = evaluator.since(self.spent)  # for this already, before a kill
-        return evaluator.fits(candidates * len(evaluator.shown) + draws * self.edits - paid)
+        return evaluator.fits(candidates * len(evaluator.shown) * evaluator.price + draws * self.edits - paid)
 
     def _score(self, evaluator: Evaluator, drawn: list[Draw]) -> list[Event]:
         evaluation = evaluator.evaluate([one.text for one in drawn])

@@ -21,7 +21,7 @@ from sqlmodel import Session
 
 from core.llm.protocol import HostSpec
 from core.optimize import books
-from core.optimize.books import entries, frame_of, host_key, same_examples
+from core.optimize.books import UNSCORED, entries, frame_of, gave_up, host_key, same_examples
 from core.optimize.graded import taken_by_judges
 from core.optimize.instruction import Instruction
 from core.optimize.rewards.alike import decides, same_responses
@@ -60,9 +60,9 @@ def known_answers(
         shown = same_examples(book.folder, examples, _ANSWERED)
         alike = same_examples(book.folder, examples, _SCORED)
         for kind, text, example, outcome in entries(book.path, left):
-            if outcome["error"]:
+            if gave_up(outcome):
                 continue
-            holds = whole and kind != "responses"
+            holds = whole and kind not in UNSCORED
             for mine in (alike if holds else shown).get(example, ()):
                 if holds:
                     said.pop((text, mine), None)  # its response came before

@@ -6,16 +6,16 @@ The judge has to be the same (its model, its rubric), and so have the example's 
 which are what a judge is shown.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlmodel import Session
 
 from core.optimize import books
-from core.optimize.books import entries, same_examples
-from core.optimize.graded import Grades
-from core.optimize.objectives import Outcome
+from core.optimize.books import grades_in, same_examples
+from core.optimize.graded import Grades, graded_with
+from core.optimize.objectives import Graded
 from core.optimize.rewards.alike import same_judges
 from core.optimize.rewards.kinds import has
 from storage.tables import Project
@@ -26,24 +26,30 @@ _SHOWN = ("input", "reference")  # of an example
 def known_grades(
     session: Session, project: Project, reward: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Rows of example, response, grades (JSON: by the components of `reward`) and judged (JSON: tokens
-    in and out and cost that they took)."""
+    """Rows of example, response, judge (the component of `reward`), grade (None: it could not be read),
+    tokens_in, tokens_out, cost, error (empty)."""
     judges = same_judges(reward, reward)
-    grades = Grades(frozenset(judges))
+    grades = Grades()
     left = books.BYTES
     for book in books.books(session, project.id, _judged) if judges else ():
         if left <= 0 or len(grades) >= books.ANSWERS:
             break
         asked = same_judges(book.reward, reward)
         mine = same_examples(book.folder, examples, _SHOWN) if asked else {}
-        if mine:
-            for kind, _, example, outcome in entries(book.path, left):
-                if kind != "responses" and len(grades) < books.ANSWERS:
-                    grades.add(((one, Outcome(**outcome)) for one in mine.get(example, ())), asked)
-            left -= book.size
+        if not mine:
+            continue
+        for example, response, values, judge in grades_in(book.path, left):
+            if judge:
+                found = {asked[judge]: Graded(**values)} if judge in asked and not values["error"] else {}
+            else:
+                found = graded_with(values, asked)
+            for one in mine.get(example, ()) if found and len(grades) < books.ANSWERS else ():
+                grades.keep(one, response, found)
+        left -= book.size
     return [
-        {"example": example, "response": text, "grades": json.dumps(dict(of)), "judged": json.dumps(took)}
-        for example, text, of, took in grades.all()
+        {"example": example, "response": response, "judge": judge, **asdict(grade)}
+        for (example, response), found in grades.items()
+        for judge, grade in found.items()
     ]
 
 

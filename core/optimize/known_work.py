@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from core.llm.protocol import HostSpec
-from core.optimize.graded import NOTHING, Grades
-from core.optimize.objectives import Heard, Objective, Outcome
+from core.optimize.graded import Grades
+from core.optimize.objectives import Graded, Heard, Objective, Outcome
 from core.optimize.rewards.composed import Composed
 
 Key = tuple[str, str]  # hash of the text, example
@@ -23,12 +23,12 @@ class Known:
     responses: dict[Key, Heard] = field(default_factory=dict)
 
 
-def read_grades(path: Path, judges: frozenset[str]) -> Grades:
-    grades = Grades(judges)
+def read_grades(path: Path) -> Grades:
+    grades = Grades()
     if path.exists():
         for row in pq.read_table(path).to_pylist():
-            took = tuple(json.loads(row["judged"]))
-            grades.keep(row["example"], row["response"], json.loads(row["grades"]), took)
+            example, response, judge = (row.pop(name) for name in ("example", "response", "judge"))
+            grades.keep(example, response, {judge: Graded(**row)})
     return grades
 
 
@@ -47,8 +47,6 @@ def read_known(path: Path, objective: Objective, host: HostSpec, grades: Grades)
                 row["tokens_out"],
                 cost=(row["tokens_in"] * host.price_in + row["tokens_out"] * host.price_out) / 1e6,
                 finish_reason="length" if detail.get("cut") else "stop",
-                grades=detail.get("grades", {}),  # as it once was frozen
-                judged=tuple(detail.get("judged", NOTHING)),
             )
             known.responses[key] = grades.on(key[1], said)
             continue

@@ -5,7 +5,7 @@ the outcomes of one text into a score with an interval. Intervals are at 95 %.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,13 +39,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Heard(Completion):
-    """A response that is to be scored. `grades`: what judges said of it before, by the names that
-    their components have here: from 0 to 1, or None where it could not be read. `judged`: tokens in
-    and out and the cost that these took."""
+class Graded:
+    """What a judge said of a response: from 0 to 1, or None where it could not be read, or where
+    the call failed for good (`error`). Tokens and cost are what that took."""
 
-    grades: Mapping[str, float | None] = field(default_factory=dict)
-    judged: tuple[int, int, float] = (0, 0, 0.0)
+    grade: float | None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Heard(Completion):
+    """A response that is to be scored, with what judges said of it: by their components' names."""
+
+    grades: Mapping[str, Graded] = field(default_factory=dict)
+
+
+class Judging(Protocol):
+    """A component that asks a language model about a response; `payer` is paid for it."""
+
+    name: str
+    payer: str
+
+    def ask(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[Graded]: ...
 
 
 def worth(evaluation: Evaluation) -> np.ndarray:
@@ -61,18 +79,18 @@ def worth(evaluation: Evaluation) -> np.ndarray:
 
 class Objective(Protocol):
     """`price`: calls that one text on one example takes, by who is paid. `sampling`: how a response
-    is generated; None where nothing has to be. `judges`: names of the components that ask a language
-    model about a response."""
+    is generated; None where nothing has to be. `judges` are asked about a response before its outcome
+    is made."""
 
     name: str
     price: Mapping[str, int]
     unit: float
     needs: str  # what the host must give: an item of Host.access
     sampling: Sampling | None
-    judges: frozenset[str]
+    judges: Sequence[Judging]
 
     def again(self, said: Heard) -> Mapping[str, int]:
-        """Calls that it takes where the host's response is known already."""
+        """Calls that it takes where the host's response is known already, and so are its grades."""
         ...
 
     def outcomes(
@@ -80,10 +98,10 @@ class Objective(Protocol):
         host: Host,
         requests: Sequence[Messages],
         rows: Sequence[Mapping[str, Any]],
-        said: Sequence[Completion],
+        said: Sequence[Heard],
     ) -> list[Outcome]:
-        """`said`: what the host responded (see `respond`). A response that failed for good counts
-        as an empty one."""
+        """`said`: what the host responded (see `respond`), with every judge's grade. A response that
+        failed for good counts as an empty one."""
         ...
 
     def measure(
@@ -123,11 +141,11 @@ class Objective(Protocol):
         ...
 
 
-def respond(objective: Objective, host: Host, requests: Sequence[Messages]) -> list[Completion]:
-    """What has to be generated, if anything has: else empty texts."""
+def respond(objective: Objective, host: Host, requests: Sequence[Messages]) -> list[Heard]:
+    """What has to be generated, if anything has: else empty texts. No judge has seen it."""
     if objective.sampling is None:
-        return [Completion("")] * len(requests)
-    return list(host.generate(requests, objective.sampling))
+        return [Heard("")] * len(requests)
+    return [Heard(**asdict(one)) for one in host.generate(requests, objective.sampling)]
 
 
 # --- labels ------------------------------------------------------------------------------
@@ -145,7 +163,7 @@ class LabelScore:
     needs = "label_logprobs"
     price: Mapping[str, int] = TARGET
     sampling: Sampling | None = None
-    judges: frozenset[str] = frozenset()
+    judges: Sequence[Judging] = ()
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self.labels = list(words)
@@ -160,7 +178,7 @@ class LabelScore:
         host: Host,
         requests: Sequence[Messages],
         rows: Sequence[Mapping[str, Any]],
-        said: Sequence[Completion],
+        said: Sequence[Heard],
     ) -> list[Outcome]:
         p = softmax(host.label_logprobs(requests, self.words), axis=1)  # (n, K)
         right = np.array([self._index[row["reference"]] for row in rows])
@@ -277,7 +295,7 @@ class RewardScore:
     unit = 1.0
     needs = "text"
     price: Mapping[str, int] = TARGET
-    judges: frozenset[str] = frozenset()
+    judges: Sequence[Judging] = ()
 
     def __init__(self, scorer: Scorer, sampling: Sampling) -> None:
         self.scorer = scorer
@@ -291,7 +309,7 @@ class RewardScore:
         host: Host,
         requests: Sequence[Messages],
         rows: Sequence[Mapping[str, Any]],
-        said: Sequence[Completion],
+        said: Sequence[Heard],
     ) -> list[Outcome]:
         inputs, texts = [row["input"] for row in rows], [answer.text for answer in said]
         details: list[dict[str, Any]] = [

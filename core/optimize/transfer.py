@@ -27,7 +27,7 @@ from core.llm.protocol import HostSpec
 from core.llm.registry import host_spec
 from core.llm.soft_names import names_in
 from core.optimize.answers import answers_file
-from core.optimize.books import answers_in, host_key
+from core.optimize.books import answers_in, gave_up, host_key
 from core.optimize.instruction import Instruction
 from core.optimize.known_grades import known_grades
 from core.optimize.method import ACCESS_WORDS, lacking
@@ -247,12 +247,12 @@ def _known(
         if text.instruction.with_text("") == frame
     }
     for hashed, example, outcome in answers_in(folder.state / "answers.jsonl"):
-        if own.get(hashed) in wanted and not outcome["error"]:
+        if own.get(hashed) in wanted and not gave_up(outcome):
             yield _row(own[hashed], hashed, example, outcome)
     for run in _transfers(session, project.id, search.id):
         for name, text in wanted.items():
             for hashed, example, outcome in answers_in(run_folder(run.id).state / name):
-                if hashed == content_hash(text.text) and not outcome["error"]:
+                if hashed == content_hash(text.text) and not gave_up(outcome):
                     yield _row(name, hashed, example, outcome)
 
 

@@ -85,7 +85,7 @@ class Work:
         self.split = context.config["split"]
         self.ledger = Ledger()
         self.known = read_known(context)
-        self.grades = read_grades(context.inputs / "grades.parquet", objective.judges)
+        self.grades = read_grades(context.inputs / "grades.parquet")
         self.cells: list[dict[str, Any]] = []
         self.failed = 0
 

@@ -104,7 +104,7 @@ def run(context: RunContext) -> dict[str, Any]:
             "Choose an in-process host, or optimise against the reward model.",
         )
     ledger = Ledger(config["budget"]["calls"])
-    grades = read_grades(context.inputs / "grades.parquet", objective.judges)
+    grades = read_grades(context.inputs / "grades.parquet")
     known = read_known(context.inputs / "known.parquet", objective, spec, grades)
     answers = Answers(
         context.state / "answers.jsonl",

@@ -13,15 +13,16 @@ from core.llm.protocol import Completion, HostSpec, Sampling
 from core.llm.registry import create_host
 from core.optimize import transfer_work, work
 from core.optimize.answers import Answers, Payer
-from core.optimize.books import answers_in
+from core.optimize.books import answers_in, gave_up, grades_in
 from core.optimize.evaluate import HostEvaluator
-from core.optimize.graded import Grades
+from core.optimize.graded import Grades, graded_with
 from core.optimize.instruction import Instruction
-from core.optimize.objectives import RewardScore
+from core.optimize.objectives import Graded, RewardScore
 from core.optimize.proposals import what_fits
 from core.optimize.protocol import OutOfBudget
 from core.runs.context import RunContext, WorkError
 from core.runs.service import run_folder, start_run
+from storage.ids import content_hash
 from tests.optimize.fakes import FakeHost, FakeScorer, Killed, rows
 from tests.optimize.rewards.test_composed import SAMPLING, FakeJudge, opened
 from tests.optimize.test_known_again import JUDGED, judged
@@ -59,10 +60,10 @@ def books(path, host=None, judge=None, *, budget=None, parts=(JUDGE, BRIEF), **m
     """An evaluator on a file of answers, as a worker opens it."""
     answers = Answers(
         path / "answers.jsonl", Ledger(budget), Payer("fake", count_lost=False),
-        others={"judge/far": Payer("far", count_lost=False)}, earlier=more.pop("earlier", None),
+        others={f"judge/{name}": Payer(name, count_lost=False) for name in ("far", "near")}, earlier=more.pop("earlier", None),
         responses=more.pop("responses", None),
     )  # fmt: skip
-    objective = opened(*parts, judge=judge or Judge())
+    objective = more.pop("objective", None) or opened(*parts, judge=judge or Judge())
     start = Instruction("a", "{{input}}", "system")
     return HostEvaluator(host or Echo(), objective, start, DATA, answers, batch=more.pop("batch", 4), **more)
 
@@ -83,8 +84,7 @@ def test_the_same_response_of_another_text_is_not_judged_again(tmp_path):
     second = evaluator.evaluate(["d", "b"])
     assert host.calls == 18 and judge.asked == 12 and evaluator.calls == 30
     assert second.outputs[0] == first.outputs[0] and (second.scores[0] == first.scores[0]).all()
-    strip = lambda details: [{**one, "spent": None, "judged": None} for one in details]  # noqa: E731
-    assert strip(second.details[0]) == strip(first.details[0])
+    assert second.details[0] == first.details[0]
     line = evaluator.ledger.lines["far", "judge"]
     assert (line.calls, line.tokens_in) == (12, 12 * 30) and line.cost == pytest.approx(0.12)
     assert evaluator.ledger.lines["fake", "target"].cached == 0  # the host was asked
@@ -99,36 +99,64 @@ def test_in_one_batch_it_is_asked_about_once(tmp_path):
     assert [len(set(batch)) for batch in judge.batches] == [6] == [len(batch) for batch in judge.batches]
     assert (found.scores[0] == found.scores[1]).all() and found.spent == [18, 18]
     assert evaluator.answers.saved == 6
-    assert [line["calls"] for line in lines(tmp_path) if "scored" in line] == [[1] * 6, [0] * 6]
+    assert [len(line["graded"]) for line in lines(tmp_path) if "graded" in line] == [6]
 
 
-def test_an_answer_beyond_reading_counts_the_same_again_and_a_failed_call_is_made_again(tmp_path):
+def test_what_could_not_be_read_and_what_failed_stays_so(tmp_path):
+    """A call that failed for good is not made again in the run, and says nothing beyond it."""
+
     class Odd(Judge):
         def generate(self, requests, sampling, on_done=None, seeds=None):
             found = super().generate(requests, sampling, on_done, seeds)
-            if len(self.batches) == 1:
-                return [Completion("hm", 30, 2), Completion("", error="busy"), *found[2:]]
-            return found
+            return [Completion("hm", 30, 2), Completion("", error="too long"), *found[2:]]
 
     judge = Odd()
     evaluator = books(tmp_path, judge=judge, batch=6)
-    first, second = evaluator.evaluate(["a"]).details[0], evaluator.evaluate(["d"]).details[0]
-    assert judge.asked == 7 and evaluator.failed == 1
-    assert "unparsed" in first[0] and second[0]["unparsed"] == ["judge"]
-    assert "unparsed" in first[1] and second[1]["parts"]["judge"] > 0
+    first = evaluator.evaluate(["a"]).details[0]
+    evaluator.answers.close()
+    again = books(tmp_path, judge=judge, batch=6)
+    second = again.evaluate(["d"]).details[0]
+    assert judge.asked == 6 and again.failed == 1 and first == second
+    assert [one.get("unparsed") for one in first] == [["judge"], ["judge"], *[None] * 4]
+    assert [one.get("failed") for one in first] == [None, ["judge"], *[None] * 4]
+    path = tmp_path / "answers.jsonl"
+    assert [gave_up(outcome) for _, _, outcome in answers_in(path)] == [False, True, *[False] * 4] * 2
+    assert [bool(of["error"]) for _, _, of, _ in grades_in(path)] == [False, True, *[False] * 4]
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(1, True), (3, True), (4, False), (6, False)])
+def test_a_judge_may_fail_beside_others_it_answered_but_not_be_silent(tmp_path, asked, kept):
+    """All of `asked` new responses fail; the other ones of the six have their grades."""
+    grades = Grades()
+    for row in DATA["train"][asked:]:
+        grades.keep(row["id"], f"1 to {row['input']}", {"judge": Graded(0.5)})
+    evaluator = books(tmp_path, judge=Judge(fails=9), grades=grades, batch=6)
+    if kept:
+        found = evaluator.evaluate(["a"]).details[0]
+        assert [one["parts"]["judge"] for one in found] == [0.0] * asked + [0.5] * (6 - asked)
+    else:
+        with pytest.raises(WorkError, match=f"answered none of {asked} requests: no route"):
+            evaluator.evaluate(["a"])
+
+
+def test_one_after_the_other_may_not_fail_for_long(tmp_path):
+    evaluator = books(tmp_path, judge=Judge(fails=9), batch=1)
+    with pytest.raises(WorkError, match="answered none of 1 requests"):
+        evaluator.evaluate(["a"])
+    assert evaluator.ledger.lines["far", "judge"].calls == 4
 
 
 def test_two_judges_are_known_apart(tmp_path):
     """One was asked by an earlier run; the other was not."""
     judge, far = Judge(), {**JUDGE, "name": "far"}
     parts = (far, {**JUDGE, "name": "near", "rubric": "Is it near?"})
-    grades = Grades(frozenset({"far", "near"}))
+    grades = Grades()
     first = DATA["train"][0]  # to which “a” says just that
-    grades.keep(first["id"], f"1 to {first['input']}", {"far": 0.25}, (30, 2, 0.01))
+    grades.keep(first["id"], f"1 to {first['input']}", {"far": Graded(0.25, 30, 2, 0.01)})
     evaluator = books(tmp_path, judge=judge, parts=parts, grades=grades)
     found = evaluator.evaluate(["a"]).details[0]
     assert evaluator.price == 3 and judge.asked == 11 == evaluator.calls - 6
-    assert found[0]["parts"]["far"] == 0.25 and found[0]["judged"] == [30, 2, 0.01]
+    assert found[0]["parts"]["far"] == 0.25 and [one["judged"] for one in found] == [[60, 4, 0.02]] * 6
     assert sum("Is it near?" in one for batch in judge.batches for one in batch) == 6
 
 
@@ -181,19 +209,40 @@ def test_when_a_judge_s_host_fails_the_responses_are_kept(tmp_path):
     assert (line.tokens_out, line.cached) == (6 * 8, 0) and line.cost == pytest.approx(3.0)
 
 
+def test_when_one_of_two_judges_fails_the_other_s_grades_are_kept(tmp_path):
+    """The second batch of the first judge is asked once, though the second judge fails at it."""
+    far, near = {**JUDGE, "name": "far"}, {**JUDGE, "host": "near", "name": "near"}
+    judges = {"far": Judge(), "near": Judge()}
+
+    def opened_books():
+        evaluator = books(tmp_path, parts=(far, near))
+        for part in evaluator.objective.judges:
+            part.host = judges[part.name]
+        return evaluator
+
+    judges["near"].kill_at = 4
+    evaluator = opened_books()
+    with pytest.raises(Killed):
+        evaluator.evaluate(["a"])
+    evaluator.answers.close()
+    assert (judges["far"].asked, judges["near"].asked) == (6, 4)
+    judges["near"].kill_at = None
+    again = opened_books()
+    again.evaluate(["a"])
+    assert (judges["far"].asked, judges["near"].asked) == (6, 6) and again.calls == 18
+
+
 def test_a_reward_model_that_fails_loses_no_response(tmp_path):
     class Breaks(FakeScorer):
         def score(self, inputs, responses):
             raise WorkError("out of memory")
 
-    host = Echo()
-    evaluator = books(tmp_path, host)
-    sampling = Sampling(**SAMPLING)
-    evaluator.objective = RewardScore(Breaks(), sampling)
+    host, sampling = Echo(), Sampling(**SAMPLING)
+    evaluator = books(tmp_path, host, objective=RewardScore(Breaks(), sampling))
     with pytest.raises(WorkError):
         evaluator.evaluate(["a"])
-    evaluator.objective = RewardScore(FakeScorer(), sampling)
-    evaluator.evaluate(["a"])
+    evaluator.answers.close()
+    books(tmp_path, host, objective=RewardScore(FakeScorer(), sampling)).evaluate(["a"])
     assert host.calls == 6
 
 
@@ -213,6 +262,40 @@ def test_stopped_between_the_two_it_goes_on_with_the_second(tmp_path):
     evaluator.answers.close()
     books(tmp_path, host, judge).evaluate(["a"])
     assert (host.calls, judge.asked) == (6, 6)
+
+
+def test_a_file_of_an_older_version_is_read(tmp_path):
+    """Judges were paid with the outcome then, and what was scored anew stood in lines of its own."""
+    ids = [row["id"] for row in DATA["train"]]
+    text = content_hash("a")
+
+    def outcome(score, **detail):
+        told = {"score": score, "output": "x", "tokens_in": 20, "tokens_out": 8, "cost": 0.5, "error": ""}
+        return {**told, "detail": {"parts": {"judge": score, "length": 0.0}, **detail}}
+
+    paid = {"spent": {"judge/far": [30, 2, 0.01]}}
+    written = [
+        {"purpose": "target", "charged": 2, "others": {"judge/far": 2}},
+        {"purpose": "target", "answers": [[text, ids[0], outcome(0.5, **paid)], [text, ids[1], outcome(0.0, **paid, unparsed=["judge"])]]},
+        {"purpose": "judge/far", "charged": 9},  # lost
+        {"purpose": "target", "free": [[text, ids[2], outcome(0.25)]]},
+        {"purpose": "judge/far", "charged": 1},
+        {"purpose": "target", "again": [[text, ids[3], outcome(0.75, **paid)], [text, ids[4], outcome(0.75, judged=[30, 2, 0.01])]], "calls": [1, 0]},
+        {"purpose": "judge/far", "charged": 1},
+        {"purpose": "target", "again": [[text, ids[5], outcome(1.0, **paid)]]},
+    ]  # fmt: skip
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in written))
+    evaluator = books(tmp_path)
+    assert evaluator.cost(["a"]) == 0
+    found = evaluator.evaluate(["a"])
+    assert [one["parts"]["judge"] for one in found.details[0]] == [0.5, 0.0, 0.25, 0.75, 0.75, 1.0]
+    target, judge = (evaluator.ledger.lines[key] for key in (("fake", "target"), ("far", "judge")))
+    assert (target.calls, target.cached, target.tokens_out) == (2, 4, 16)
+    assert (judge.calls, judge.tokens_in, evaluator.answers.lost) == (4, 4 * 30, 9)
+    assert [evaluator.answers.paid("a", [one]) for one in ids] == [2, 4, 4, 5, 5, 6]
+    names = {"judge": "now"}
+    told = [(example, graded_with(detail, names)["now"].grade) for example, _, detail, judge in grades_in(tmp_path / "answers.jsonl") if not judge]  # fmt: skip
+    assert told == [(ids[0], 0.5), (ids[1], None), (ids[3], 0.75), (ids[5], 1.0)]
 
 
 # --- what fits -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from core.optimize.answers import Answers, Payer
 from core.optimize.books import answers_in
 from core.optimize.evaluate import HostEvaluator
 from core.optimize.instruction import Instruction
-from core.optimize.objectives import Heard, RewardScore
+from core.optimize.objectives import Graded, Heard, RewardScore
 from core.runs.context import RunContext
 from core.runs.service import run_folder, start_run
 from storage.ids import content_hash
@@ -127,7 +127,7 @@ def test_a_grade_that_is_known_is_no_call_and_counts_as_it_was(tmp_path):
     data = rows(6, 2, 2)
     grades = [{"far": 0.5}, {"far": None}, {"far": 1.0}, {}, {"other": 0.5}, {}]
     responses = {
-        (content_hash("a"), row["id"]): Heard("a!", 20, 8, cost=0.5, grades=of, judged=(30, 2, 0.01) if "far" in of else (0, 0, 0.0))
+        (content_hash("a"), row["id"]): Heard("a!", 20, 8, cost=0.5, grades={name: Graded(one, 30, 2, 0.01) for name, one in of.items()})
         for row, of in zip(data["train"], grades, strict=True)
     }  # fmt: skip
     payers = {"others": {"judge/far": Payer("far", count_lost=True)}}
@@ -146,11 +146,11 @@ def test_a_grade_that_is_known_is_no_call_and_counts_as_it_was(tmp_path):
     assert ["far" in one.get("unparsed", ()) for one in found.details[0]][:3] == [False, True, False]
     assert first.answers.expected() == (pytest.approx(28 + 32), pytest.approx(0.51))
     ids = [row["id"] for row in data["train"]]
-    assert [first.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
+    assert [first.answers.paid("a", [each]) for each in ids] == [3] * 6
     first.answers.close()
     again = books()  # read from the books, without the responses
     assert again.cost(["a"]) == 0 and again.ledger.lines == first.ledger.lines
-    assert [again.answers.paid("a", [each]) for each in ids] == [0, 0, 0, 1, 2, 3]
+    assert [again.answers.paid("a", [each]) for each in ids] == [3] * 6
     assert again.evaluate(["a"]).details == found.details
 
 

@@ -7,10 +7,13 @@ each constraint was broken: constraints change no score, they say who may be cho
 
 What one example gave is kept as `Outcome.detail`:
 
-    parts     {component: value}            broken    {constraint: 0 or 1}
-    unparsed  [judge, …]                    spread    deviation over an ensemble's members
-    spent     {payer: [tokens in, tokens out, cost]}    cut   the response hit its length limit
-    judged    [tokens in, tokens out, cost] that judges took who were asked before
+    parts     {component: value}                       broken    {constraint: 0 or 1}
+    unparsed  [judge, …], those that failed too        spread    deviation over an ensemble's members
+    judged    [tokens in, tokens out, cost] that judges took
+    failed    judges whose call failed for good        cut       the response hit its length limit
+
+(In older files `spent`, {payer: [tokens in, tokens out, cost]}, is what judges were paid with the
+outcome, and `judged` what they had taken before.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from core.llm.protocol import Completion, Host, Messages, Sampling
-from core.optimize.objectives import RESAMPLES, Heard, Outcome
+from core.llm.protocol import Host, Messages, Sampling
+from core.optimize.objectives import RESAMPLES, Heard, Judging, Outcome
 from core.optimize.protocol import Scores
-from core.optimize.rewards.parts import Batch, Constraint, Part, RewardModels, Values
+from core.optimize.rewards.parts import Batch, Constraint, Judge, Part, RewardModels, Values
 from core.optimize.rewards.scores import lines_up, mean_of, total, violations
-from core.runs.context import WorkError
 
 Row = Mapping[str, Any]
 
@@ -51,7 +53,7 @@ class Composed:
         self.needs = "label_logprobs" if self.words else "text"
         self.weights = {part.name: part.weight for part in self.parts}
         self.unit = sum(self.weights.values())
-        self.judges = frozenset(part.name for part in self.parts if part.payer)
+        self.judges: Sequence[Judging] = [part for part in self.parts if isinstance(part, Judge)]
 
     @property
     def lengths(self) -> dict[str, dict[str, Any]]:
@@ -63,17 +65,15 @@ class Composed:
         }
 
     def again(self, said: Heard) -> Mapping[str, int]:
-        """Not the response, and no judge whose grade is known."""
         paid = {**self.price, "target": self.price.get("target", 0) - int(self.sampling is not None)}
-        for part in self.parts:
-            if part.payer and part.name in said.grades:
-                paid[part.payer] -= 1
+        for judge in self.judges:
+            paid[judge.payer] -= judge.name in said.grades
         return {payer: calls for payer, calls in paid.items() if calls}
 
     # --- one batch ---------------------------------------------------------------------------
 
     def outcomes(
-        self, host: Host, requests: Sequence[Messages], rows: Sequence[Row], said: Sequence[Completion]
+        self, host: Host, requests: Sequence[Messages], rows: Sequence[Row], said: Sequence[Heard]
     ) -> list[Outcome]:
         labels: list[str] = []
         if self.words:
@@ -81,18 +81,8 @@ class Composed:
             labels = [self.labels[place] for place in chosen]
         batch = Batch(rows, said, labels)
         found = {part.name: part.values(batch) for part in self.parts}
-        for part in self.parts:
-            self._refuse_silence(part, found[part.name])
         broken = {one.name: one.broken(batch.texts) for one in self.constraints}
         return [self._outcome(i, batch, found, broken) for i in range(len(rows))]
-
-    def _refuse_silence(self, part: Part, values: Values) -> None:
-        if values.errors and all(values.errors.values()):
-            raise WorkError(
-                f"The judge “{part.name}” answered none of {len(values.errors)} requests: "
-                f"{next(iter(values.errors.values()))}",
-                "See to its host, then resume the run: what was answered is kept.",
-            )
 
     def _outcome(
         self, i: int, batch: Batch, found: Mapping[str, Values], broken: Mapping[str, np.ndarray]
@@ -110,23 +100,20 @@ class Composed:
             detail["spread"] = max(spreads)
         if said.finish_reason == "length":
             detail["cut"] = True
-        spent: dict[str, list[float]] = {}
-        for part in self.parts:
-            if part.payer and i in found[part.name].spent:
-                before = spent.get(part.payer, [0, 0, 0.0])
-                spent[part.payer] = [a + b for a, b in zip(before, found[part.name].spent[i], strict=True)]
-        if spent:
-            detail["spent"] = spent
-        if isinstance(said, Heard) and any(said.judged):
-            detail["judged"] = list(said.judged)
-        errors = [said.error, *(of.errors.get(i, "") for of in found.values())]
+        grades = {judge.name: said.grades[judge.name] for judge in self.judges}
+        failed = [name for name, of in grades.items() if of.error]
+        if failed:
+            detail["failed"] = failed
+        took = [(of.tokens_in, of.tokens_out, of.cost) for of in grades.values()]
+        if took:
+            detail["judged"] = [sum(each) for each in zip(*took, strict=True)]
         return Outcome(
             total(parts, self.weights),
             said.text if self.sampling else batch.labels[i],
             said.tokens_in,
             said.tokens_out,
             said.cost,
-            next((error for error in errors if error), ""),
+            said.error,
             detail,
         )
 
@@ -151,7 +138,7 @@ class Composed:
         for part in self.parts:
             values = np.array([detail["parts"][part.name] for detail in details])
             parts[part.name] = {**mean_of(values, binary=part.binary), "weight": part.weight}
-            if part.payer:
+            if isinstance(part, Judge):
                 unparsed = sum(part.name in detail.get("unparsed", ()) for detail in details)
                 parts[part.name]["unparsed"] = unparsed
         found: Scores = {"parts": parts}

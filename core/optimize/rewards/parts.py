@@ -3,13 +3,13 @@ its scale (core/optimize/rewards/kinds.py). Worker side; a reward model or a cla
 by whoever makes them (core/optimize/rewards/opening.py)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from core.llm.protocol import Completion, Host, Sampling
-from core.optimize.objectives import Heard
+from core.optimize.objectives import Graded, Heard
 from core.optimize.rewards.asking import grade, question
 from core.optimize.rewards.lengths import Lengths, Members
 from core.optimize.rewards.scores import ensemble
@@ -24,7 +24,7 @@ class Batch:
     nothing had to be generated), and the label that it prefers, where labels are scored."""
 
     rows: Sequence[Row]
-    said: Sequence[Completion]
+    said: Sequence[Heard]
     labels: Sequence[str] = ()
 
     @property
@@ -43,23 +43,19 @@ class Batch:
 @dataclass
 class Values:
     """`values` (n,) on the part's scale. `spread` (n,): the deviation over an ensemble's members.
-    `unparsed` (n,): answers of a judge that could not be read. `spent`, `errors`: of the calls
-    that the part made, by the places of the examples."""
+    `unparsed` (n,): answers of a judge that could not be read."""
 
     values: np.ndarray
     spread: np.ndarray | None = None
     unparsed: np.ndarray | None = None
-    spent: dict[int, tuple[int, int, float]] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
 
 
 class Part(Protocol):
     """`binary`: each value is 0 or 1. `percent(value)`: a mean of it on the scale from 0 to 100,
-    for a language model to read. `payer`: who is paid for its calls, if it makes any."""
+    for a language model to read."""
 
     name: str
     weight: float
-    payer: str | None
 
     @property
     def binary(self) -> bool: ...
@@ -78,7 +74,6 @@ class Measured:
     of: Callable[[Row, Completion], float]
     low: float  # the value that counts as 0 percent; a penalty's 0 counts as 100
     binary: bool = False
-    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         return Values(np.array([self.of(row, one) for row, one in zip(batch.rows, batch.said, strict=True)]))
@@ -122,7 +117,6 @@ class Labels:
     name: str
     weight: float
     binary: bool = True
-    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         right = [label == reference for label, reference in zip(batch.labels, batch.references, strict=True)]
@@ -144,7 +138,6 @@ class RewardModels:
     lam: float = 1.0
     lengths: Lengths | None = None
     binary: bool = False
-    payer: str | None = None
 
     def values(self, batch: Batch) -> Values:
         each = [scorer.score_members(batch.inputs, batch.texts) for scorer in self.scorers]
@@ -162,13 +155,13 @@ class RewardModels:
 
 @dataclass
 class Judge:
-    """A language model that grades each response that it has not graded before. What cannot be read,
-    and a call that failed for good, count as the lowest grade."""
+    """A language model that grades each response. What cannot be read, and a call that failed for
+    good, count as the lowest grade."""
 
     name: str
     weight: float
     host: Host
-    payer: str | None
+    payer: str
     rubric: str
     answer: str
     sampling: Sampling
@@ -177,23 +170,24 @@ class Judge:
     def binary(self) -> bool:
         return self.answer == "yes_no"
 
+    def ask(self, rows: Sequence[Row], texts: Sequence[str]) -> list[Graded]:
+        asked = [question(self.rubric, self.answer, row, text) for row, text in zip(rows, texts, strict=True)]
+        return [
+            Graded(
+                None if one.error else grade(one.text, self.answer),
+                one.tokens_in,
+                one.tokens_out,
+                one.cost,
+                one.error,
+            )
+            for one in self.host.generate(asked, self.sampling)
+        ]
+
     def values(self, batch: Batch) -> Values:
-        grades = {
-            i: one.grades[self.name]
-            for i, one in enumerate(batch.said)
-            if isinstance(one, Heard) and self.name in one.grades
-        }
-        new = [i for i in range(len(batch.rows)) if i not in grades]
-        asked = [question(self.rubric, self.answer, batch.rows[i], batch.said[i].text) for i in new]
-        answers = dict(zip(new, self.host.generate(asked, self.sampling) if asked else [], strict=True))
-        for i, one in answers.items():
-            grades[i] = None if one.error else grade(one.text, self.answer)
-        each = [grades[i] for i in range(len(batch.rows))]
+        each = [one.grades[self.name].grade for one in batch.said]
         return Values(
             np.array([value or 0.0 for value in each]),
             unparsed=np.array([value is None for value in each]),
-            spent={i: (one.tokens_in, one.tokens_out, one.cost) for i, one in answers.items()},
-            errors={i: one.error for i, one in answers.items()},
         )
 
     def percent(self, value: float) -> float:

@@ -1,6 +1,7 @@
 """A composed reward as an objective, and a whole search with one, on a fake host."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from core.optimize.rewards.composed import Composed
 from core.optimize.rewards.kinds import price_of, read_reward
 from core.optimize.rewards.opening import open_composed
 from core.optimize.rewards.scores import ensemble, mean_of, violations
-from core.runs.context import RunContext, WorkError
+from core.runs.context import RunContext
 from core.runs.folder import write_json
 from storage.tables import Candidate
 from tests.optimize.fakes import WORDS, FakeHost, Killed, chance, make_folder, rows
@@ -75,8 +76,14 @@ def opened(*components, constraints=(), words=None, judge=None) -> Composed:
 
 
 def answered(objective, host, times=1):
-    requests = REQUESTS * times
-    return objective.outcomes(host, requests, ROWS * times, respond(objective, host, requests))
+    requests, rows = REQUESTS * times, ROWS * times
+    said = respond(objective, host, requests)
+    for judge in objective.judges:
+        grades = judge.ask(rows, [one.text for one in said])
+        said = [
+            replace(one, grades={**one.grades, judge.name: of}) for one, of in zip(said, grades, strict=True)
+        ]
+    return objective.outcomes(host, requests, rows, said)
 
 
 # --- formulas ------------------------------------------------------------------------------------
@@ -163,17 +170,8 @@ def test_a_judge_is_paid_for_read_strictly_and_counted():
     assert objective.price == {"target": 1, "judge/far": 1} and judge.asked == 60
     unparsed = [o for o in outcomes if o.detail.get("unparsed") == ["judge"]]
     assert unparsed and all(o.detail["parts"]["judge"] == 0 for o in unparsed)
-    assert all(o.detail["spent"] == {"judge/far": [30, 2, 0.01]} for o in outcomes)
+    assert all(o.detail["judged"] == [30, 2, 0.01] for o in outcomes)
     assert objective.detailed([o.detail for o in outcomes])["parts"]["judge"]["unparsed"] == len(unparsed)
-
-
-def test_a_judge_that_is_silent_stops_the_run():
-    class Silent(FakeJudge):
-        def generate(self, requests, sampling, on_done=None, seeds=None):
-            return [Completion("", error="no route")] * len(requests)
-
-    with pytest.raises(WorkError, match="answered none of 6 requests: no route"):
-        answered(opened({"kind": "judge", "host": "far"}, judge=Silent()), FakeHost())
 
 
 # --- a search ------------------------------------------------------------------------------------
