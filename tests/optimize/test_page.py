@@ -207,6 +207,22 @@ def test_searches_on_one_chart(admin, project, open_page, examples, champion, se
     assert not at.exception and "As a table" in [tab.label for tab in at.tabs]
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [({}, False), ({"seed": 6}, True), ({"examples": {"train": 12, "dev": 8, "test": 10}}, True)],
+)
+def test_other_examples_are_said_beside_the_comparison(
+    admin, project, open_page, examples, champion, search, other, said
+):
+    examples(train=30)
+    search()
+    search(method="random", source="edits", candidates=8, **other)
+    at = open_page(admin, "optimize.py", project)
+    at.button(key="optimize_compare").click().run()
+    advice = "Start them with one seed and the same numbers of examples to take that away."
+    assert not at.exception and (advice in texts(at)) is said
+
+
 def test_many_searches_stay_readable(db, admin, project, open_page, examples, champion, search):
     """Twenty in history: the picker tells them apart, the table has a row for each."""
     examples(train=30)
