@@ -78,6 +78,7 @@ class Answers:
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._heard: dict[tuple[str, str], Heard] = {}  # responses that are not scored yet
         self._graded: list[tuple[str, str, dict[str, Graded]]] = []
+        self._judged: Counter[tuple[str, str]] = Counter()  # calls of judges for what is not scored yet
         self._paid: dict[tuple[str, str], int] = {}  # calls spent once it was paid for
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
@@ -96,6 +97,10 @@ class Answers:
     def heard(self, text: str, example: str) -> Heard | None:
         """What the target said to it in this run, or was taken up by it, and is not scored yet."""
         return self._heard.get((_hash(text), example))
+
+    def judged(self, text: str, example: str) -> int:
+        """Calls that judges were paid for this one already, which is not scored yet."""
+        return self._judged[_hash(text), example]
 
     def graded(self) -> Iterable[tuple[str, str, Mapping[str, Graded]]]:
         """(example, response, grades) that this run has paid for."""
@@ -288,17 +293,17 @@ class Answers:
         self.ledger.record(self.payers["target"].host, "target", cached=len(taken))
 
     def _keep_graded(self, payer: str, judge: str, graded: list[Any]) -> None:
-        self.saved -= len(graded)  # of what `judging` adds once they are scored
         for text, example, values in graded:
             grade = Graded(**values)
             self._graded.append((example, self._heard[text, example].text, {judge: grade}))
+            self._judged[text, example] += 1
             self.failed += bool(grade.error)
             spent = grade.tokens_in, grade.tokens_out, grade.cost
             self.ledger.record(self.payers[payer].host, _purpose(payer), *spent)
 
     def _keep_scored(self, scored: list[Any], calls: Sequence[int], judging: int) -> None:
         """`calls`: that scoring each of them took."""
-        self.saved += judging
+        self.saved += judging - sum(self._judged.pop((text, example), 0) for text, example, _ in scored)
         spent = self.ledger.calls - sum(calls)
         for (text, example, values), took in zip(scored, calls, strict=True):
             spent += took

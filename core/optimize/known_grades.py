@@ -34,23 +34,35 @@ def known_grades(
     for book in books.books(session, project.id, _judged) if judges else ():
         if left <= 0 or len(grades) >= books.ANSWERS:
             break
-        asked = same_judges(book.reward, reward)
-        mine = same_examples(book.folder, examples, _SHOWN) if asked else {}
-        if not mine:
-            continue
-        for example, response, values, judge in grades_in(book.path, left):
-            if judge:
-                found = {asked[judge]: Graded(**values)} if judge in asked and not values["error"] else {}
-            else:
-                found = graded_with(values, asked)
-            for one in mine.get(example, ()) if found and len(grades) < books.ANSWERS else ():
-                grades.keep(one, response, found)
+        try:
+            _add(grades, book, reward, examples, left)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # of another version, or damaged
         left -= book.size
     return [
         {"example": example, "response": response, "judge": judge, **asdict(grade)}
         for (example, response), found in grades.items()
         for judge, grade in found.items()
     ]
+
+
+def _add(
+    grades: Grades,
+    book: books.Book,
+    reward: Mapping[str, Any],
+    examples: Sequence[Mapping[str, Any]],
+    most: int,
+) -> None:
+    """What stands in a book, to `most` bytes or so."""
+    asked = same_judges(book.reward, reward)
+    mine = same_examples(book.folder, examples, _SHOWN) if asked else {}
+    for example, response, values, judge in grades_in(book.path, most) if mine else ():
+        if judge:
+            found = {asked[judge]: Graded(**values)} if judge in asked and not values["error"] else {}
+        else:
+            found = graded_with(values, asked)
+        for one in mine.get(example, ()) if found and len(grades) < books.ANSWERS else ():
+            grades.keep(one, response, found)
 
 
 def _judged(config: Mapping[str, Any]) -> bool:

@@ -45,6 +45,10 @@ class Scoring:
         """Calls that it takes at most, of those that are not paid for yet."""
         if self.answers.outcome(text, row["id"]) is not None:
             return 0
+        return self._price(text, row) - self.answers.judged(text, row["id"])
+
+    def _price(self, text: str, row: Row) -> int:
+        """Calls that it takes once its response is there, or with the response, where that is not."""
         price = self.objective.price
         known = self.answers.response(text, row["id"])
         if known is not None:
@@ -55,6 +59,7 @@ class Scoring:
 
     def answer(self, part: Sequence[Asked]) -> None:
         """One batch: ask what is not known."""
+        part = list({(text, row["id"]): (text, row) for text, row in part}.values())
         self.answers.use(_keys(part))
         known = [one for one in self._open(part) if self._known(*one)]
         if known:
@@ -134,7 +139,7 @@ class Scoring:
     def _score(self, asked: list[Asked]) -> None:
         said = [self._graded(text, row) for text, row in asked]
         prices = [self.objective.again(one) for one in said]
-        judging = sum(self.takes(*one) for one in asked) - sum(sum(price.values()) for price in prices)
+        judging = sum(self._price(*one) for one in asked) - sum(sum(price.values()) for price in prices)
         self.answers.pay_for_scoring(_keys(asked), lambda: self._outcomes(asked, said), prices, judging)
 
     def _outcomes(self, asked: list[Asked], said: Sequence[Heard]) -> list[Outcome]:

@@ -1,6 +1,7 @@
 """What was paid for is kept at once, and a judge is asked once about a response in a run: whichever
 candidates gave it, in one batch or in two, before a kill or after it."""
 
+import contextlib
 import json
 from collections import Counter
 
@@ -58,9 +59,10 @@ class Judge(FakeJudge):
 
 def books(path, host=None, judge=None, *, budget=None, parts=(JUDGE, BRIEF), **more):
     """An evaluator on a file of answers, as a worker opens it."""
+    lost = more.pop("count_lost", False)
     answers = Answers(
         path / "answers.jsonl", Ledger(budget), Payer("fake", count_lost=False),
-        others={f"judge/{name}": Payer(name, count_lost=False) for name in ("far", "near")}, earlier=more.pop("earlier", None),
+        others={f"judge/{name}": Payer(name, count_lost=lost) for name in ("far", "near")}, earlier=more.pop("earlier", None),
         responses=more.pop("responses", None),
     )  # fmt: skip
     objective = more.pop("objective", None) or opened(*parts, judge=judge or Judge())
@@ -100,6 +102,8 @@ def test_in_one_batch_it_is_asked_about_once(tmp_path):
     assert (found.scores[0] == found.scores[1]).all() and found.spent == [18, 18]
     assert evaluator.answers.saved == 6
     assert [len(line["graded"]) for line in lines(tmp_path) if "graded" in line] == [6]
+    assert evaluator.evaluate(["b"], examples=[0, 0, 1]).scores.shape == (1, 3)
+    assert evaluator.calls == 18 + 2 * 2
 
 
 def test_what_could_not_be_read_and_what_failed_stays_so(tmp_path):
@@ -230,6 +234,29 @@ def test_when_one_of_two_judges_fails_the_other_s_grades_are_kept(tmp_path):
     again = opened_books()
     again.evaluate(["a"])
     assert (judges["far"].asked, judges["near"].asked) == (6, 6) and again.calls == 18
+
+
+@pytest.mark.parametrize("reserve", [4, 10])
+@pytest.mark.parametrize("budget", range(36, 60))
+def test_calls_lost_between_two_judges_eat_nothing_that_is_set_aside(tmp_path, budget, reserve):
+    """The first judge has graded both texts; the second, behind a URL, fails: what it was asked is lost,
+    and counts. One text fits then, or none, and what the other was graded does not help it."""
+    parts = ({**JUDGE, "name": "far"}, {**JUDGE, "host": "near", "name": "near"})
+
+    def opened_books(near):
+        evaluator = books(tmp_path, parts=parts, budget=budget, batch=12, reserve=reserve, count_lost=True)
+        evaluator.objective.judges[1].host = near
+        return evaluator
+
+    evaluator = opened_books(Judge(fails=1))
+    with contextlib.suppress(OutOfBudget), pytest.raises(WorkError, match="answered none"):
+        what_fits(evaluator, ["a", "b"])
+    evaluator.answers.close()
+    evaluator = opened_books(Judge())
+    before = evaluator.calls
+    with contextlib.suppress(OutOfBudget):
+        what_fits(evaluator, ["a", "b"])
+    assert evaluator.calls <= max(before, budget - reserve)
 
 
 def test_a_reward_model_that_fails_loses_no_response(tmp_path):
