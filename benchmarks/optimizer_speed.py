@@ -37,7 +37,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ sys.path.insert(0, str(ROOT))
 from core.llm.embedded import embedded_encoder  # noqa: E402
 from core.llm.ledger import Ledger  # noqa: E402
 from core.llm.local import LocalHost  # noqa: E402
-from core.llm.protocol import HostSpec, Messages, Sampling  # noqa: E402
+from core.llm.protocol import HostSpec, Sampling  # noqa: E402
 from core.optimize.answers import Answers, Payer  # noqa: E402
 from core.optimize.evaluate import HostEvaluator  # noqa: E402
 from core.optimize.instruction import Instruction  # noqa: E402
-from core.optimize.objectives import LabelScore, Objective, Outcome  # noqa: E402
+from core.optimize.objectives import LabelScore, Objective, RewardScore  # noqa: E402
 from core.optimize.work import BATCH  # noqa: E402
 from core.prompts.templates import messages  # noqa: E402
 from core.reward.score import RewardScorer  # noqa: E402
@@ -71,23 +71,6 @@ START = (
 NEW_TOKENS = 48
 TARGET = ROOT / "benchmarks" / "results" / "optimizer_speed.json"
 Pair = tuple[str, dict[str, Any]]
-
-
-class Rewarded:
-    """A response, and its reward by a model, on both sides of the comparison."""
-
-    name, unit, needs = "reward_model", 1.0, "text"
-
-    def __init__(self, scorer: RewardScorer) -> None:
-        self.price, self.scorer = {"target": 1}, scorer
-
-    def answer(self, host: LocalHost, requests: Sequence[Messages], rows: list[Any]) -> list[Outcome]:
-        answers = host.generate(requests, Sampling(NEW_TOKENS, 0.0))
-        scores = self.scorer.score([row["input"] for row in rows], [answer.text for answer in answers])
-        return [
-            Outcome(float(score), answer.text, answer.tokens_in, answer.tokens_out)
-            for score, answer in zip(scores, answers, strict=True)
-        ]
 
 
 def reward_model(folder: Path) -> RewardScorer:
@@ -302,8 +285,8 @@ def main() -> None:
     host = LocalHost(HostSpec(), get_settings().models_dir)
     texts, rows = instructions(asked.candidates), examples(asked.data, asked.examples)
     with tempfile.TemporaryDirectory() as folder:
-        rewarded = Rewarded(reward_model(Path(folder)))
-    objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": rewarded}  # type: ignore[dict-item]
+        rewarded = RewardScore(reward_model(Path(folder)), Sampling(NEW_TOKENS, 0.0))
+    objectives: dict[str, Objective] = {"labels": LabelScore(WORDS), "responses": rewarded}
     result: dict[str, Any] = json.loads(TARGET.read_text()) if TARGET.exists() else {}
     for kind in asked.only:
         result[kind] = {
