@@ -73,6 +73,8 @@ class Gate:
             await self.app(scope, receive, send)
         elif path == API or path.startswith(API + "/"):
             await self._program(scope, receive, send)
+        elif path.startswith("/api/"):
+            await _refuse(send, 404, f"There is nothing here. The API is at {API}, described at {API}/docs.")
         elif (sign_in_id := await _signed_in(scope)) is not None:
             scope["headers"].append((SIGN_IN_HEADER, sign_in_id.encode()))
             await self.app(scope, receive, send)

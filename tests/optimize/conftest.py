@@ -57,23 +57,35 @@ def champion(db, project):
 
 
 @pytest.fixture
-def reward_model(db, settings, project):
-    folder = settings.data_dir / "runs" / "r1" / "artifacts" / "model"
-    folder.mkdir(parents=True)
-    (folder / "reward.json").write_text("{}")
-    model = RewardModel(
-        project_id=project.id, run_id="r1", name="Reward model 1", folder="runs/r1/artifacts/model",
-        metrics={"accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8, "n_test": 80}, simulated_share=0.5,
-    )  # fmt: skip
+def trained(db, settings, project):
+    """`trained(number, accuracy, …)`: another reward model takes the place of the last."""
 
-    def work(session):
-        session.add(model)
-        row = session.get(Project, project.id)
-        row.reward_model_id = model.id
-        session.add(row)
+    def go(number, accuracy, **more):
+        folder = settings.data_dir / "runs" / f"r{number}" / "artifacts" / "model"
+        folder.mkdir(parents=True)
+        (folder / "reward.json").write_text("{}")
+        interval = {"accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1}
+        model = RewardModel(
+            project_id=project.id, run_id=f"r{number}", name=f"Reward model {number}",
+            folder=f"runs/r{number}/artifacts/model",
+            metrics={"accuracy": accuracy, **interval, "n_test": 80}, **more,
+        )  # fmt: skip
 
-    db.write(work)
-    return model
+        def work(session):
+            session.add(model)
+            row = session.get(Project, project.id)
+            row.reward_model_id = model.id
+            session.add(row)
+
+        db.write(work)
+        return model
+
+    return go
+
+
+@pytest.fixture
+def reward_model(trained):
+    return trained(1, 0.7, simulated_share=0.5)
 
 
 @pytest.fixture
@@ -143,23 +155,5 @@ def frozen(db, admin, project):
 
 
 @pytest.fixture
-def retrained(db, settings, project):
-    """Another reward model takes the place of the first."""
-
-    def go():
-        folder = settings.data_dir / "runs" / "r2" / "artifacts" / "model"
-        folder.mkdir(parents=True)
-        (folder / "reward.json").write_text("{}")
-        model = RewardModel(project_id=project.id, run_id="r2", name="Reward model 2", folder="runs/r2/artifacts/model",
-                            metrics={"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "n_test": 80})  # fmt: skip
-
-        def work(session):
-            session.add(model)
-            row = session.get(Project, project.id)
-            row.reward_model_id = model.id
-            session.add(row)
-
-        db.write(work)
-        return model
-
-    return go
+def retrained(trained):
+    return lambda: trained(2, 0.8)

@@ -34,6 +34,12 @@ def test_without_a_sign_in_there_is_nothing_but_a_401(site, path):
     assert answer.status_code == 401 and "detail" in answer.json()
 
 
+def test_who_forgets_the_api_s_version_is_told(site):
+    """Not that a token is wrong, which it is not."""
+    answer = httpx.get(site.url + "/api/projects", headers={"Authorization": "Bearer anything"})
+    assert answer.status_code == 404 and "The API is at /api/v1" in answer.json()["detail"]
+
+
 def test_uploads_and_pages_are_closed_too(site):
     upload = httpx.put(f"{site.url}/_stcore/upload_file/a/b", content=b"x")
     assert upload.status_code == 401
