@@ -135,14 +135,26 @@ def test_held_and_hurried_keys_do_not_vote_for_what_nobody_saw(ada, server, api)
     for _ in range(8):
         page.keyboard.down("1")  # repeats
     page.keyboard.up("1")
-    for _ in range(5):
-        page.keyboard.press("2")  # at once
     stored(page, 1)
     page.get_by_role("combobox").first.click()
     page.keyboard.press("3")  # typing elsewhere
     page.keyboard.press("Escape")
     assert len(cast(api, project)) == 1
+    page.wait_for_timeout(READ_MS)
+    hurried(page, "2", 6)  # the first of them is meant
+    stored(page, 2)
+    page.wait_for_timeout(2 * READ_MS)
+    assert len(cast(api, project)) == 2
     page.close()
+
+
+def hurried(page: Page, key: str, times: int) -> None:
+    """Presses within one moment of the page: sent one by one they may take long enough to be meant."""
+    page.evaluate(
+        """([key, times]) => { for (let i = 0; i < times; i++) for (const type of ["keydown", "keyup"])
+             document.body.dispatchEvent(new KeyboardEvent(type, { key, code: `Digit${key}`, bubbles: true })) }""",
+        [key, times],
+    )
 
 
 def test_a_reload_keeps_the_pair_and_the_draft(ada, server, api):

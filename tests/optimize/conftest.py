@@ -57,8 +57,8 @@ def champion(db, project):
 
 
 @pytest.fixture
-def trained(db, settings, project):
-    """`trained(number, accuracy, …)`: another reward model takes the place of the last."""
+def becomes_active(db, settings, project):
+    """`becomes_active(number, accuracy, …)`: another reward model takes the place of the last."""
 
     def go(number, accuracy, **more):
         folder = settings.data_dir / "runs" / f"r{number}" / "artifacts" / "model"
@@ -84,8 +84,8 @@ def trained(db, settings, project):
 
 
 @pytest.fixture
-def reward_model(trained):
-    return trained(1, 0.7, simulated_share=0.5)
+def reward_model(becomes_active):
+    return becomes_active(1, 0.7, simulated_share=0.5)
 
 
 @pytest.fixture
@@ -155,5 +155,5 @@ def frozen(db, admin, project):
 
 
 @pytest.fixture
-def retrained(trained):
-    return lambda: trained(2, 0.8)
+def retrained(becomes_active):
+    return lambda: becomes_active(2, 0.8)
